@@ -1,0 +1,83 @@
+# Everything that a person or CI runs. `make help` lists it. CI runs these targets only.
+
+CARGO     ?= cargo
+PREFIX    ?= /usr/local
+LIBDIR    ?= $(PREFIX)/lib
+DESTDIR   ?=
+TARGET    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
+
+.DEFAULT_GOAL := all
+.PHONY: all demo test check header symbols bench deps-bench loom stress valgrind asan tsan doc install uninstall \
+        clean help
+
+all: ## build target/release/libgoroutine.so and .a
+	$(CARGO) build --release --lib
+	@ln -sfn libgoroutine.so $(TARGET)/release/libgoroutine.so.1 # the soname, for programs that run from here
+
+demo: all ## build, then run the demonstration
+	@if [ -e demo/run.sh ]; then bash demo/run.sh; else echo "demo/run.sh is missing" >&2; exit 1; fi
+
+test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed package
+	$(CARGO) test --release
+	tools/install_test.sh
+	tools/c_tests.sh
+
+check: ## formatting, lints, header, exported symbols, ELF properties
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	tools/quiet.sh
+	tools/header.sh --check
+	$(CARGO) build --release --lib
+	tools/symbols.sh
+	tools/elf.sh
+
+header: ## write include/goroutine.h anew
+	tools/header.sh
+
+symbols: all ## write include/goroutine.symbols anew
+	tools/symbols.sh --update
+
+bench: all ## the table of benchmarks, with the peers that deps-bench built
+	$(CARGO) bench --bench '*'
+
+deps-bench: ## install and build the peers of the benchmarks
+	tools/deps-bench.sh
+
+# A loom build replaces every atomic, so it has a target directory of its own.
+LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release --lib loom
+loom: ## model-check the protocols
+	@$(LOOM) -- --list | grep -q ': test$$' || { echo "make loom: no models found" >&2; exit 1; }
+	$(LOOM)
+
+stress: all ## the long tests: those marked `#[ignore]`, and c_tests/stress_*.c
+	$(CARGO) test --release -- --ignored --test-threads=1
+	tools/c_tests.sh stress
+
+valgrind: all ## the C tests under valgrind
+	tools/sanitize.sh valgrind
+
+asan: ## all tests under AddressSanitizer (needs a nightly Rust)
+	tools/sanitize.sh address
+
+tsan: ## the Rust tests under ThreadSanitizer (needs a nightly Rust with rust-src)
+	tools/sanitize.sh thread
+
+doc: ## the Rust documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+# Builds only what is missing, so that `sudo make install` needs no Rust in root's PATH.
+install: | $(LIBRARIES) ## install under DESTDIR, PREFIX (/usr/local), LIBDIR (PREFIX/lib)
+	tools/install.sh install "$(PREFIX)" "$(LIBDIR)" "$(DESTDIR)"
+
+uninstall: ## remove what install wrote
+	tools/install.sh uninstall "$(PREFIX)" "$(LIBDIR)" "$(DESTDIR)"
+
+$(LIBRARIES):
+	$(CARGO) build --release --lib
+
+clean: ## remove what was built
+	$(CARGO) clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 14

@@ -1,0 +1,1320 @@
+/* libgoroutine: a Go-style goroutine runtime for C, C++ and code emitted by JIT compilers.
+ * ABI 1. Linux, x86-64. Generated from the Rust sources by `make header`: do not edit.
+ *
+ * A program
+ *
+ *     #include <goroutine.h>
+ *     #include <stdio.h>
+ *
+ *     static void *square(void *n) {
+ *         goroutine_sleep(1000000);                 // 1 ms, in which the thread runs other goroutines
+ *         return (void *)((intptr_t)n * (intptr_t)n);
+ *     }
+ *     static void *sum_of_squares(void *count) {
+ *         GoroutinePromise *promises[100];
+ *         intptr_t sum = 0, n = (intptr_t)count;
+ *         for (intptr_t i = 0; i < n; i++) promises[i] = goroutine_spawn(square, (void *)i);
+ *         for (intptr_t i = 0; i < n; i++) {
+ *             void *value = NULL;
+ *             goroutine_promise_await_take(promises[i], GOROUTINE_FOREVER, &value);
+ *             sum += (intptr_t)value;
+ *         }
+ *         return (void *)sum;
+ *     }
+ *     int main(void) {
+ *         void *sum = NULL;
+ *         if (goroutine_runtime_run(sum_of_squares, (void *)100, &sum) != GOROUTINE_OK) return 1;
+ *         return printf("%d\n", (int)(intptr_t)sum) < 0;
+ *     }
+ *
+ * Words
+ *   goroutine  A stack, saved registers and a state. Stacks never move, so pointers into them stay valid.
+ *   worker     The right to run goroutines, with a queue and timers. There are as many as CPUs.
+ *   park       The current goroutine waits, and its worker runs another one.
+ *   ready      Make a parked goroutine runnable.
+ *   promise    Settles once, with a value (resolved) or a reason (rejected). Anybody may await it.
+ *   bound      The goroutine owns its OS thread and holds no worker.
+ *   daemon     A goroutine that does not keep the program alive.
+ *
+ * Context: where a function may be called from
+ *   T  any thread, whether the library made it or not
+ *   G  inside a goroutine
+ *   R  real-time code: it takes no lock, allocates nothing and does not enter the kernel
+ *   S  a signal handler (async-signal-safe)
+ * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
+ * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
+ * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR and the x87 control
+ * word. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
+ *
+ * Ownership
+ *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
+ *   `_release` once. Arguments are borrowed for the call unless the function says "consumes". A value travels
+ *   through the library as a plain pointer: the library never reads, copies or frees what it points to.
+ *
+ * Errors
+ *   GoroutineStatus is 0 (GOROUTINE_OK) or negative: -errno where an errno fits, from -4096 down where none does.
+ *   An output parameter is written on GOROUTINE_OK only, and on GOROUTINE_EREJECTED where it carries the reason.
+ *   NULL where none is allowed gives GOROUTINE_EINVAL, or a harmless result where the function cannot fail.
+ *   Times are nanoseconds. A time-out of 0 polls and gives GOROUTINE_EAGAIN when not ready, another one
+ *   GOROUTINE_ETIMEDOUT; GOROUTINE_FOREVER never passes.
+ *
+ * Versions
+ *   Within one ABI version names, values, offsets and meanings stay, and new ones are added; the soname holds the
+ *   version. Structs that callers fill start with their size, so a library and a program of different age fit: set
+ *   them up with goroutine_config_init and its like. Machine code may hold the offsets in this header as literals,
+ *   but never the result of goroutine_tls_offset from one process in another.
+ *
+ * The library never writes to stdout.
+ */
+
+#ifndef GOROUTINE_H
+#define GOROUTINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(__x86_64__) || !defined(__linux__)
+#error "goroutine.h: Linux on x86-64 only"
+#endif
+
+#define GOROUTINE_ALIGNED(n) __attribute__((aligned(n)))
+#if defined(__cplusplus)
+#define GOROUTINE_NORETURN [[noreturn]]
+#else
+#define GOROUTINE_NORETURN _Noreturn
+#endif
+
+/** A goroutine. Opaque but for its first GOROUTINE_HEADER_BYTES, which emitted code reads: GOROUTINE_OFFSET_*. */
+typedef struct Goroutine Goroutine;
+/** A value to come. Opaque but for its state and value, which emitted code reads: GOROUTINE_PROMISE_OFFSET_*. */
+typedef struct GoroutinePromise GoroutinePromise;
+
+/* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
+ * a newer library never writes past an older program's struct. */
+
+/** `GoroutineConfig *c`: the defaults. */
+#define goroutine_config_init(c) goroutine_config_init_sized((c), sizeof *(c))
+/** `GoroutineSpawn *s`: zero, and its size. */
+#define goroutine_spawn_init(s) goroutine_spawn_init_sized((s), sizeof *(s))
+/** `GoroutineStats *s`: zero, and its size. */
+#define goroutine_stats_init(s) goroutine_stats_init_sized((s), sizeof *(s))
+
+/** Config flag: all code on goroutine stacks is the language's own. */
+#define GOROUTINE_CONFIG_OWN_CODE 1
+/** Config flag: install no signal handlers. */
+#define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
+/** Config flag: report when all goroutines wait for each other. */
+#define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
+/** Config flag: learn stack sizes per spawned function. */
+#define GOROUTINE_CONFIG_LEARN_STACKS 8
+
+/** `ffi_exhausted`: wait for a thread, first come first served. */
+#define GOROUTINE_FFI_WAIT 0
+/** `ffi_exhausted`: run the call without binding. */
+#define GOROUTINE_FFI_UNBOUND 1
+/** `ffi_exhausted`: fail with `GOROUTINE_EFFITHREADS`. */
+#define GOROUTINE_FFI_FAIL 2
+/** `ffi_release`: a thread that is given back serves again. */
+#define GOROUTINE_FFI_REUSE 0
+/** `ffi_release`: a thread that is given back ends. */
+#define GOROUTINE_FFI_RETIRE 1
+
+/** Bytes of a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_BYTES 688
+/** Offset of `rax` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RAX 0
+/** Offset of `rbx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RBX 8
+/** Offset of `rcx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RCX 16
+/** Offset of `rdx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RDX 24
+/** Offset of `rsi` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RSI 32
+/** Offset of `rdi` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RDI 40
+/** Offset of `rbp` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RBP 48
+/** Offset of `r8` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R8 56
+/** Offset of `r9` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R9 64
+/** Offset of `r10` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R10 72
+/** Offset of `r11` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R11 80
+/** Offset of `r12` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R12 88
+/** Offset of `r13` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R13 96
+/** Offset of `r14` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R14 104
+/** Offset of `r15` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R15 112
+/** Offset of `rsp` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RSP 120
+/** Offset of `rip` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RIP 128
+/** Offset of `rflags` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RFLAGS 136
+/** Offset of `xmm_state` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_XMM_STATE 144
+/** Offset of `stack_base` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_BASE 656
+/** Offset of `stack_top` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_TOP 664
+/** Offset of `stack_size` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_SIZE 672
+/** Offset of `guard_page` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_GUARD_PAGE 680
+
+/** The version of the binary interface this library implements. */
+#define GOROUTINE_ABI_VERSION 1
+
+/** A time-out that never passes. */
+#define GOROUTINE_FOREVER UINT64_MAX
+
+/** Bytes below `stack_limit` that are always usable: enough for every function of the library. */
+#define GOROUTINE_STACK_RESERVE 4096
+
+/** Offset of `stack_limit` (`uint64_t`) in a `Goroutine`: a prologue compares `rsp` with it. */
+#define GOROUTINE_OFFSET_STACK_LIMIT 0
+/** Offset of `id` (`uint64_t`), never reused. */
+#define GOROUTINE_OFFSET_ID 8
+/** Offset of `preempt` (`uint32_t`): when non-zero, call `goroutine_safepoint`. */
+#define GOROUTINE_OFFSET_PREEMPT 16
+/** Offset of `flags` (`uint32_t`): `GOROUTINE_FLAG_*`. */
+#define GOROUTINE_OFFSET_FLAGS 20
+/**
+ * Offset of `native_stack` (`uint64_t`): where the next foreign call's stack starts; 0 outside goroutines.
+ */
+#define GOROUTINE_OFFSET_NATIVE_STACK 24
+/** Offset of `context` (`GoroutineContext *`): set while stopped with the full register file. */
+#define GOROUTINE_OFFSET_CONTEXT 32
+/** Offset of `user[3]` (`uint64_t`): they belong to the compiler, zero at start, roots for a collector. */
+#define GOROUTINE_OFFSET_USER 40
+/** Offset of `foreign_sp` (`uint64_t`): non-zero while in foreign code. */
+#define GOROUTINE_OFFSET_FOREIGN_SP 64
+
+/** Bytes of a `Goroutine` that are visible to emitted code. */
+#define GOROUTINE_HEADER_BYTES 128
+
+/** Bit of `flags`: the goroutine is bound to an OS thread. */
+#define GOROUTINE_FLAG_BOUND 1
+/** Bit of `flags`: stands for a thread the library did not make. */
+#define GOROUTINE_FLAG_ATTACHED 2
+/** Bit of `flags`: somebody asked it to stop. */
+#define GOROUTINE_FLAG_CANCEL 4
+
+/** Offset of `state` (`uint32_t`, acquire load) in a `GoroutinePromise`. */
+#define GOROUTINE_PROMISE_OFFSET_STATE 0
+/** Offset of `value` (`void *`), valid once `state` is not `GOROUTINE_PROMISE_PENDING`. */
+#define GOROUTINE_PROMISE_OFFSET_VALUE 8
+/** Promise state: not settled. */
+#define GOROUTINE_PROMISE_PENDING 0
+/** Promise state: settled with a value. */
+#define GOROUTINE_PROMISE_RESOLVED 1
+/** Promise state: settled with a reason. */
+#define GOROUTINE_PROMISE_REJECTED 2
+
+/** `goroutine_timer_start_with`: the timer does not keep the program alive. */
+#define GOROUTINE_TIMER_UNREF 1
+
+/** Kind of an async operation: a timer. */
+#define GOROUTINE_ASYNC_TIMER 0
+/** Kind of an async operation: an HTTP request. */
+#define GOROUTINE_ASYNC_HTTP_REQUEST 1
+/** Kind of an async operation: file input or output. */
+#define GOROUTINE_ASYNC_FILE_IO 2
+/** Kind of an async operation: a promise combinator. */
+#define GOROUTINE_ASYNC_PROMISE_ALL 3
+/** Kind of an async operation: the caller's own. */
+#define GOROUTINE_ASYNC_CUSTOM 4
+
+/** Spawn flag: bound to an OS thread from its start. */
+#define GOROUTINE_SPAWN_BOUND 1
+/** Spawn flag: runs before regular goroutines. */
+#define GOROUTINE_SPAWN_PRIORITY 2
+/** Spawn flag: does not keep the program alive. */
+#define GOROUTINE_SPAWN_DAEMON 4
+/** Spawn flag: never changes worker thread. */
+#define GOROUTINE_SPAWN_PINNED 8
+/** Bytes of a `GoroutineSpawn` in ABI 1. */
+#define GOROUTINE_SPAWN_BYTES 240
+/** The smallest `size` that is accepted: through `int_args`. */
+#define GOROUTINE_SPAWN_BYTES_MIN 64
+
+/** 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code. */
+typedef int32_t GoroutineStatus;
+
+/**
+ * Every register of a stopped context and the stack it runs on. Filled by `save_context`,
+ * `switch_context` and `goroutine_context_init`; continued by `restore_context` and `switch_context`.
+ */
+typedef struct GOROUTINE_ALIGNED(16) GoroutineContext {
+    uint64_t rax;
+    uint64_t rbx;
+    uint64_t rcx;
+    uint64_t rdx;
+    uint64_t rsi;
+    uint64_t rdi;
+    uint64_t rbp;
+    uint64_t r8;
+    uint64_t r9;
+    uint64_t r10;
+    uint64_t r11;
+    uint64_t r12;
+    uint64_t r13;
+    uint64_t r14;
+    uint64_t r15;
+    uint64_t rsp;
+    uint64_t rip;
+    uint64_t rflags;
+    /** FXSAVE image: x87, MXCSR, xmm0 to xmm15. */
+    uint8_t xmm_state[512];
+    /** Lowest usable address of the stack. */
+    void *stack_base;
+    /** One past the highest. */
+    void *stack_top;
+    /** Usable bytes. */
+    size_t stack_size;
+    /** The inaccessible pages below `stack_base`, or NULL. */
+    void *guard_page;
+} GoroutineContext;
+
+/**
+ * Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+ */
+typedef void (*GoroutineStackOverflowFn)(Goroutine *g,
+                                         void *fault_address,
+                                         struct GoroutineContext *at,
+                                         void *arg);
+
+/**
+ * A failure nobody looked at: a promise-less goroutine's (`g` set), or a rejected promise's that was
+ * released unobserved (`g` NULL).
+ */
+typedef void (*GoroutineUnhandledFn)(const Goroutine *g, GoroutineStatus status, void *reason, void *arg);
+
+/** A foreign call could not bind. */
+typedef void (*GoroutineFfiFailedFn)(Goroutine *g, GoroutineStatus status, void *arg);
+
+/** A goroutine ended; runs off its stack. */
+typedef void (*GoroutineEndFn)(Goroutine *g, void *arg);
+
+/** A thread of the library starts, stops, or is about to sleep. */
+typedef void (*GoroutineThreadFn)(void *arg);
+
+/**
+ * The library found something that cannot go on; `message` is what it also writes to stderr. `abort` follows.
+ */
+typedef void (*GoroutineFatalFn)(const char *message, void *arg);
+
+/** How to run. Fill with `goroutine_config_init`, then change what you need. */
+typedef struct GoroutineConfig {
+    /** Bytes of this struct that the caller knows. */
+    uint32_t size;
+    /** `GOROUTINE_CONFIG_*`. */
+    uint32_t flags;
+    /** Workers; 0: as many as the CPU affinity and the cgroup quota allow. At most 256. */
+    uint32_t workers;
+    /** Must be 0. */
+    uint32_t reserved;
+    /** Bytes reserved per goroutine, guard included, rounded up to a power of two; 0: 256 KiB. */
+    uint64_t stack_bytes;
+    /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
+    uint64_t stack_bytes_max;
+    /** Most threads for bound goroutines. */
+    uint32_t ffi_threads_max;
+    /** How many of them to start at once. */
+    uint32_t ffi_threads_prestart;
+    /** `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`. */
+    uint32_t ffi_exhausted;
+    /** `GOROUTINE_FFI_REUSE` or `_RETIRE`. */
+    uint32_t ffi_release;
+    GoroutineStackOverflowFn stack_overflow;
+    void *stack_overflow_arg;
+    GoroutineUnhandledFn unhandled;
+    void *unhandled_arg;
+    GoroutineFfiFailedFn ffi_failed;
+    void *ffi_failed_arg;
+    GoroutineEndFn goroutine_end;
+    void *goroutine_end_arg;
+    GoroutineThreadFn thread_start;
+    void *thread_start_arg;
+    GoroutineThreadFn thread_stop;
+    void *thread_stop_arg;
+    GoroutineThreadFn idle;
+    void *idle_arg;
+    GoroutineFatalFn fatal;
+    void *fatal_arg;
+} GoroutineConfig;
+
+/** A goroutine's function: one argument in, one value out. NULL is refused with `GOROUTINE_EINVAL`. */
+typedef void *(*GoroutineFn)(void *arg);
+
+/** Counters of a running runtime. Each is exact; together they are not one moment's picture. */
+typedef struct GoroutineStats {
+    /** Bytes of this struct that the caller knows. */
+    uint32_t size;
+    /** Workers. */
+    uint32_t workers;
+    /** Goroutines ever spawned. */
+    uint64_t spawned;
+    /** Goroutines ended. */
+    uint64_t finished;
+    /** Goroutines that exist now, daemons included. */
+    uint64_t live;
+    /** Timers armed now, those of sleeps and time-outs included. */
+    uint64_t timers;
+    /** Async operations pending. */
+    uint64_t async_operations;
+    /** Goroutines taken from another worker. */
+    uint64_t stolen;
+    /** Times a worker went to sleep. */
+    uint64_t sleeps;
+    /** Times a sleeping worker was woken for work. */
+    uint64_t wakes;
+    /** Times a long queue was shared out. */
+    uint64_t published;
+    /** OS threads of the library. */
+    uint64_t threads;
+    /** Stacks reserved. */
+    uint64_t stacks;
+    /** Stacks in pools. */
+    uint64_t stacks_free;
+    /** Stacks whose memory was given back by the background trim. */
+    uint64_t stacks_trimmed;
+    /** Promises that exist now. */
+    uint64_t promises;
+} GoroutineStats;
+
+/** The registers, the stack and the options a goroutine starts with. Everything is copied. */
+typedef struct GoroutineSpawn {
+    /** Bytes of this struct that the caller knows: 64, or all of it. */
+    uint32_t size;
+    /** `GOROUTINE_SPAWN_*`. */
+    uint32_t flags;
+    /** Called with the arguments below; its `rax` is the promise's value. */
+    void *fn;
+    /** rdi, rsi, rdx, rcx, r8, r9. */
+    uint64_t int_args[6];
+    /** Arguments passed on the stack, first one at `[rsp + 8]` of the called function. */
+    const uint64_t *stack_args;
+    /** How many; 65,536 at most. */
+    uint64_t stack_args_count;
+    /** rbx at entry. */
+    uint64_t rbx;
+    /** rbp at entry. */
+    uint64_t rbp;
+    /** r12 at entry. */
+    uint64_t r12;
+    /** r13 at entry. */
+    uint64_t r13;
+    /** r14 at entry. */
+    uint64_t r14;
+    /** r15 at entry. */
+    uint64_t r15;
+    /** First values of the header's `user` words. */
+    uint64_t user[3];
+    /** Bytes to reserve, guard included, rounded up to a power of two; 0: the configured default. */
+    uint64_t stack_bytes;
+    /** For dumps and reports; NULL: none. At most 63 bytes are kept. */
+    const char *name;
+    /**
+     * Start from this register file instead of `fn`: `rip` is where, `rsp` 0 means the goroutine's own stack.
+     */
+    const struct GoroutineContext *context;
+    /** xmm0 to xmm7. */
+    double fp_args[8];
+} GoroutineSpawn;
+
+/** One park of one goroutine. Copy it freely: it readies once, and a stale one does nothing. */
+typedef struct GoroutineTicket {
+    /** Names the goroutine. Opaque. */
+    uint64_t goroutine;
+    /** Names the park; unique in the process. */
+    uint64_t sequence;
+} GoroutineTicket;
+
+/** Runs off the goroutine's stack once `ticket` may be readied; `false`: do not park. */
+typedef bool (*GoroutineParkFn)(struct GoroutineTicket ticket, void *arg);
+
+/** Frees a value that its owner drops. */
+typedef void (*GoroutineDropFn)(void *value);
+
+/** Runs when a promise settles, once, in a goroutine of its own. */
+typedef void (*GoroutineThenFn)(void *arg, GoroutineStatus status, void *value);
+
+/** One of `GOROUTINE_ASYNC_*`. */
+typedef uint32_t GoroutineAsyncType;
+
+/** What `goroutine_promise_all_settled` gives for each input. */
+typedef struct GoroutineSettled {
+    /** `GOROUTINE_OK` or the status that the promise was rejected with. */
+    GoroutineStatus status;
+    /** The value or the reason. */
+    void *value;
+} GoroutineSettled;
+
+/** Success. */
+#define GOROUTINE_OK 0
+/** The caller may not do that. */
+#define GOROUTINE_EPERM (-1)
+/** The descriptor is closed. */
+#define GOROUTINE_EBADF (-9)
+/** Not ready, and the time-out was 0. */
+#define GOROUTINE_EAGAIN (-11)
+/** Out of memory or address space. */
+#define GOROUTINE_ENOMEM (-12)
+/** Somebody still waits on the object. */
+#define GOROUTINE_EBUSY (-16)
+/** An argument is out of range, or NULL where none is allowed. */
+#define GOROUTINE_EINVAL (-22)
+/** The channel is closed. */
+#define GOROUTINE_EPIPE (-32)
+/** The wait could never end. */
+#define GOROUTINE_EDEADLK (-35)
+/** Not available in this build of the library. */
+#define GOROUTINE_ENOSYS (-38)
+/** The time-out passed. */
+#define GOROUTINE_ETIMEDOUT (-110)
+/** It was done before. */
+#define GOROUTINE_EALREADY (-114)
+/** The goroutine was cancelled. */
+#define GOROUTINE_ECANCELED (-125)
+/** The promise was rejected; the value is the reason. */
+#define GOROUTINE_EREJECTED (-4096)
+/** Only a goroutine may call that. */
+#define GOROUTINE_ENOTGOROUTINE (-4097)
+/** The runtime is shutting down. */
+#define GOROUTINE_ESHUTDOWN (-4098)
+/** The goroutine ran out of stack. */
+#define GOROUTINE_ESTACKOVERFLOW (-4099)
+/** No thread for foreign calls is free. */
+#define GOROUTINE_EFFITHREADS (-4100)
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/* ---- The runtime: start, run, wait, shut down. ---- */
+
+/**
+ * The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   the version.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+uint32_t goroutine_abi_version(void);
+
+/**
+ * The version of the library that is loaded, as in "0.1.0".
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   a string that lives as long as the library.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+const char *goroutine_version(void);
+
+/**
+ * The name of a status: "GOROUTINE_ETIMEDOUT".
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+const char *goroutine_status_name(GoroutineStatus status);
+
+/**
+ * A sentence for people about a status.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   a string that lives as long as the library.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+const char *goroutine_status_message(GoroutineStatus status);
+
+/**
+ * The `fs:` offset of the word that holds the current `Goroutine *`. The word is never NULL: outside a goroutine
+ * it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
+ * it may differ in the next process. Valid before start.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   the offset: `mov reg, fs:[offset]`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+int32_t goroutine_tls_offset(void);
+
+/**
+ * Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `config` has `size` writable bytes, or is NULL.
+ */
+void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
+
+/**
+ * Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
+ * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn or timer of a process starts it so by itself;
+ * after a shutdown only this function does.
+ * Context:   T, G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: `config` is copied.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
+ * that this version does not have).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
+
+/**
+ * Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
+ * program alive. The calling thread never runs goroutines. It does not shut down.
+ * Context:   T.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Output:    `*result` (may be NULL): the value, or the reason.
+ * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
+ * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
+                                      void *arg,
+                                      void **result);
+
+/**
+ * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
+ * Context:   T.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
+ * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
+
+/**
+ * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
+ * Context:   T.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
+ * freed; what is stuck is named on stderr; call again.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_shutdown(uint64_t timeout_ns);
+
+/**
+ * One more user of the runtime in this process. It does not start it.
+ * Context:   T, G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_runtime_retain(void);
+
+/**
+ * One user less; the last release shuts down.
+ * Context:   T.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_release(uint64_t timeout_ns);
+
+/**
+ * Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `stats` has `size` writable bytes, or is NULL.
+ */
+void goroutine_stats_init_sized(struct GoroutineStats *stats, size_t size);
+
+/**
+ * Counters of the running runtime. All zero when none runs.
+ * Context:   T, G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Output:    `out->size` bytes at most.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
+
+/**
+ * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
+ * and no deadlock is reported.
+ * Context:   T, G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_external_begin(void);
+
+/**
+ * Ends a goroutine_external_begin.
+ * Context:   T, G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_external_end(void);
+
+/* ---- Goroutines: spawn, yield, sleep, park, cancel. ---- */
+
+/**
+ * Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_go(GoroutineFn f, void *arg);
+
+/**
+ * Runs `f(arg)` in a new goroutine.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: the caller has one reference to the promise: goroutine_promise_release.
+ * Returns:   a promise of its return value; NULL when out of memory or shut down, or `f` is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_spawn(GoroutineFn f, void *arg);
+
+/**
+ * Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `request` has `size` writable bytes, or is NULL.
+ */
+void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
+
+/**
+ * Starts a goroutine with registers, stack arguments and options of the caller's choice.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: everything is copied; the caller has one reference to `*out`.
+ * Output:    `*out` (may be NULL): the promise of its rax.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
+                                     GoroutinePromise **out);
+
+/**
+ * The running goroutine.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+Goroutine *goroutine_current(void);
+
+/**
+ * The id of a goroutine, never reused in a process.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   the id; 0 for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+uint64_t goroutine_id(const Goroutine *g);
+
+/**
+ * The usable stack of the running goroutine.
+ * Context:   G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Output:    lowest usable address, and one past the highest.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_stack_bounds(void **lo, void **hi);
+
+/**
+ * Lets other goroutines run. On a plain thread: sched_yield.
+ * Context:   T, G.
+ * Parks:     yes. It may resume on another thread.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_yield(void);
+
+/**
+ * Parks the goroutine for at least `ns` nanoseconds. On a plain thread it sleeps the thread.
+ * Context:   T, G.
+ * Parks:     yes. It may resume on another thread.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_sleep(uint64_t ns);
+
+/**
+ * Ends the running goroutine, at any depth; its frames are abandoned. GOROUTINE_OK resolves its promise with `value`,
+ * GOROUTINE_EREJECTED rejects it with `value`, another negative status settles it with that. A positive status, or a call
+ * outside a goroutine, is fatal: one line on stderr, the `fatal` callback, abort.
+ * Context:   G.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GOROUTINE_NORETURN void goroutine_exit(GoroutineStatus status,
+                     void *value);
+
+/**
+ * Gives way if somebody asked for it: emitted code calls it when `preempt` is set. Clobbers what a C call clobbers.
+ * Context:   T, G.
+ * Parks:     if asked to.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_safepoint(void);
+
+/**
+ * The same, preserving every register, the flags and the vector state (x87, SSE, AVX, AVX-512), and recording the
+ * `GoroutineContext` of the caller in the header's `context` meanwhile. Uses up to 4 KiB of stack.
+ * Context:   T, G.
+ * Parks:     if asked to.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_safepoint_full(void);
+
+/**
+ * Asks the goroutine behind a promise to stop: wakes it if it is parked, and makes this and every later parking call
+ * of it return GOROUTINE_ECANCELED, until it ends. It is not stopped by force.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it has ended), GOROUTINE_EINVAL (NULL, or a promise without a goroutine).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_cancel(GoroutinePromise *promise);
+
+/**
+ * Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Nothing outside.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_cancel_disable(void);
+
+/**
+ * Ends a goroutine_cancel_disable. One too many is fatal.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_cancel_enable(void);
+
+/**
+ * Parks the running goroutine. `commit(ticket, arg)` runs off its stack once the ticket may be readied; until it has
+ * returned the goroutine does not run, so `arg` may lie on its stack. `false`: do not park. `commit` must not park.
+ * Context:   G.
+ * Parks:     yes. It may resume on another thread.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   what goroutine_ready passed; GOROUTINE_OK when `commit` gave false; GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (`timeout_ns` 0:
+ * `commit` is not called), GOROUTINE_ECANCELED, GOROUTINE_EINVAL, GOROUTINE_ENOTGOROUTINE, GOROUTINE_ENOMEM.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_park(GoroutineParkFn commit,
+                               void *arg,
+                               uint64_t timeout_ns);
+
+/**
+ * Readies the park of a ticket; that park returns `status`. A ticket readies once; a stale or made-up one does nothing,
+ * also after a shutdown. On a goroutine it takes no lock; on a plain thread it may enter the kernel to wake a worker.
+ * Not R, not S.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_ready(struct GoroutineTicket ticket,
+                     GoroutineStatus status);
+
+/* ---- Promises: settle, await, combine. ---- */
+
+/**
+ * A pending promise.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: the caller has one reference.
+ * Returns:   it; NULL when out of memory.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_new(void);
+
+/**
+ * A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: the caller has one reference.
+ * Returns:   it; NULL when out of memory.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_new_with(GoroutineDropFn drop);
+
+/**
+ * One more reference. NULL is ignored. A promise without a reference is fatal.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_promise_retain(GoroutinePromise *promise);
+
+/**
+ * One reference less. NULL is ignored. One release too many is fatal while the memory is not in use again.
+ * A rejected promise whose outcome nobody looked at goes to `unhandled`.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+void goroutine_promise_release(GoroutinePromise *promise);
+
+/**
+ * Settles it with a value. On a goroutine it takes no lock of the system's; on a plain thread it may enter the kernel to
+ * wake a worker. Not R.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_promise_resolve(GoroutinePromise *promise,
+                                          void *value);
+
+/**
+ * Settles it with a reason. As goroutine_promise_resolve.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   as goroutine_promise_resolve.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_promise_reject(GoroutinePromise *promise, void *value);
+
+/**
+ * Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: borrows `promise`.
+ * Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, the status that a goroutine ended with; GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
+ * GOROUTINE_ECANCELED (both speak of the caller only), GOROUTINE_ENOMEM, GOROUTINE_EINVAL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_promise_await(GoroutinePromise *promise,
+                                        uint64_t timeout_ns,
+                                        void **value);
+
+/**
+ * The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
+ * Context:   T, G.
+ * Parks:     as goroutine_promise_await.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: consumes `promise`.
+ * Output:    as goroutine_promise_await.
+ * Returns:   as goroutine_promise_await.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_promise_await_take(GoroutinePromise *promise, uint64_t timeout_ns, void **value);
+
+/**
+ * Runs `f(arg, status, value)` once, in a goroutine, when `promise` settles. A promise that never settles does not keep
+ * the program alive by this. A shutdown before that: `f` does not run.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: retains `promise` until then.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
+                                       GoroutineThenFn f,
+                                       void *arg);
+
+/**
+ * Resolves with all values (`void *[n]`, in input order, owned by the promise), or rejects with the first reason.
+ * Without inputs it is resolved at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_all(GoroutinePromise *const *promises,
+                                        size_t n);
+
+/**
+ * Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_all_settled(GoroutinePromise *const *promises, size_t n);
+
+/**
+ * Resolves with the first value, or rejects with all reasons (`void *[n]`, owned by the promise).
+ * Without inputs it is rejected at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_any(GoroutinePromise *const *promises, size_t n);
+
+/**
+ * Settles as the first input does. Without inputs it stays pending.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutinePromise *goroutine_promise_race(GoroutinePromise *const *promises, size_t n);
+
+/* ---- Timers. ---- */
+
+/**
+ * Runs `f(arg)` in a goroutine of its own, before regular work, once `delay_ns` has passed, and then every `period_ns`
+ * (0: once). Intervals keep to the grid of the first deadline; runs of one timer never overlap, missed beats are left out.
+ * Firing never fails for want of memory: it waits for some.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+int64_t goroutine_timer_start(uint64_t delay_ns,
+                              uint64_t period_ns,
+                              GoroutineFn f,
+                              void *arg);
+
+/**
+ * The same with a spawn request: `spawn->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
+ * registers are not used. `drop(arg)` runs once, after the stop and after any running callback. `flags`:
+ * GOROUTINE_TIMER_UNREF.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
+ * Returns:   as goroutine_timer_start.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+int64_t goroutine_timer_start_with(uint64_t delay_ns,
+                                   uint64_t period_ns,
+                                   const struct GoroutineSpawn *spawn,
+                                   GoroutineDropFn drop,
+                                   uint32_t flags);
+
+/**
+ * Stops a timer. Any value may be passed.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+bool goroutine_timer_stop(int64_t id);
+
+/* ---- Explicit context switching: any thread, no runtime needed. ---- */
+
+/**
+ * Saves the full register file. A later restore_context of it returns from this call again.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `to` is writable and 16-aligned.
+ */
+void save_context(struct GoroutineContext *to);
+
+/**
+ * Continues a saved or made register file: all general registers, flags, x87, SSE, exactly its rsp. The 128 bytes below
+ * that rsp are left alone.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `from` is a valid context whose stack is still there.
+ */
+GOROUTINE_NORETURN void restore_context(const struct GoroutineContext *from);
+
+/**
+ * save_context(from) and restore_context(to) in one: the call returns when somebody switches back.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As save_context and restore_context.
+ */
+void switch_context(struct GoroutineContext *from, const struct GoroutineContext *to);
+
+/**
+ * Another name of switch_context.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As switch_context.
+ */
+void switch_goroutine_context(struct GoroutineContext *from, const struct GoroutineContext *to);
+
+/**
+ * switch_context with all signals blocked from before the first register is saved until the target's stack is in
+ * place; the caller's mask holds on both sides afterwards.
+ * Context:   T, G, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As switch_context.
+ */
+void signal_safe_context_switch(struct GoroutineContext *from,
+                                const struct GoroutineContext *to);
+
+/**
+ * Makes a context that calls `f(arg)` on the given stack. `f` must not return (fatal): it switches away.
+ * Context:   T, G, R, S.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Ownership: the stack stays the caller's.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, `to` not 16-aligned, or less than 1 KiB of stack).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * The stack is writable memory.
+ */
+GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
+                                       void *stack_base,
+                                       size_t stack_size,
+                                       GoroutineFn f,
+                                       void *arg);
+
+/* ---- Async operations: what somebody else will complete. ---- */
+
+/**
+ * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+int64_t goroutine_async_begin(GoroutineAsyncType kind,
+                              void *user);
+
+/**
+ * Completes an operation, once, from any thread. The last 65,536 results wait for a late await.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (completed or cancelled before), GOROUTINE_EINVAL (no such id was given out).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_async_complete(int64_t id,
+                                         void *result);
+
+/**
+ * Cancels an operation: whoever awaits it gets GOROUTINE_ECANCELED.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Returns:   as goroutine_async_complete.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_async_cancel(int64_t id);
+
+/**
+ * Waits for an operation. The first successful await forgets it.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread. On a plain thread it blocks the thread.
+ * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Output:    `*result` (may be NULL), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (it, or the caller, was cancelled), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
+ * GOROUTINE_EALREADY (awaited before), GOROUTINE_EINVAL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are valid or NULL as said above.
+ */
+GoroutineStatus goroutine_async_await(int64_t id,
+                                      uint64_t timeout_ns,
+                                      void **result);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* GOROUTINE_H */

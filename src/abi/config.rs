@@ -1,0 +1,140 @@
+//! What a start is told (`GoroutineConfig`) and what a running runtime tells (`GoroutineStats`).
+
+use super::{GoroutineContext, GoroutineStatus};
+use crate::goroutine::Goroutine;
+use core::ffi::{c_char, c_void};
+
+/// Config flag: all code on goroutine stacks is the language's own.
+pub const GOROUTINE_CONFIG_OWN_CODE: u32 = 1;
+/// Config flag: install no signal handlers.
+pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
+/// Config flag: report when all goroutines wait for each other.
+pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
+/// Config flag: learn stack sizes per spawned function.
+pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
+
+/// `ffi_exhausted`: wait for a thread, first come first served.
+pub const GOROUTINE_FFI_WAIT: u32 = 0;
+/// `ffi_exhausted`: run the call without binding.
+pub const GOROUTINE_FFI_UNBOUND: u32 = 1;
+/// `ffi_exhausted`: fail with `GOROUTINE_EFFITHREADS`.
+pub const GOROUTINE_FFI_FAIL: u32 = 2;
+/// `ffi_release`: a thread that is given back serves again.
+pub const GOROUTINE_FFI_REUSE: u32 = 0;
+/// `ffi_release`: a thread that is given back ends.
+pub const GOROUTINE_FFI_RETIRE: u32 = 1;
+
+/// Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+pub type GoroutineStackOverflowFn = Option<
+    unsafe extern "C" fn(
+        g: *mut Goroutine,
+        fault_address: *mut c_void,
+        at: *mut GoroutineContext,
+        arg: *mut c_void,
+    ),
+>;
+/// A failure nobody looked at: a promise-less goroutine's (`g` set), or a rejected promise's that was
+/// released unobserved (`g` NULL).
+pub type GoroutineUnhandledFn = Option<
+    unsafe extern "C" fn(
+        g: *const Goroutine,
+        status: GoroutineStatus,
+        reason: *mut c_void,
+        arg: *mut c_void,
+    ),
+>;
+/// A foreign call could not bind.
+pub type GoroutineFfiFailedFn =
+    Option<unsafe extern "C" fn(g: *mut Goroutine, status: GoroutineStatus, arg: *mut c_void)>;
+/// A goroutine ended; runs off its stack.
+pub type GoroutineEndFn = Option<unsafe extern "C" fn(g: *mut Goroutine, arg: *mut c_void)>;
+/// A thread of the library starts, stops, or is about to sleep.
+pub type GoroutineThreadFn = Option<unsafe extern "C" fn(arg: *mut c_void)>;
+/// The library found something that cannot go on; `message` is what it also writes to stderr. `abort` follows.
+pub type GoroutineFatalFn = Option<unsafe extern "C" fn(message: *const c_char, arg: *mut c_void)>;
+
+/// How to run. Fill with `goroutine_config_init`, then change what you need.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(missing_docs)] // each `…_arg` goes to the callback before it
+pub struct GoroutineConfig {
+    /// Bytes of this struct that the caller knows.
+    pub size: u32,
+    /// `GOROUTINE_CONFIG_*`.
+    pub flags: u32,
+    /// Workers; 0: as many as the CPU affinity and the cgroup quota allow. At most 256.
+    pub workers: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Bytes reserved per goroutine, guard included, rounded up to a power of two; 0: 256 KiB.
+    pub stack_bytes: u64,
+    /// The largest reservation that a spawn may ask for; 0: 1 GiB.
+    pub stack_bytes_max: u64,
+    /// Most threads for bound goroutines.
+    pub ffi_threads_max: u32,
+    /// How many of them to start at once.
+    pub ffi_threads_prestart: u32,
+    /// `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`.
+    pub ffi_exhausted: u32,
+    /// `GOROUTINE_FFI_REUSE` or `_RETIRE`.
+    pub ffi_release: u32,
+    pub stack_overflow: GoroutineStackOverflowFn,
+    pub stack_overflow_arg: *mut c_void,
+    pub unhandled: GoroutineUnhandledFn,
+    pub unhandled_arg: *mut c_void,
+    pub ffi_failed: GoroutineFfiFailedFn,
+    pub ffi_failed_arg: *mut c_void,
+    pub goroutine_end: GoroutineEndFn,
+    pub goroutine_end_arg: *mut c_void,
+    pub thread_start: GoroutineThreadFn,
+    pub thread_start_arg: *mut c_void,
+    pub thread_stop: GoroutineThreadFn,
+    pub thread_stop_arg: *mut c_void,
+    pub idle: GoroutineThreadFn,
+    pub idle_arg: *mut c_void,
+    pub fatal: GoroutineFatalFn,
+    pub fatal_arg: *mut c_void,
+}
+
+// SAFETY: plain data; the callbacks and their arguments are the caller's to share, as the header says.
+unsafe impl Send for GoroutineConfig {}
+// SAFETY: as above.
+unsafe impl Sync for GoroutineConfig {}
+
+/// Counters of a running runtime. Each is exact; together they are not one moment's picture.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct GoroutineStats {
+    /// Bytes of this struct that the caller knows.
+    pub size: u32,
+    /// Workers.
+    pub workers: u32,
+    /// Goroutines ever spawned.
+    pub spawned: u64,
+    /// Goroutines ended.
+    pub finished: u64,
+    /// Goroutines that exist now, daemons included.
+    pub live: u64,
+    /// Timers armed now, those of sleeps and time-outs included.
+    pub timers: u64,
+    /// Async operations pending.
+    pub async_operations: u64,
+    /// Goroutines taken from another worker.
+    pub stolen: u64,
+    /// Times a worker went to sleep.
+    pub sleeps: u64,
+    /// Times a sleeping worker was woken for work.
+    pub wakes: u64,
+    /// Times a long queue was shared out.
+    pub published: u64,
+    /// OS threads of the library.
+    pub threads: u64,
+    /// Stacks reserved.
+    pub stacks: u64,
+    /// Stacks in pools.
+    pub stacks_free: u64,
+    /// Stacks whose memory was given back by the background trim.
+    pub stacks_trimmed: u64,
+    /// Promises that exist now.
+    pub promises: u64,
+}

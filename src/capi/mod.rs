@@ -1,0 +1,55 @@
+//! The C interface: one file per noun of the header. Checks arguments, makes one call, converts back.
+//!
+//! Every exported function is an entry of a few instructions in front of a Rust function: emitted code may call with rsp
+//! at 0 or 8 mod 16, and compiled code relies on 0. The entry realigns and keeps a frame pointer, so that unwinders
+//! pass it.
+
+macro_rules! realign {
+    ($f:path) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "and rsp, -16",
+            "call {f}",
+            "leave",
+            ".cfi_def_cfa rsp, 8",
+            "ret",
+            ".cfi_endproc",
+            f = sym $f)
+    };
+}
+
+/// For assembly that needs no aligned stack, or aligns it itself.
+macro_rules! jump {
+    ($f:path) => {
+        core::arch::naked_asm!(".cfi_startproc", "jmp {f}", ".cfi_endproc", f = sym $f)
+    };
+}
+
+pub mod async_op;
+pub mod context;
+pub mod goroutine;
+pub mod promise;
+pub mod runtime;
+pub mod timer;
+
+use crate::abi::GoroutineStatus;
+
+/// For functions that give a negative status in place of an id.
+fn id_or(result: Result<i64, GoroutineStatus>) -> i64 {
+    result.unwrap_or_else(i64::from)
+}
+
+/// Only the first so many bytes of a struct belong to the caller.
+///
+/// # Safety
+/// `to` has `size` writable bytes.
+unsafe fn copy_sized<T: Copy>(from: &T, to: *mut T, size: usize) {
+    let n = size.min(core::mem::size_of::<T>());
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::copy_nonoverlapping(core::ptr::from_ref(from).cast::<u8>(), to.cast::<u8>(), n) };
+}

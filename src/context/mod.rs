@@ -1,0 +1,168 @@
+//! Context switching: the Rust face of `asm/x86_64_sysv.S`.
+
+pub mod tls;
+
+use crate::abi::GoroutineContext as C;
+use crate::goroutine::Goroutine as G;
+use crate::sched::{Worker, on_finish, on_safepoint_full, on_yield};
+use std::ffi::c_void;
+use std::mem::{offset_of, size_of};
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+compile_error!("libgoroutine runs on x86-64 Linux; see docs/architecture.md for what another platform needs");
+
+std::arch::global_asm!(
+    include_str!("../../asm/x86_64_sysv.S"),
+    G_ID = const offset_of!(G, id),
+    G_MXCSR = const offset_of!(G, mxcsr),
+    G_FCW = const offset_of!(G, fcw),
+    G_ERRNO = const offset_of!(G, errno),
+    G_RSP = const offset_of!(G, rsp),
+    G_RIP = const offset_of!(G, rip),
+    G_RBX = const offset_of!(G, rbx),
+    G_RBP = const offset_of!(G, rbp),
+    G_R12 = const offset_of!(G, r12),
+    G_R13 = const offset_of!(G, r13),
+    G_R14 = const offset_of!(G, r14),
+    G_R15 = const offset_of!(G, r15),
+    G_FN = const offset_of!(G, entry_fn),
+    G_ARG = const offset_of!(G, entry_arg),
+    G_LINE_CONTROL = const offset_of!(G, foreign_sp),
+    G_LINE_REGISTERS = const offset_of!(G, rsp),
+    G_BYTES = const size_of::<G>(),
+    W_BUSY = const Worker::QUEUE + Worker::QUEUE_BUSY,
+    W_POLL = const Worker::QUEUE + Worker::QUEUE_POLL,
+    W_HEAD = const Worker::QUEUE + Worker::QUEUE_HEAD,
+    W_TAIL = const Worker::QUEUE + Worker::QUEUE_TAIL,
+    W_MASK = const Worker::QUEUE + Worker::QUEUE_MASK,
+    W_SLOTS = const Worker::QUEUE + Worker::QUEUE_SLOTS,
+    W_LONE_TURNS = const offset_of!(Worker, lone_turns),
+    POLL_TURNS_MASK = const crate::sched::TURNS - 1,
+    TLS_CURRENT = const tls::CURRENT,
+    TLS_WORKER = const tls::WORKER,
+    TLS_SCHED_SP = const tls::SCHED_SP,
+    C_RAX = const offset_of!(C, rax), C_RBX = const offset_of!(C, rbx), C_RCX = const offset_of!(C, rcx),
+    C_RDX = const offset_of!(C, rdx), C_RSI = const offset_of!(C, rsi), C_RDI = const offset_of!(C, rdi),
+    C_RBP = const offset_of!(C, rbp), C_R8 = const offset_of!(C, r8), C_R9 = const offset_of!(C, r9),
+    C_R10 = const offset_of!(C, r10), C_R11 = const offset_of!(C, r11), C_R12 = const offset_of!(C, r12),
+    C_R13 = const offset_of!(C, r13), C_R14 = const offset_of!(C, r14), C_R15 = const offset_of!(C, r15),
+    C_RSP = const offset_of!(C, rsp), C_RIP = const offset_of!(C, rip), C_RFLAGS = const offset_of!(C, rflags),
+    C_XMM = const offset_of!(C, xmm_state),
+    C_BYTES = const size_of::<C>(),
+    SYS_RT_SIGPROCMASK = const libc::SYS_rt_sigprocmask,
+    SIG_BLOCK = const libc::SIG_BLOCK,
+    SIG_SETMASK = const libc::SIG_SETMASK,
+    on_yield = sym on_yield,
+    on_finish = sym on_finish,
+    on_safepoint_full = sym on_safepoint_full,
+    on_context_end = sym on_context_end,
+    plain_yield = sym plain_yield,
+);
+
+/// What runs on the thread's stack after a goroutine's was left: gives the goroutine to continue, or null.
+pub type Next = unsafe extern "C" fn(g: *mut G, arg: *mut c_void) -> *mut G;
+
+unsafe extern "C" {
+    /// Leaves the current goroutine's stack; see asm/.
+    pub fn goroutine_asm_park(next: Next, arg: *mut c_void);
+    /// The same for a goroutine that is over.
+    pub fn goroutine_asm_leave(next: Next, arg: *mut c_void) -> !;
+    /// Schedules on this thread until `next` gives null.
+    pub fn goroutine_asm_thread_run(next: Next, arg: *mut c_void);
+    /// Behind the exported names.
+    pub fn goroutine_asm_yield();
+    /// Behind the exported names.
+    pub fn goroutine_asm_safepoint_full();
+    /// Behind the exported names.
+    pub fn goroutine_asm_save_context(context: *mut C);
+    /// Behind the exported names.
+    pub fn goroutine_asm_restore_context(context: *const C) -> !;
+    /// Behind the exported names.
+    pub fn goroutine_asm_switch_context(from: *mut C, to: *const C);
+    /// Behind the exported names.
+    pub fn goroutine_asm_signal_safe_switch(from: *mut C, to: *const C);
+    fn goroutine_asm_entry();
+    fn goroutine_asm_entry_full();
+    fn goroutine_asm_entry_context();
+    fn goroutine_asm_return();
+    fn goroutine_asm_context_entry();
+    static mut goroutine_errno_offset: i64;
+    static mut goroutine_xsave_bytes: u32;
+    static mut goroutine_xsave_mask: u32;
+}
+
+/// Addresses of first instructions.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    /// `fn(arg)`.
+    Plain,
+    /// All argument registers, from the stack.
+    Full,
+    /// A register file.
+    Context,
+}
+
+impl Entry {
+    /// Where it starts.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        (match self {
+            Self::Plain => goroutine_asm_entry as *const (),
+            Self::Full => goroutine_asm_entry_full as *const (),
+            Self::Context => goroutine_asm_entry_context as *const (),
+        }) as u64
+    }
+}
+
+/// Where a goroutine's function returns to.
+pub fn return_address() -> u64 {
+    goroutine_asm_return as *const () as u64
+}
+
+/// What the assembly must know of the process, before the first goroutine.
+pub fn init() {
+    let fs: i64;
+    // SAFETY: on x86-64 Linux the first word of the thread block is its own address. The words written are read only
+    // by goroutines, of which there are none yet (or they hold the same values, after an earlier start).
+    unsafe {
+        std::arch::asm!("mov {}, fs:[0]", out(reg) fs, options(nostack, preserves_flags, readonly));
+        goroutine_errno_offset = libc::__errno_location() as i64 - fs;
+        (goroutine_xsave_bytes, goroutine_xsave_mask) = crate::sys::cpu::xsave_area();
+    }
+}
+
+/// Fills `context` so that switching to it calls `f(arg)` on the given stack.
+///
+/// # Safety
+/// `context` is writable and aligned; the stack is usable memory of at least 1 KiB.
+pub unsafe fn make(context: *mut C, base: *mut u8, bytes: usize, f: u64, arg: *mut c_void) {
+    // SAFETY: the caller's promise; an all-zero context is valid.
+    unsafe {
+        context.write(std::mem::zeroed());
+        let c = &mut *context;
+        let top = (base as u64 + bytes as u64) & !15;
+        c.rsp = top;
+        c.rip = goroutine_asm_context_entry as *const () as u64;
+        c.rbx = f;
+        c.r12 = arg as u64;
+        c.rflags = 0x202;
+        c.xmm_state[..2].copy_from_slice(&INITIAL_FCW.to_le_bytes());
+        c.xmm_state[24..28].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
+        c.stack_base = base.cast();
+        c.stack_top = base.add(bytes).cast();
+        c.stack_size = bytes;
+    }
+}
+
+/// MXCSR of a new goroutine: all exceptions masked, round to nearest.
+pub const INITIAL_MXCSR: u32 = 0x1F80;
+/// x87 control word of a new goroutine.
+pub const INITIAL_FCW: u16 = 0x37F;
+
+unsafe extern "C" fn on_context_end() -> ! {
+    crate::sys::report::fatal("the function of a goroutine_context_init context returned: it must switch away instead")
+}
+
+unsafe extern "C" fn plain_yield() {
+    std::thread::yield_now();
+}

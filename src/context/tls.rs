@@ -1,0 +1,102 @@
+//! The thread block of the assembly: current goroutine, worker, scheduler stack, thread.
+//!
+//! A goroutine may continue on another thread after any park. So every access is one `asm!` that reads through `fs`
+//! anew: the compiler cannot keep an address or a value from before the park.
+
+use crate::goroutine::Goroutine;
+use crate::sched::Worker;
+use crate::thread::Thread;
+
+/// Byte offsets in the thread block; `asm/` takes them from here.
+pub const CURRENT: usize = 0;
+/// The worker that this thread holds, or null.
+pub const WORKER: usize = 8;
+/// Where scheduling runs: rsp inside `goroutine_asm_thread_run`.
+pub const SCHED_SP: usize = 16;
+/// The library's record of this thread, or null on threads it did not make.
+pub const THREAD: usize = 24;
+
+macro_rules! read {
+    ($offset:expr) => {{
+        let value: usize;
+        // SAFETY: reads the calling thread's own block.
+        unsafe {
+            std::arch::asm!(
+                "mov {v}, qword ptr [rip + goroutine_tls@GOTTPOFF]",
+                "mov {v}, fs:[{v} + {o}]",
+                v = out(reg) value, o = const $offset, options(nostack, preserves_flags));
+        }
+        value
+    }};
+}
+
+macro_rules! write {
+    ($offset:expr, $value:expr) => {{
+        // SAFETY: writes the calling thread's own block.
+        unsafe {
+            std::arch::asm!(
+                "mov {t}, qword ptr [rip + goroutine_tls@GOTTPOFF]",
+                "mov fs:[{t} + {o}], {v}",
+                t = out(reg) _, v = in(reg) $value, o = const $offset, options(nostack, preserves_flags));
+        }
+    }};
+}
+
+/// The control block that emitted code sees: the dummy outside goroutines, never null.
+#[inline(always)]
+pub fn current_or_dummy() -> *mut Goroutine {
+    read!(CURRENT) as *mut Goroutine
+}
+
+/// The running goroutine; null outside.
+#[inline(always)]
+pub fn current() -> *mut Goroutine {
+    let g = current_or_dummy();
+    // SAFETY: never null, and the id of a running goroutine does not change.
+    if unsafe { (*g).id() } == 0 { std::ptr::null_mut() } else { g }
+}
+
+/// The worker that this thread holds; null: none.
+#[inline(always)]
+pub fn worker() -> *mut Worker {
+    read!(WORKER) as *mut Worker
+}
+
+/// The library's record of this thread; null: not ours.
+#[inline(always)]
+pub fn thread() -> *mut Thread {
+    read!(THREAD) as *mut Thread
+}
+
+/// This thread takes a worker, or (null) gives it up.
+pub fn set_worker(worker: *mut Worker) {
+    write!(WORKER, worker);
+}
+
+/// Once per thread of the library.
+pub fn set_thread(thread: *mut Thread) {
+    write!(THREAD, thread);
+}
+
+/// In a child of fork: nobody is anybody any more.
+pub fn reset() {
+    write!(CURRENT, dummy());
+    write!(WORKER, 0usize);
+    write!(THREAD, 0usize);
+}
+
+/// The stand-in for a goroutine outside goroutines.
+pub fn dummy() -> *mut Goroutine {
+    let address: *mut Goroutine;
+    // SAFETY: takes an address.
+    unsafe { std::arch::asm!("lea {}, [rip + goroutine_dummy]", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
+/// Distance from `fs` to the current-goroutine word: the same on every thread while the library is loaded.
+pub fn offset() -> i32 {
+    let offset: i64;
+    // SAFETY: reads a GOT entry.
+    unsafe { std::arch::asm!("mov {}, qword ptr [rip + goroutine_tls@GOTTPOFF]", out(reg) offset, options(nostack, preserves_flags)) };
+    offset as i32 + CURRENT as i32
+}

@@ -1,0 +1,180 @@
+//! The control block of a goroutine. It lies at the top of the goroutine's own stack (`stack::layout`), so it costs no
+//! page of its own, and stays mapped for the life of the process: a stale ticket may always look at its park word.
+//!
+//! | bytes | lines | what |
+//! |---|---|---|
+//! | 0-63 | 1 | header for emitted code |
+//! | 64-127 | 2 | control words, park word, links |
+//! | 128-191 | 3 | saved registers |
+//! | 192-255 | 4 | entry, name, time-out |
+//!
+//! A switch touches lines 2 and 3.
+//!
+//! Ownership: whoever runs, has queued, or has won the park word (`park`, I3) of a goroutine owns its control block.
+//! Fields that others read are atomics and say so.
+
+pub mod park;
+
+use crate::promise::Promise;
+use park::ParkWord;
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// See the module's head. Opaque to C but for its first 128 bytes (`GOROUTINE_OFFSET_*`).
+#[repr(C, align(64))]
+pub struct Goroutine {
+    /// Lowest address a prologue may reach.
+    pub(crate) stack_limit: u64,
+    /// 0 in a control block that is not in use. Written at spawn and end; shutdown reads it from elsewhere.
+    pub(crate) id: AtomicU64,
+    /// Written by the monitor and collectors, cleared by the owner.
+    pub(crate) preempt: AtomicU32,
+    /// GOROUTINE_FLAG_*; the cancel bit is set by others.
+    pub(crate) flags: AtomicU32,
+    pub(crate) native_stack: u64,
+    pub(crate) context: *mut crate::abi::GoroutineContext,
+    pub(crate) user: [u64; 3],
+
+    pub(crate) foreign_sp: u64,
+    pub(crate) mxcsr: u32,
+    pub(crate) fcw: u32,
+    pub(crate) errno: i32,
+    /// What the park returns; written by the winner of the park word.
+    pub(crate) wake_status: i32,
+    pub(crate) park: ParkWord,
+    /// The promise of its result, one reference; null: nobody asked for one.
+    pub(crate) promise: *mut Promise,
+    /// Link in a ReadyList.
+    pub(crate) next: *mut Goroutine,
+    /// Index of the worker it ran on last.
+    pub(crate) last_worker: u32,
+    /// Depth of goroutine_cancel_disable.
+    pub(crate) cancel_disabled: u32,
+    /// GOROUTINE_SPAWN_* it was spawned with.
+    pub(crate) spawn_flags: u32,
+    pub(crate) reserved: u32,
+
+    pub(crate) rsp: u64,
+    pub(crate) rip: u64,
+    pub(crate) rbx: u64,
+    pub(crate) rbp: u64,
+    pub(crate) r12: u64,
+    pub(crate) r13: u64,
+    pub(crate) r14: u64,
+    pub(crate) r15: u64,
+
+    pub(crate) entry_fn: u64,
+    pub(crate) entry_arg: u64,
+    /// malloc'ed copy, or null.
+    pub(crate) name: *mut c_char,
+    /// Sequence of the park that is under way; only its own park code uses it.
+    pub(crate) sequence: u64,
+}
+
+use crate::abi as a;
+use std::mem::{offset_of, size_of};
+const _: () = assert!(offset_of!(Goroutine, stack_limit) == a::GOROUTINE_OFFSET_STACK_LIMIT);
+const _: () = assert!(offset_of!(Goroutine, id) == a::GOROUTINE_OFFSET_ID);
+const _: () = assert!(offset_of!(Goroutine, preempt) == a::GOROUTINE_OFFSET_PREEMPT);
+const _: () = assert!(offset_of!(Goroutine, flags) == a::GOROUTINE_OFFSET_FLAGS);
+const _: () = assert!(offset_of!(Goroutine, native_stack) == a::GOROUTINE_OFFSET_NATIVE_STACK);
+const _: () = assert!(offset_of!(Goroutine, context) == a::GOROUTINE_OFFSET_CONTEXT);
+const _: () = assert!(offset_of!(Goroutine, user) == a::GOROUTINE_OFFSET_USER);
+const _: () = assert!(offset_of!(Goroutine, foreign_sp) == a::GOROUTINE_OFFSET_FOREIGN_SP);
+const _: () = assert!(offset_of!(Goroutine, rsp) == a::GOROUTINE_HEADER_BYTES);
+const _: () = assert!(size_of::<Goroutine>() == 256);
+
+impl Goroutine {
+    /// Its id; 0: not in use, or the dummy.
+    #[inline(always)]
+    pub fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody asked it to stop and it lets itself be stopped.
+    #[inline(always)]
+    pub fn is_cancelled(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & a::GOROUTINE_FLAG_CANCEL != 0 && self.cancel_disabled == 0
+    }
+}
+
+/// A pointer to a goroutine that its holder may queue or run.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Runnable(pub *mut Goroutine);
+// SAFETY: holding one is owning the goroutine (module head), and stacks may run on any thread.
+unsafe impl Send for Runnable {}
+// SAFETY: a copy is inert until its holder uses it.
+unsafe impl Sync for Runnable {}
+
+/// Goroutines that became runnable, oldest first, linked through their control blocks: what drivers hand up.
+pub struct ReadyList {
+    first: *mut Goroutine,
+    last: *mut Goroutine,
+}
+
+impl ReadyList {
+    /// Nobody.
+    pub const fn new() -> Self {
+        Self { first: std::ptr::null_mut(), last: std::ptr::null_mut() }
+    }
+    /// Adds one.
+    ///
+    /// # Safety
+    /// The caller owns `g` and gives it up.
+    pub unsafe fn push(&mut self, g: *mut Goroutine) {
+        // SAFETY: the caller's promise; `last` is owned by this list.
+        unsafe {
+            (*g).next = std::ptr::null_mut();
+            if self.first.is_null() {
+                self.first = g;
+            } else {
+                (*self.last).next = g;
+            }
+        }
+        self.last = g;
+    }
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+}
+
+impl Default for ReadyList {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Iterator for ReadyList {
+    type Item = Runnable;
+    #[inline]
+    fn next(&mut self) -> Option<Runnable> {
+        let g = self.first;
+        if g.is_null() {
+            return None;
+        }
+        // SAFETY: the list owns its members.
+        self.first = unsafe { (*g).next };
+        Some(Runnable(g))
+    }
+}
+
+/// A C string of the library's own, freed with [`free_name`].
+///
+/// # Safety
+/// `name` is null or NUL-terminated.
+pub unsafe fn copy_name(name: *const c_char) -> *mut c_char {
+    if name.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's promise. Null when out of memory: a goroutine without a name.
+    unsafe { libc::strndup(name, 63) }
+}
+
+/// # Safety
+/// `name` came from [`copy_name`] and is not used again.
+pub unsafe fn free_name(name: *mut c_char) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::free(name.cast::<c_void>()) };
+}

@@ -1,0 +1,35 @@
+//! libgoroutine: a Go-style goroutine runtime as a C library, called from machine code that a JIT compiler emits, and
+//! from C and C++. The interface is `include/goroutine.h`; docs/architecture.md walks through the rooms.
+//!
+//! Dependencies point down only:
+#![cfg_attr(not(loom), doc = "[`capi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->")]
+#![cfg_attr(not(loom), doc = "[`context`], [`stack`] -> [`thread`] -> [`sync`], [`sys`] -> [`abi`].")]
+#![cfg_attr(loom, allow(dead_code, missing_docs))]
+
+// Under loom only the protocol files are built, without what they are built into.
+#[cfg(not(loom))]
+pub mod abi;
+#[cfg(not(loom))]
+pub mod capi;
+#[cfg(not(loom))]
+pub mod context;
+#[cfg(not(loom))]
+pub mod goroutine;
+#[cfg(not(loom))]
+pub mod ops;
+pub mod promise;
+pub mod sched;
+#[cfg(not(loom))]
+pub mod stack;
+pub mod sync;
+#[cfg(not(loom))]
+pub mod sys;
+#[cfg(not(loom))]
+pub mod thread;
+pub mod timer;
+
+#[cfg(loom)]
+pub mod goroutine {
+    //! Under loom: the park word alone.
+    pub mod park;
+}

@@ -1,0 +1,7 @@
+//! The blocking verbs and what is made of them. They call `sched::park`; the C interface calls them.
+
+pub mod async_op;
+pub mod combinator;
+pub mod main;
+pub mod promise;
+pub mod sleep;

@@ -1,0 +1,183 @@
+//! Settling promises from anywhere, and waiting for them.
+
+use crate::abi::*;
+use crate::context::tls;
+use crate::goroutine::Goroutine;
+use crate::promise::cell::Waiter;
+use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
+use crate::sched::{park, runtime, spawn};
+use crate::sys::futex;
+use crate::sys::time::{deadline_after, now_ns};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Settles a promise and queues whom that wakes. False: it was settled before.
+pub fn settle(promise: &Promise, outcome: Outcome) -> bool {
+    let mut settled = Settled::new();
+    let first = promise.settle(outcome, &mut settled);
+    // SAFETY: no lock is held.
+    unsafe { settled.run_operations() };
+    queue(settled);
+    first
+}
+
+/// Queues whom a settling woke.
+pub fn queue(settled: Settled) {
+    for g in settled.ready {
+        // SAFETY: the list owned it.
+        unsafe { park::queue(g.0) };
+    }
+}
+
+/// One reference less; reports a failure that nobody looked at.
+///
+/// # Safety
+/// The caller had a reference.
+pub unsafe fn release(promise: *const Promise) {
+    // SAFETY: the caller's promise.
+    if let Some(unseen) = unsafe { Promise::release(promise) } {
+        if let Some(runtime) = runtime::enter() {
+            runtime.unhandled(std::ptr::null(), unseen);
+        }
+    }
+}
+
+/// The outcome, waiting for it if need be. Err: why not (time-out, cancelled, ...).
+pub fn wait(promise: &Promise, timeout_ns: u64) -> Result<Outcome, GoroutineStatus> {
+    if let Some(outcome) = promise.outcome() {
+        if outcome.status != GOROUTINE_OK {
+            promise.observe();
+        }
+        return Ok(outcome);
+    }
+    if timeout_ns == 0 {
+        return Err(GOROUTINE_EAGAIN);
+    }
+    promise.observe();
+    let deadline = if timeout_ns == GOROUTINE_FOREVER { u64::MAX } else { deadline_after(timeout_ns) };
+    let g = tls::current();
+    if g.is_null() { wait_thread(promise, deadline) } else { wait_goroutine(promise, g, deadline) }
+}
+
+struct Join {
+    promise: *const Promise,
+    waiter: PromiseWaiter,
+}
+
+fn wait_goroutine(promise: &Promise, g: *mut Goroutine, deadline: u64) -> Result<Outcome, GoroutineStatus> {
+    let mut join = Join { promise, waiter: Waiter::new(Owner::Goroutine { g, sequence: 0 }) };
+    // SAFETY: on a goroutine; `join` stays in place until the park is over and the waiter left.
+    let status = unsafe { park::park(Some(join_promise), (&raw mut join).cast(), deadline) };
+    if status != GOROUTINE_OK {
+        // SAFETY: it joined, or was never linked; then leave only says so.
+        let _ = unsafe { promise.cell.leave(&raw mut join.waiter) };
+    }
+    match promise.outcome() {
+        // Settled at the last moment counts, except for who was told to stop.
+        Some(outcome) if status != GOROUTINE_ECANCELED => Ok(outcome),
+        _ => Err(status),
+    }
+}
+
+/// # Safety
+/// The join step of a park: `arg` is a `Join` on g's stack.
+unsafe fn join_promise(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool {
+    // SAFETY: the caller's promise; the promise is borrowed by the waiting caller.
+    unsafe {
+        let join = arg.cast::<Join>();
+        (*join).waiter.owner = Owner::Goroutine { g, sequence };
+        (*(*join).promise).cell.join(&raw mut (*join).waiter)
+    }
+}
+
+fn wait_thread(promise: &Promise, deadline: u64) -> Result<Outcome, GoroutineStatus> {
+    let word = AtomicU32::new(0);
+    let mut waiter = PromiseWaiter::new(Owner::Thread(&raw const word));
+    // SAFETY: the waiter stays in place until it left, or was woken under the lock that `leave` takes.
+    if unsafe { promise.cell.join(&raw mut waiter) } {
+        while word.load(Ordering::Acquire) == 0 && now_ns() < deadline {
+            futex::wait(&word, 0, deadline);
+        }
+        // SAFETY: it joined. Also when woken: the waker is done with it once the lock is ours.
+        let _ = unsafe { promise.cell.leave(&raw mut waiter) };
+    }
+    promise.outcome().ok_or(GOROUTINE_ETIMEDOUT)
+}
+
+struct Then {
+    promise: *const Promise,
+    f: unsafe extern "C" fn(*mut c_void, GoroutineStatus, *mut c_void),
+    arg: *mut c_void,
+    waiter: PromiseWaiter,
+}
+
+/// `goroutine_promise_then`: the callback is an operation of the promise; its goroutine is spawned when it settles.
+/// If there is no memory for a goroutine then, a timer tries again until there is.
+pub fn then(
+    promise: &Promise,
+    f: unsafe extern "C" fn(*mut c_void, GoroutineStatus, *mut c_void),
+    arg: *mut c_void,
+) -> GoroutineStatus {
+    drop(match runtime::enter_or_start() {
+        Ok(inside) => inside,
+        Err(status) => return status,
+    });
+    promise.observe();
+    promise.retain();
+    let then = Box::into_raw(Box::new(Then {
+        promise,
+        f,
+        arg,
+        waiter: Waiter::new(Owner::Operation { run: run_then, data: std::ptr::null_mut(), index: 0 }),
+    }));
+    // SAFETY: `then` lives until its goroutine frees it.
+    unsafe {
+        (*then).waiter.owner = Owner::Operation { run: run_then, data: then.cast(), index: 0 };
+        if !promise.cell.join(&raw mut (*then).waiter) {
+            start_then(then);
+        }
+    }
+    GOROUTINE_OK
+}
+
+unsafe fn run_then(waiter: *mut PromiseWaiter, _: &mut Settled) {
+    // SAFETY: handed up by settle; data is the Then around it.
+    unsafe {
+        if let Owner::Operation { data, .. } = (*waiter).owner {
+            start_then(data.cast());
+        }
+    }
+}
+
+unsafe fn start_then(then: *mut Then) {
+    const RETRY_NS: u64 = 1_000_000;
+    let f = then_body as *const () as u64;
+    // SAFETY: then_body has the type of a GoroutineFn.
+    match unsafe { spawn::plain(f, then.cast(), false) } {
+        Ok(_) => {}
+        Err(GOROUTINE_ENOMEM) => {
+            let target = crate::timer::slot::Target::Call { f, arg: then.cast() };
+            let request = crate::sched::timers::Request { delay: RETRY_NS, period: 0, target, options: None };
+            if crate::sched::timers::start(request) < 0 {
+                crate::sys::report::fatal("no memory for a goroutine, nor for a timer to try again later");
+            }
+        }
+        // Shutting down: like everything else that has not started, it does not.
+        // SAFETY: nobody else has it.
+        Err(_) => unsafe {
+            let then = Box::from_raw(then);
+            release(then.promise);
+        },
+    }
+}
+
+unsafe extern "C" fn then_body(then: *mut c_void) -> *mut c_void {
+    // SAFETY: start_then gave it to us alone.
+    unsafe {
+        let then = Box::from_raw(then.cast::<Then>());
+        let outcome = (*then.promise).outcome().expect("a then runs after the settling");
+        (then.f)(then.arg, outcome.status, outcome.value);
+        release(then.promise);
+    }
+    std::ptr::null_mut()
+}

@@ -1,0 +1,189 @@
+//! The protocol of settling: one word of state, one list of waiters, one lock around both.
+//!
+//! | state | value | waiters |
+//! |---|---|---|
+//! | 0 pending | not yet | may join and leave |
+//! | 1 resolved, 2 rejected | written | none, for ever |
+//!
+//! I1. `value` and `status` are written before `state` leaves 0 (Release), and never again: who loads a state other than 0
+//!     (Acquire) reads them without the lock. Emitted code does so.
+//! I2. The list is read and written under the lock only. A waiter lies on its owner's stack or in an operation; while
+//!     it is linked its owner waits. `settle` unlinks every waiter and hands each to `wake` *under the lock*, so an owner
+//!     that finds itself unlinked (also under the lock) knows that nobody will touch the waiter again.
+//! I3. So each waiter that joined is handed to `wake` once, or left by itself, never both.
+//!
+//! The lock is held for a handful of instructions per waiter; nothing parks or allocates under it. Waking a plain thread is
+//! one futex call under it.
+
+use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock};
+use std::ptr::null_mut;
+
+/// One that waits. `T` says how to wake it.
+pub struct Waiter<T> {
+    next: *mut Waiter<T>,
+    previous: *mut Waiter<T>,
+    linked: bool,
+    /// For `wake`.
+    pub owner: T,
+}
+
+impl<T> Waiter<T> {
+    /// For whoever `settle` handed the waiter to: a link to chain those it cannot finish under the lock.
+    pub fn chain(&mut self) -> &mut *mut Waiter<T> {
+        debug_assert!(!self.linked);
+        &mut self.next
+    }
+}
+
+impl<T> Waiter<T> {
+    /// Not linked.
+    pub const fn new(owner: T) -> Self {
+        Self { next: null_mut(), previous: null_mut(), linked: false, owner }
+    }
+}
+
+struct List<T> {
+    first: *mut Waiter<T>,
+    last: *mut Waiter<T>,
+}
+
+/// State, value and waiters of a promise.
+#[repr(C)]
+pub struct Cell<T, V> {
+    state: AtomicU32,
+    /// Reference count of the promise around it: here because the layout is frozen.
+    pub refs: AtomicU32,
+    value: Guarded<V>,
+    lock: SpinLock,
+    /// For the promise around it.
+    pub flags: AtomicU32,
+    waiters: Guarded<List<T>>,
+}
+
+// SAFETY: I1 and I2 order every access; waiters are woken on behalf of their owners from any thread.
+unsafe impl<T, V: Send> Sync for Cell<T, V> {}
+// SAFETY: as above.
+unsafe impl<T, V: Send> Send for Cell<T, V> {}
+
+/// Not settled.
+pub const PENDING: u32 = 0;
+
+impl<T, V: Copy> Cell<T, V> {
+    /// Pending, one reference.
+    pub fn new(value: V) -> Self {
+        Self {
+            state: AtomicU32::new(PENDING),
+            refs: AtomicU32::new(1),
+            value: Guarded::new(value),
+            lock: SpinLock::new(),
+            flags: AtomicU32::new(0),
+            waiters: Guarded::new(List { first: null_mut(), last: null_mut() }),
+        }
+    }
+
+    /// The state and the value, once settled.
+    #[inline(always)]
+    pub fn settled(&self) -> Option<(u32, V)> {
+        let state = self.state.load(Ordering::Acquire); // I1; partner: settle
+        // SAFETY: I1: no longer written.
+        (state != PENDING).then(|| (state, unsafe { self.value.with(|v| *v) }))
+    }
+
+    /// Settles, and hands every waiter to `wake`, in the order they joined. False: it was settled before.
+    #[inline]
+    #[must_use]
+    pub fn settle(&self, state: u32, value: V, mut wake: impl FnMut(*mut Waiter<T>)) -> bool {
+        self.lock.lock();
+        if self.state.load(Ordering::Relaxed) != PENDING {
+            self.lock.unlock();
+            return false;
+        }
+        // SAFETY: I1: pending, and we hold the lock.
+        unsafe { self.value.with(|v| *v = value) };
+        self.state.store(state, Ordering::Release);
+        // SAFETY: I2: we hold the lock; linked waiters are alive.
+        unsafe {
+            self.waiters.with(|list| {
+                let mut waiter = list.first;
+                (list.first, list.last) = (null_mut(), null_mut());
+                while !waiter.is_null() {
+                    let next = (*waiter).next;
+                    (*waiter).linked = false;
+                    wake(waiter);
+                    waiter = next;
+                }
+            });
+        }
+        self.lock.unlock();
+        true
+    }
+
+    /// Joins the waiters. False: it is settled, and the waiter was not touched.
+    ///
+    /// # Safety
+    /// `waiter` stays valid until `settle` handed it to `wake` or `leave` returned.
+    #[inline]
+    #[must_use]
+    pub unsafe fn join(&self, waiter: *mut Waiter<T>) -> bool {
+        self.lock.lock();
+        let pending = self.state.load(Ordering::Relaxed) == PENDING;
+        if pending {
+            // SAFETY: I2: we hold the lock.
+            unsafe {
+                self.waiters.with(|list| {
+                    (*waiter).linked = true;
+                    (*waiter).next = null_mut();
+                    (*waiter).previous = list.last;
+                    if list.last.is_null() {
+                        list.first = waiter;
+                    } else {
+                        (*list.last).next = waiter;
+                    }
+                    list.last = waiter;
+                });
+            }
+        }
+        self.lock.unlock();
+        pending
+    }
+
+    /// Leaves. False: `settle` was faster, and is done with the waiter.
+    ///
+    /// # Safety
+    /// `waiter` was passed to `join` of this cell, which returned true.
+    #[must_use]
+    pub unsafe fn leave(&self, waiter: *mut Waiter<T>) -> bool {
+        self.lock.lock();
+        // SAFETY: I2: we hold the lock; neighbours are linked, so they are alive.
+        let linked = unsafe {
+            self.waiters.with(|list| {
+                if !(*waiter).linked {
+                    return false;
+                }
+                (*waiter).linked = false;
+                let (next, previous) = ((*waiter).next, (*waiter).previous);
+                if previous.is_null() {
+                    list.first = next;
+                } else {
+                    (*previous).next = next;
+                }
+                if next.is_null() {
+                    list.last = previous;
+                } else {
+                    (*next).previous = previous;
+                }
+                true
+            })
+        };
+        self.lock.unlock();
+        linked
+    }
+
+    /// Runs `f` unless settled; until it returns nobody can settle. `f` is a few instructions.
+    pub fn if_pending<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        self.lock.lock();
+        let result = (self.state.load(Ordering::Relaxed) == PENDING).then(f);
+        self.lock.unlock();
+        result
+    }
+}

@@ -1,0 +1,257 @@
+//! The promise object: what C sees of it, who waits on it, how it ends.
+
+use super::cell::{Cell, Waiter};
+use super::pool;
+use crate::abi::*;
+use crate::goroutine::park::Ready;
+use crate::goroutine::{Goroutine, ReadyList};
+use crate::sys::{futex, report};
+use std::ffi::c_void;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Who waits.
+pub enum Owner {
+    /// A parked goroutine.
+    Goroutine {
+        /// Whose control block.
+        g: *mut Goroutine,
+        /// The park.
+        sequence: u64,
+    },
+    /// A plain thread, asleep on this word until it is 1.
+    Thread(*const AtomicU32),
+    /// An operation: `run` is called once, after the lock was given back, with the waiter itself.
+    Operation {
+        /// What to do.
+        run: unsafe fn(waiter: *mut PromiseWaiter, settled: &mut Settled),
+        /// For `run`.
+        data: *mut c_void,
+        /// For `run`.
+        index: usize,
+    },
+}
+
+/// A waiter of a promise.
+pub type PromiseWaiter = Waiter<Owner>;
+
+/// What settling brought about.
+pub struct Settled {
+    /// Goroutines to queue.
+    pub ready: ReadyList,
+    operations: *mut PromiseWaiter,
+    operations_last: *mut PromiseWaiter,
+}
+
+impl Settled {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { ready: ReadyList::new(), operations: std::ptr::null_mut(), operations_last: std::ptr::null_mut() }
+    }
+    /// Runs operations until none is left; they may settle more promises. A loop, so chains of any length are fine.
+    ///
+    /// # Safety
+    /// No lock is held.
+    #[inline]
+    pub unsafe fn run_operations(&mut self) {
+        while !self.operations.is_null() {
+            let waiter = self.operations;
+            // SAFETY: an operation that was handed up stays alive until its `run` was called.
+            unsafe {
+                self.operations = *(*waiter).chain();
+                if let Owner::Operation { run, .. } = (*waiter).owner {
+                    run(waiter, self);
+                }
+            }
+        }
+    }
+}
+
+impl Default for Settled {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a promise was settled with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    /// The value, or the reason.
+    pub value: *mut c_void,
+    /// GOROUTINE_OK, GOROUTINE_EREJECTED, or the goroutine's own negative status.
+    pub status: GoroutineStatus,
+}
+// SAFETY: a word that its users share as they agreed.
+unsafe impl Send for Outcome {}
+
+/// Somebody has looked at the outcome, or will.
+const OBSERVED: u32 = 1;
+/// A goroutine settles it, nobody else may.
+const OF_GOROUTINE: u32 = 2;
+/// Taken from the pool and not given back.
+const ALIVE: u32 = 4;
+
+/// See the module's head.
+#[repr(C, align(64))]
+pub struct GoroutinePromise {
+    pub(crate) cell: Cell<Owner, Outcome>,
+    drop_value: GoroutineDropFn,
+    /// The goroutine that will settle it; valid while pending.
+    goroutine: *mut Goroutine,
+}
+/// The name inside the library.
+pub use GoroutinePromise as Promise;
+
+const _: () = assert!(std::mem::size_of::<Promise>() == 64);
+const _: () = assert!(offset_of!(Promise, cell) == 0);
+
+impl Promise {
+    /// A pending promise with one reference; null: out of memory.
+    pub fn new(drop_value: GoroutineDropFn) -> *mut Self {
+        let p = pool::take_one();
+        if !p.is_null() {
+            // SAFETY: fresh from the pool, 64 bytes, ours.
+            unsafe { Self::init(p, 1, drop_value, std::ptr::null_mut()) };
+        }
+        p
+    }
+
+    /// # Safety
+    /// `p` came from the pool and is the caller's.
+    #[inline(always)]
+    pub unsafe fn init(p: *mut Self, refs: u32, drop_value: GoroutineDropFn, goroutine: *mut Goroutine) {
+        let flags = if goroutine.is_null() { ALIVE } else { ALIVE | OF_GOROUTINE };
+        // SAFETY: the caller's promise.
+        unsafe {
+            p.write(Self {
+                cell: Cell::new(Outcome { value: std::ptr::null_mut(), status: GOROUTINE_OK }),
+                drop_value,
+                goroutine,
+            });
+            (*p).cell.refs.store(refs, Ordering::Relaxed);
+            (*p).cell.flags.store(flags, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a goroutine settles it.
+    pub fn is_of_goroutine(&self) -> bool {
+        self.cell.flags.load(Ordering::Relaxed) & OF_GOROUTINE != 0
+    }
+
+    /// Somebody takes note of the outcome: it will not be reported as unhandled.
+    #[inline(always)]
+    pub fn observe(&self) {
+        let flags = self.cell.flags.load(Ordering::Relaxed);
+        if flags & OBSERVED == 0 {
+            self.cell.flags.fetch_or(OBSERVED, Ordering::Relaxed);
+        }
+    }
+
+    /// The outcome, once settled.
+    #[inline(always)]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.cell.settled().map(|(_, outcome)| outcome)
+    }
+
+    /// Settles it; what that wakes is added to `settled`. False: it was settled before.
+    #[inline]
+    #[must_use]
+    pub fn settle(&self, outcome: Outcome, settled: &mut Settled) -> bool {
+        let state =
+            if outcome.status == GOROUTINE_OK { GOROUTINE_PROMISE_RESOLVED } else { GOROUTINE_PROMISE_REJECTED };
+        self.cell.settle(state, outcome, |waiter| {
+            // SAFETY: under the lock the waiter is alive (cell, I2), and its owner's fields were set before it joined.
+            unsafe {
+                match (*waiter).owner {
+                    Owner::Goroutine { g, sequence } => match (*g).park.ready(sequence) {
+                        Ready::Won => {
+                            (*g).wake_status = GOROUTINE_OK;
+                            settled.ready.push(g);
+                        }
+                        Ready::Early => {
+                            (*g).wake_status = GOROUTINE_OK;
+                            (*g).park.early_done(sequence);
+                        }
+                        Ready::Lost => {}
+                    },
+                    Owner::Thread(word) => {
+                        (*word).store(1, Ordering::Release);
+                        futex::wake(word, 1);
+                    }
+                    Owner::Operation { .. } => {
+                        *(*waiter).chain() = std::ptr::null_mut();
+                        if settled.operations.is_null() {
+                            settled.operations = waiter;
+                        } else {
+                            *(*settled.operations_last).chain() = waiter;
+                        }
+                        settled.operations_last = waiter;
+                    }
+                }
+            }
+        })
+    }
+
+    /// The value will not be dropped with the promise: it is somebody else's. Before settling, by who settles.
+    ///
+    /// # Safety
+    /// Only the one who will settle it, and before that.
+    pub unsafe fn keep_value(&self) {
+        // SAFETY: read at the end only, which comes after the settling.
+        unsafe { (&raw const self.drop_value).cast_mut().write(None) };
+    }
+
+    /// Runs `f` on the goroutine that will settle this promise, which cannot end meanwhile. None: settled already.
+    pub fn with_goroutine<R>(&self, f: impl FnOnce(*mut Goroutine) -> R) -> Option<R> {
+        self.cell.if_pending(|| f(self.goroutine))
+    }
+
+    /// One more reference.
+    pub fn retain(&self) {
+        if self.cell.refs.fetch_add(1, Ordering::Relaxed) == 0 {
+            dead(self, "goroutine_promise_retain");
+        }
+    }
+
+    /// One reference less. Gives an outcome that nobody looked at and that is a failure.
+    ///
+    /// # Safety
+    /// The caller had a reference.
+    #[inline]
+    #[must_use]
+    pub unsafe fn release(this: *const Self) -> Option<Outcome> {
+        // SAFETY: pool memory is never unmapped: also a wrong pointer to a dead promise is answered.
+        let promise = unsafe { &*this };
+        let refs = promise.cell.refs.load(Ordering::Acquire);
+        if refs == 1 {
+            // Ours is the last reference: nobody else can make one more, so no atomic is needed.
+            promise.cell.refs.store(0, Ordering::Relaxed);
+            return promise.end();
+        }
+        if refs == 0 {
+            dead(promise, "goroutine_promise_release");
+        }
+        // AcqRel: what other holders did is visible to who ends it.
+        if promise.cell.refs.fetch_sub(1, Ordering::AcqRel) == 1 { promise.end() } else { None }
+    }
+
+    fn end(&self) -> Option<Outcome> {
+        let flags = self.cell.flags.load(Ordering::Relaxed);
+        let outcome = self.outcome();
+        if let (Some(drop_value), Some(outcome)) = (self.drop_value, outcome) {
+            // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
+            unsafe { drop_value(outcome.value) };
+        }
+        self.cell.flags.store(0, Ordering::Relaxed);
+        pool::put(std::ptr::from_ref(self).cast_mut());
+        outcome.filter(|o| o.status != GOROUTINE_OK && flags & OBSERVED == 0)
+    }
+}
+
+#[cold]
+fn dead(promise: &Promise, what: &str) -> ! {
+    let mut line = report::Line::new();
+    line.text("fatal: ").text(what).text(" of a promise that has no reference left, at ");
+    report::fatal_line(line.hex(std::ptr::from_ref(promise) as u64))
+}

@@ -1,0 +1,80 @@
+//! Memory for promises: 64-byte blocks that are never unmapped, so a use after the last release is found, not crashed on.
+
+use super::object::Promise;
+use crate::context::tls;
+use parking_lot::Mutex;
+use std::alloc::{Layout, alloc_zeroed};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BATCH: usize = 64;
+const CACHE_MAX: usize = 512;
+
+struct Spare(Vec<*mut Promise>);
+// SAFETY: blocks in the pool belong to the pool.
+unsafe impl Send for Spare {}
+static SPARE: Mutex<Spare> = Mutex::new(Spare(Vec::new()));
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// Fills `out` with at least one block if there is memory.
+#[cold]
+pub fn refill(out: &mut Vec<*mut Promise>) {
+    let mut spare = SPARE.lock();
+    let keep = spare.0.len().saturating_sub(BATCH);
+    out.extend(spare.0.drain(keep..));
+    drop(spare);
+    if out.is_empty() {
+        let layout = Layout::array::<Promise>(BATCH).expect("a small constant");
+        // SAFETY: the layout is not empty. Zeros: refs 0, so a stray use is found.
+        let chunk = unsafe { alloc_zeroed(layout) }.cast::<Promise>();
+        if chunk.is_null() {
+            return;
+        }
+        MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
+        // SAFETY: inside the chunk.
+        out.extend((0..BATCH).map(|i| unsafe { chunk.add(i) }));
+    }
+}
+
+/// A block for whoever calls; null: out of memory.
+#[inline]
+pub fn take_one() -> *mut Promise {
+    let worker = tls::worker();
+    if worker.is_null() {
+        let mut some = Vec::new();
+        refill(&mut some);
+        let one = some.pop().unwrap_or(std::ptr::null_mut());
+        give_back(some.into_iter());
+        return one;
+    }
+    // SAFETY: this thread holds the worker, and nothing here parks.
+    let cache = unsafe { &mut (*worker).local().promises };
+    if cache.is_empty() {
+        refill(cache);
+    }
+    cache.pop().unwrap_or(std::ptr::null_mut())
+}
+
+/// A block comes back.
+#[inline]
+pub fn put(promise: *mut Promise) {
+    let worker = tls::worker();
+    if worker.is_null() {
+        return give_back(std::iter::once(promise));
+    }
+    // SAFETY: as above.
+    let cache = unsafe { &mut (*worker).local().promises };
+    cache.push(promise);
+    if cache.len() > CACHE_MAX {
+        give_back(cache.drain(..BATCH));
+    }
+}
+
+/// Blocks come back to the shared pool.
+pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
+    SPARE.lock().0.extend(promises);
+}
+
+/// (blocks made, spare in the shared pool).
+pub fn counts() -> (u64, u64) {
+    (MADE.load(Ordering::Relaxed), SPARE.lock().0.len() as u64)
+}

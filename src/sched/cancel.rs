@@ -1,0 +1,101 @@
+//! Stopping goroutines from outside: a flag, and a wake if it is parked.
+//!
+//! The parking side stores WAITING, then loads the flag, with only a light fence between (`park`). So this side
+//! stores the flag, fences heavily, and looks at the word. A goroutine that was in the middle of a park on some worker
+//! then shows as `busy` there: its join is still running on its stack, so nobody may ready it yet: look again later.
+
+use super::park;
+use super::runtime::Runtime;
+use crate::abi::*;
+use crate::goroutine::Goroutine;
+use crate::promise::Promise;
+use crate::stack;
+use crate::sync::{backoff, fence_heavy};
+use std::sync::atomic::Ordering;
+
+/// `goroutine_cancel`.
+pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
+    if !promise.is_of_goroutine() {
+        return GOROUTINE_EINVAL;
+    }
+    // While the promise is held pending its goroutine cannot end.
+    let raised = promise.with_goroutine(|g| raise(g));
+    if raised.is_none() {
+        return GOROUTINE_EALREADY;
+    }
+    fence_heavy();
+    let mut round = 0;
+    loop {
+        let attempt = promise.with_goroutine(|g| {
+            // SAFETY: it cannot end, so it is the goroutine of this promise.
+            unsafe { if is_joining(g, runtime) { Attempt::Again } else { Attempt::Ticket(ticket(g)) } }
+        });
+        match attempt {
+            // Queueing takes no lock of ours, but it may wake a thread: outside the promise's lock.
+            Some(Attempt::Ticket(Some(ticket))) => {
+                park::ready(ticket, GOROUTINE_ECANCELED);
+                return GOROUTINE_OK;
+            }
+            Some(Attempt::Ticket(None)) | None => return GOROUTINE_OK,
+            Some(Attempt::Again) => backoff(&mut round),
+        }
+    }
+}
+
+enum Attempt {
+    Again,
+    Ticket(Option<GoroutineTicket>),
+}
+
+fn raise(g: *mut Goroutine) {
+    // SAFETY: control blocks stay mapped, and both words are atomic.
+    unsafe {
+        (*g).flags.fetch_or(GOROUTINE_FLAG_CANCEL, Ordering::SeqCst);
+        (*g).preempt.store(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether it may be inside the join step of a park, with its stack still in use.
+unsafe fn is_joining(g: *mut Goroutine, runtime: &Runtime) -> bool {
+    // SAFETY: control blocks stay mapped; the word was written before the park word.
+    let parked = unsafe { (*g).park.parked() }.is_some();
+    // SAFETY: as above.
+    let worker = unsafe { (&raw const (*g).last_worker).read_volatile() } as usize;
+    parked && runtime.workers[worker].queue.busy.load(Ordering::Acquire) != 0
+}
+
+unsafe fn ticket(g: *mut Goroutine) -> Option<GoroutineTicket> {
+    // SAFETY: control blocks stay mapped; the count is only written by the goroutine itself, before it parks.
+    unsafe {
+        let sequence = (*g).park.parked()?;
+        ((*g).cancel_disabled == 0).then_some(GoroutineTicket { goroutine: g as u64, sequence })
+    }
+}
+
+impl Runtime {
+    /// Every goroutine is asked to stop, every timer is stopped. Called again and again by a shutdown: nothing new starts.
+    pub(super) fn cancel_everything(&self) {
+        super::timers::stop_all(self);
+        crate::ops::async_op::cancel_all();
+        let mut alive = Vec::new();
+        stack::for_each(|g| {
+            // SAFETY: control blocks stay mapped. The flag on a goroutine that ends meanwhile harms nobody: no
+            // goroutine starts any more.
+            if unsafe { (*g).id() } != 0 {
+                raise(g);
+                alive.push(g);
+            }
+        });
+        fence_heavy();
+        for g in alive {
+            // SAFETY: as above; a stale ticket does nothing.
+            unsafe {
+                if !is_joining(g, self) {
+                    if let Some(ticket) = ticket(g) {
+                        park::ready(ticket, GOROUTINE_ECANCELED);
+                    }
+                }
+            }
+        }
+    }
+}

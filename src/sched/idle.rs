@@ -1,0 +1,117 @@
+//! Who sleeps, who spins, and who wakes whom.
+//!
+//! The danger is a lost wake-up: work arrives just as the last worker goes to sleep. The order that prevents it:
+//!
+//! ```text
+//!   a worker that finds nothing                    somebody who made work visible
+//!   1. joins the idle set                          1. stores the work
+//!   2. asks every owner to share (share_above)     2. (a full fence, or the gate's light one)
+//!   3. heavy fence                                 3. looks: spinners? idle set / share_above?
+//!   4. looks at every queue once more              4. claims one of the set and wakes it
+//!   5. sleeps on its own word
+//! ```
+//!
+//! I1. Either 4 on the left sees the work, or 3 on the right sees the idle worker (or that it should share).
+//! I2. Being in the set and being claimed exclude each other: a claim clears the bit with an atomic and, and only
+//!     the winner wakes. A worker that leaves by itself clears its own bit the same way, and when it loses, it was
+//!     claimed: the wake is on its way and counts as received.
+//! I3. A spinner looks at every queue after it has stopped counting as one (the left column), so who relied on a spinner
+//!     is covered by 4. The claimer counts its wakee as a spinner before it wakes it: one wake per burst.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_seq_cst};
+
+const WORDS: usize = if cfg!(loom) { 1 } else { 4 };
+/// Most workers.
+pub const MAX_WORKERS: usize = WORDS * 64;
+
+/// The idle set and the count of spinners.
+pub struct Idle {
+    set: [AtomicU64; WORDS],
+    spinning: AtomicU32,
+    spinners_max: u32,
+}
+
+impl Idle {
+    /// Nobody is idle. `spinners_max` 0: nobody ever spins.
+    pub fn new(spinners_max: u32) -> Self {
+        Self { set: std::array::from_fn(|_| AtomicU64::new(0)), spinning: AtomicU32::new(0), spinners_max }
+    }
+
+    /// Step 1. Step 3 follows before any look.
+    pub fn join(&self, worker: usize) {
+        self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+    }
+
+    /// Leaves by itself. False: it was claimed, and counts as a spinner now (I2).
+    #[must_use]
+    pub fn leave(&self, worker: usize) -> bool {
+        let bit = 1 << (worker % 64);
+        self.set[worker / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// Whether anybody sleeps or is about to.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.set.iter().any(|word| word.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Whether this worker does.
+    pub fn contains(&self, worker: usize) -> bool {
+        self.set[worker / 64].load(Ordering::SeqCst) & 1 << (worker % 64) != 0
+    }
+
+    /// Right column, 3 and 4: the worker to wake, if one is needed. It counts as a spinner (I3).
+    /// The caller has made its work visible, and fenced.
+    #[must_use]
+    pub fn claim(&self) -> Option<usize> {
+        if self.spinning.load(Ordering::SeqCst) != 0 || !self.any() {
+            return None;
+        }
+        // One claimer at a time goes on; another one finds the wakee spinning.
+        if self.spinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return None;
+        }
+        for (i, word) in self.set.iter().enumerate() {
+            let mut bits = word.load(Ordering::SeqCst);
+            while bits != 0 {
+                let bit = bits & bits.wrapping_neg();
+                if word.fetch_and(!bit, Ordering::SeqCst) & bit != 0 {
+                    return Some(i * 64 + bit.trailing_zeros() as usize);
+                }
+                bits = word.load(Ordering::SeqCst);
+            }
+        }
+        // The set emptied meanwhile: those who left look again by themselves, and so must whoever relied on us.
+        self.stop_spinning();
+        None
+    }
+
+    /// This very worker, if it sleeps: for work that only it may run. It counts as a spinner.
+    #[must_use]
+    pub fn claim_one(&self, worker: usize) -> bool {
+        self.spinning.fetch_add(1, Ordering::SeqCst);
+        let won = self.leave(worker);
+        if !won {
+            self.spinning.fetch_sub(1, Ordering::SeqCst);
+        }
+        won
+    }
+
+    /// A worker that found nothing wants to spin a little. False: enough do, or spinning is no use here.
+    #[must_use]
+    pub fn start_spinning(&self) -> bool {
+        if self.spinning.fetch_add(1, Ordering::SeqCst) < self.spinners_max {
+            return true;
+        }
+        self.spinning.fetch_sub(1, Ordering::SeqCst);
+        false
+    }
+
+    /// A spinner stops. True: it was the last one, so if it stops because it found work, it sees to it that somebody
+    /// else looks for more ([`Idle::claim`]).
+    pub fn stop_spinning(&self) -> bool {
+        let last = self.spinning.fetch_sub(1, Ordering::SeqCst) == 1;
+        fence_seq_cst();
+        last
+    }
+}

@@ -1,0 +1,55 @@
+//! The scheduler: who runs, where, and when nobody does. docs/scheduler.md argues why it is right.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run_queue` | a worker's private queue and the gate around it (model-checked) |
+//! | `idle` | who sleeps, who spins, who wakes whom (model-checked) |
+//! | `turnstile` | plain threads coming in while a shutdown wants them out (model-checked) |
+//! | `worker` | the worker and what belongs to it |
+//! | `search` | where a worker looks for work, and how it goes to sleep |
+//! | `share` | making surplus visible |
+//! | `turn` | the functions the assembly calls between two goroutines |
+//! | `park` | how a goroutine waits, and how it is readied |
+//! | `spawn` | how a goroutine starts |
+//! | `timers` | arming and stopping timers |
+//! | `expire` | due timers become runnable goroutines |
+//! | `cancel` | stopping goroutines from outside |
+//! | `config` | what a start is told |
+//! | `monitor` | the thread that watches the workers |
+//! | `runtime` | start, wait, shutdown |
+
+pub mod idle;
+pub mod run_queue;
+pub mod turnstile;
+
+#[cfg(not(loom))]
+pub mod cancel;
+#[cfg(not(loom))]
+pub mod config;
+#[cfg(not(loom))]
+mod expire;
+#[cfg(not(loom))]
+mod monitor;
+#[cfg(not(loom))]
+pub mod park;
+#[cfg(not(loom))]
+pub mod runtime;
+#[cfg(not(loom))]
+mod search;
+#[cfg(not(loom))]
+mod share;
+#[cfg(not(loom))]
+pub mod spawn;
+#[cfg(not(loom))]
+pub mod timers;
+#[cfg(not(loom))]
+mod turn;
+#[cfg(not(loom))]
+pub mod worker;
+
+#[cfg(not(loom))]
+pub use runtime::Runtime;
+#[cfg(not(loom))]
+pub use turn::{on_exit, on_finish, on_safepoint_full, on_yield, safepoint};
+#[cfg(not(loom))]
+pub use worker::{TURNS, Worker};

@@ -1,0 +1,120 @@
+//! The monitor thread: it watches the workers while any of them runs, and sleeps when none does.
+//!
+//! Everything here is a backstop with a bound of one tick. What must be prompt is prompt without it.
+//!
+//! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
+//! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
+//! - threads that wait for quiescence;
+//! - stacks that nobody wanted for a second: give their memory back.
+
+use super::run_queue::POLL_TIMER;
+use super::runtime::Runtime;
+use crate::stack;
+use crate::sync::fence_seq_cst;
+use crate::sys::futex;
+use crate::sys::time::now_ns;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// While workers run.
+const TICK_NS: u64 = 500_000;
+/// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
+const DOZE_NS: u64 = 10_000_000;
+/// So many dozes, then it sleeps until it is woken.
+const DOZES: u32 = 20;
+const TRIM_EVERY_NS: u64 = 1_000_000_000;
+const TRIM_BATCH: usize = 16_384;
+
+const AWAKE: u32 = 0;
+const ASLEEP: u32 = 1;
+const STOP: u32 = 2;
+
+/// Its state.
+pub struct Monitor(AtomicU32);
+
+impl Monitor {
+    /// Awake.
+    pub fn new() -> Self {
+        Self(AtomicU32::new(AWAKE))
+    }
+    /// Ends the thread.
+    pub fn stop(&self) {
+        self.0.store(STOP, Ordering::SeqCst);
+        futex::wake(&self.0, 1);
+    }
+}
+
+impl Runtime {
+    /// A worker starts to run.
+    #[inline]
+    pub fn wake_monitor(&self) {
+        if self.monitor.0.load(Ordering::SeqCst) == ASLEEP
+            && self.monitor.0.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            futex::wake(&self.monitor.0, 1);
+        }
+    }
+
+    fn all_idle(&self) -> bool {
+        self.workers.iter().all(|w| self.idle.contains(w.index))
+    }
+}
+
+/// The thread's loop.
+pub fn run(runtime: &'static Runtime) {
+    let word = &runtime.monitor.0;
+    let mut dozes = 0;
+    let mut next_trim = now_ns() + TRIM_EVERY_NS;
+    let mut trimming = true;
+    let mut heads = vec![0u32; runtime.workers.len()];
+    while word.load(Ordering::Acquire) != STOP {
+        let idle = runtime.all_idle();
+        let now = now_ns();
+        if now >= next_trim {
+            next_trim = now + TRIM_EVERY_NS;
+            trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
+        }
+        if !idle {
+            dozes = 0;
+            watch(runtime, now, &mut heads);
+            futex::wait(word, AWAKE, now + TICK_NS);
+        } else if dozes < DOZES || trimming {
+            dozes += 1;
+            futex::wait(word, AWAKE, now + DOZE_NS);
+        } else {
+            // Asleep first, then one more look: a worker that wakes looks at the word after it left the idle set.
+            if word.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                continue;
+            }
+            fence_seq_cst();
+            if runtime.all_idle() {
+                futex::wait(word, ASLEEP, u64::MAX);
+            }
+            let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
+            dozes = 0;
+            trimming = true;
+        }
+    }
+}
+
+fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
+    let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
+    for (worker, head) in runtime.workers.iter().zip(heads) {
+        if runtime.idle.contains(worker.index) {
+            continue;
+        }
+        if worker.next_due.load(Ordering::Relaxed) <= now {
+            worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
+            wake = true;
+        }
+        let now_at = worker.queue.head.load(Ordering::Relaxed);
+        let length = worker.load();
+        wake |= length > 1 || (length == 1 && now_at == *head);
+        *head = now_at;
+    }
+    if wake && runtime.idle.any() {
+        runtime.wake_one();
+    }
+    if runtime.has_waiters() {
+        runtime.check_quiescent();
+    }
+}

@@ -1,0 +1,254 @@
+//! How a goroutine waits, and how it is readied.
+//!
+//! A park leaves the goroutine's stack, then, on the thread's stack and inside the worker's gate:
+//!
+//! ```text
+//!   1. arm the time-out         in the own wheel: only the gate's holder can fire it, so not before step 4
+//!   2. word = WAITING
+//!   3. -- light fence --  cancelled? then ready ourselves, and go on running
+//!   4. join the list of what we wait for        (from here on anybody may ready us)
+//! ```
+//!
+//! I1. Nothing can ready the goroutine before 4, so what 4 needs may lie on its stack: time-outs need the gate, and
+//!     a canceller, after its heavy fence, waits until the gate of the goroutine's worker is open (`sched::cancel`); if
+//!     it does not find the goroutine parked then, step 3 sees its flag.
+//! I2. After 4 nothing of the goroutine or its stack is touched.
+//!
+//! A commit callback that is not ours may take long and may call back into the library, so it runs outside the gate, in
+//! the state COMMITTING (`goroutine::park`).
+
+use super::runtime::{self, Runtime};
+use super::turn;
+use super::worker::Worker;
+use crate::abi::*;
+use crate::context::{goroutine_asm_park, tls};
+use crate::goroutine::park::Ready;
+use crate::goroutine::{Goroutine, Runnable};
+use super::timers;
+use crate::sync::fence_light;
+use crate::timer::slot::Target;
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+/// Step 4. False: no need to wait.
+pub type Join = unsafe fn(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool;
+
+struct Request {
+    join: Option<Join>,
+    arg: *mut c_void,
+    deadline: u64,
+    /// The armed time-out's id, 0 for none.
+    timer: i64,
+}
+
+/// Waits until readied, cancelled, or `deadline` (CLOCK_MONOTONIC, `u64::MAX`: never) passes. Gives the ready's status,
+/// GOROUTINE_ECANCELED, GOROUTINE_ETIMEDOUT or GOROUTINE_ENOMEM; GOROUTINE_OK when `join` gave false.
+///
+/// # Safety
+/// On a goroutine. `arg` is what `join` wants.
+#[inline]
+pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
+    let g = tls::current();
+    // SAFETY: on a goroutine.
+    unsafe {
+        if (*g).is_cancelled() {
+            crate::context::goroutine_asm_yield(); // a loop of calls that all fail must not keep the worker
+            return GOROUTINE_ECANCELED;
+        }
+        let mut request = Request { join, arg, deadline, timer: 0 };
+        goroutine_asm_park(on_park, (&raw mut request).cast());
+        let status = (*g).wake_status;
+        if request.timer != 0 && status != GOROUTINE_ETIMEDOUT {
+            timers::disarm(request.timer);
+        }
+        status
+    }
+}
+
+unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
+    // SAFETY: the assembly left g's stack; the request lies there and lives until g runs again (I1). The thread holds
+    // its worker.
+    unsafe {
+        let request = &mut *request.cast::<Request>();
+        let worker = &*tls::worker();
+        let sequence = worker.next_sequence();
+        (*g).last_worker = worker.index as u32;
+        let armed = request.deadline == u64::MAX || {
+            // The slot is taken outside the gate: that may lock and allocate.
+            timers::reserve(worker)
+        };
+        if !armed {
+            (*g).wake_status = GOROUTINE_ENOMEM;
+            return g;
+        }
+        worker.queue.enter();
+        if request.deadline != u64::MAX {
+            request.timer = timers::arm_inside(worker, request.deadline, Target::Park { g, sequence });
+        }
+        (*g).park.wait(sequence);
+        fence_light(); // I1; partner: the heavy fence in sched::cancel
+        let stay = if (*g).is_cancelled() {
+            (*g).wake_status = GOROUTINE_ECANCELED;
+            false
+        } else {
+            (*g).wake_status = GOROUTINE_OK;
+            request.join.is_none_or(|join| join(g, sequence, request.arg))
+        };
+        let resume = !stay && (*g).park.ready(sequence) == Ready::Won;
+        worker.queue.leave();
+        if resume { g } else { turn::next(worker) }
+    }
+}
+
+struct Commit {
+    f: unsafe extern "C" fn(GoroutineTicket, *mut c_void) -> bool,
+    arg: *mut c_void,
+    deadline: u64,
+    timer: i64,
+}
+
+/// `goroutine_park`: as [`park`], with the user's commit.
+///
+/// # Safety
+/// As [`park`].
+pub unsafe fn park_with(
+    f: unsafe extern "C" fn(GoroutineTicket, *mut c_void) -> bool,
+    arg: *mut c_void,
+    deadline: u64,
+) -> GoroutineStatus {
+    let g = tls::current();
+    // SAFETY: as in park.
+    unsafe {
+        if (*g).is_cancelled() {
+            crate::context::goroutine_asm_yield();
+            return GOROUTINE_ECANCELED;
+        }
+        let mut commit = Commit { f, arg, deadline, timer: 0 };
+        goroutine_asm_park(on_commit, (&raw mut commit).cast());
+        let status = (*g).wake_status;
+        if commit.timer != 0 && status != GOROUTINE_ETIMEDOUT {
+            timers::disarm(commit.timer);
+        }
+        status
+    }
+}
+
+unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut Goroutine {
+    // SAFETY: as on_park; in COMMITTING nobody runs g, so its stack stays.
+    unsafe {
+        let commit = &mut *commit.cast::<Commit>();
+        let worker = &*tls::worker();
+        let sequence = worker.next_sequence();
+        (*g).last_worker = worker.index as u32;
+        if commit.deadline != u64::MAX && !timers::reserve(worker) {
+            (*g).wake_status = GOROUTINE_ENOMEM;
+            return g;
+        }
+        (*g).wake_status = GOROUTINE_OK;
+        (*g).park.commit(sequence);
+        if commit.deadline != u64::MAX {
+            worker.queue.enter();
+            commit.timer = timers::arm_inside(worker, commit.deadline, Target::Park { g, sequence });
+            worker.queue.leave();
+        }
+        fence_light(); // partner: the heavy fence in sched::cancel
+        let ticket = GoroutineTicket { goroutine: g as u64, sequence };
+        if (*g).is_cancelled() {
+            if (*g).park.ready(sequence) == Ready::Early {
+                (*g).wake_status = GOROUTINE_ECANCELED;
+                (*g).park.early_done(sequence);
+            }
+        } else if !(commit.f)(ticket, commit.arg) && (*g).park.ready(sequence) == Ready::Early {
+            (*g).park.early_done(sequence);
+        }
+        // The callback may have called the library: the worker is the thread's, read again.
+        if (*g).park.committed(sequence) { turn::next(&*tls::worker()) } else { g }
+    }
+}
+
+/// Readies the park of a ticket. False: stale, or somebody was faster.
+pub fn ready(ticket: GoroutineTicket, status: GoroutineStatus) -> bool {
+    if !crate::stack::is_control_block(ticket.goroutine) {
+        return false;
+    }
+    let g = ticket.goroutine as *mut Goroutine;
+    // SAFETY: control blocks stay mapped; the winner of the word owns the goroutine.
+    unsafe {
+        match (*g).park.ready(ticket.sequence) {
+            Ready::Lost => false,
+            Ready::Early => {
+                (*g).wake_status = status;
+                (*g).park.early_done(ticket.sequence);
+                true
+            }
+            Ready::Won => {
+                (*g).wake_status = status;
+                queue(g);
+                true
+            }
+        }
+    }
+}
+
+/// Queues a goroutine that is ours: on this thread's worker, or from a plain thread on the global queue.
+///
+/// # Safety
+/// `g` is the caller's to queue.
+#[inline]
+pub unsafe fn queue(g: *mut Goroutine) {
+    let worker = tls::worker();
+    if worker.is_null() {
+        // A goroutine that waits keeps its runtime from ending, so there is one.
+        return match runtime::enter() {
+            Some(runtime) => runtime.queue_from_outside(Runnable(g)),
+            None => unreachable!("a runtime ended with a parked goroutine in it"),
+        };
+    }
+    // SAFETY: this thread holds the worker.
+    unsafe { (*worker).enqueue(g) };
+}
+
+/// A time-out or a sleep is over: the goroutine goes before regular work.
+///
+/// # Safety
+/// The calling thread holds `worker`; `g` is the caller's to queue.
+pub unsafe fn queue_expired(worker: &Worker, g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0 {
+            worker.enqueue(g);
+        } else {
+            worker.enqueue_urgent(g);
+        }
+    }
+}
+
+impl Runtime {
+    /// From a thread without a worker.
+    pub fn queue_from_outside(&self, g: Runnable) {
+        // SAFETY: the caller owned the goroutine.
+        if unsafe { (*g.0).spawn_flags } & GOROUTINE_SPAWN_PINNED != 0 {
+            // SAFETY: as above.
+            return unsafe { self.deliver_pinned(g.0) };
+        }
+        self.global.push(g);
+        self.wake_one();
+    }
+
+    /// To the one worker that may run it.
+    ///
+    /// # Safety
+    /// `g` is the caller's to queue.
+    pub unsafe fn deliver_pinned(&self, g: *mut Goroutine) {
+        // SAFETY: the caller's promise.
+        let index = unsafe { (*g).last_worker } as usize;
+        let worker = &self.workers[index];
+        worker.inbox.push(Runnable(g));
+        worker.queue.poll.fetch_or(super::run_queue::POLL_URGENT, Ordering::SeqCst);
+        crate::sync::fence_seq_cst();
+        if self.idle.claim_one(index) {
+            self.wake(index);
+        }
+    }
+}
+

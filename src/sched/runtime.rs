@@ -1,0 +1,550 @@
+//! The runtime: one at a time in a process, from start to shutdown, and again.
+//!
+//! Phases: RUNNING -> STOPPING (no more spawns; everything is cancelled) -> STOPPED (workers leave their loops), then it
+//! is freed. Plain threads pass a turnstile on their way in, so that nobody is inside when it is freed; goroutines
+//! need none: the shutdown waits for them first.
+//!
+//! Counting what keeps the program alive. Every worker counts what it opened and closed in words that only it writes;
+//! what plain threads do is counted atomically. "Nothing is left" is seen by adding up all `closed`, then all `opened`:
+//! a thing is opened before it is closed, so if the later sum of `opened` equals the earlier sum of `closed`, then
+//! at the moment between the two sums nothing was open.
+
+use super::idle::{Idle, MAX_WORKERS};
+use super::monitor::Monitor;
+use super::run_queue::POLL_STOP;
+use super::turnstile::Turnstile;
+use super::worker::{Counts, Worker};
+use super::{monitor, turn};
+use crate::abi::*;
+use crate::context::{self, goroutine_asm_thread_run, tls};
+use crate::goroutine::{Goroutine, Runnable};
+use crate::promise::Outcome;
+use crate::stack;
+use crate::sync::fence_seq_cst;
+use crate::sys::time::now_ns;
+use crate::sys::{cpu, futex, membarrier, report};
+use crate::thread;
+use crate::timer::Wheel;
+use crossbeam_queue::SegQueue;
+use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const RUNNING: u32 = 0;
+const STOPPING: u32 = 1;
+const STOPPED: u32 = 2;
+
+/// See the module's head.
+pub struct Runtime {
+    pub(crate) config: GoroutineConfig,
+    pub(crate) class: u8,
+    pub(crate) class_max: u8,
+    pub(crate) workers: Box<[Worker]>,
+    /// Goroutines of nobody: from plain threads, and surplus.
+    pub(crate) global: SegQueue<Runnable>,
+    pub(crate) idle: Idle,
+    /// Timers that plain threads started.
+    pub(crate) shared_wheel: Mutex<Wheel>,
+    /// Never later than the shared wheel's earliest deadline.
+    pub(crate) shared_due: AtomicU64,
+    /// Until when the sleeper sleeps that waits for the earliest timer; `u64::MAX`: nobody does.
+    pub(crate) sleeping_until: AtomicU64,
+    /// What plain threads opened and closed; atomically.
+    pub(crate) foreign: Counts,
+    /// Async operations that are pending: they keep the program alive, too.
+    pub(crate) async_pending: AtomicU64,
+    pub(crate) monitor: Monitor,
+    phase: AtomicU32,
+    waiters: AtomicU32,
+    pins: AtomicU32,
+    quiet: Mutex<()>,
+    became_quiet: Condvar,
+}
+
+/// The running runtime, null before the first start and after a shutdown.
+static CURRENT: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
+static DOOR: Turnstile = Turnstile::new();
+static SHUT_DOWN: AtomicBool = AtomicBool::new(false);
+
+struct Lifecycle {
+    threads: Vec<(String, thread::Handle)>,
+    retained: u64,
+    fork_handlers: bool,
+}
+static LIFECYCLE: Mutex<Lifecycle> =
+    Mutex::new(Lifecycle { threads: Vec::new(), retained: 0, fork_handlers: false });
+
+/// A stay in the runtime.
+pub struct Inside {
+    runtime: *const Runtime,
+    through_door: bool,
+}
+
+impl std::ops::Deref for Inside {
+    type Target = Runtime;
+    #[inline]
+    fn deref(&self) -> &Runtime {
+        // SAFETY: a thread with a worker keeps its runtime alive; others are counted at the door.
+        unsafe { &*self.runtime }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if self.through_door {
+            DOOR.leave();
+        }
+    }
+}
+
+/// The runtime, for the time that the result lives. None: there is none. No park may happen meanwhile.
+#[inline]
+pub fn enter() -> Option<Inside> {
+    let worker = tls::worker();
+    if !worker.is_null() {
+        // SAFETY: the thread holds the worker.
+        return Some(Inside { runtime: unsafe { (*worker).runtime }, through_door: false });
+    }
+    DOOR.enter().then(|| Inside { runtime: CURRENT.load(Ordering::Acquire), through_door: true })
+}
+
+/// [`enter`], and a start with defaults if there never was one.
+pub fn enter_or_start() -> Result<Inside, GoroutineStatus> {
+    if let Some(inside) = enter() {
+        return Ok(inside);
+    }
+    if SHUT_DOWN.load(Ordering::Acquire) {
+        return Err(GOROUTINE_ESHUTDOWN);
+    }
+    match start(None) {
+        GOROUTINE_OK | GOROUTINE_EALREADY => enter().ok_or(GOROUTINE_ESHUTDOWN),
+        status => Err(status),
+    }
+}
+
+/// Starts it. None: defaults and the environment.
+pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
+    let mut lifecycle = LIFECYCLE.lock();
+    if !CURRENT.load(Ordering::Acquire).is_null() {
+        return GOROUTINE_EALREADY;
+    }
+    let mut config = match config.map_or_else(super::config::from_environment, Ok) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    let (class, class_max) = match super::config::check(&mut config) {
+        Ok(classes) => classes,
+        Err(status) => return status,
+    };
+    if !membarrier::register() {
+        return GOROUTINE_ENOMEM;
+    }
+    if !lifecycle.fork_handlers {
+        lifecycle.fork_handlers = true;
+        // SAFETY: the three functions stay as long as the library; glibc drops them when it is unloaded.
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_parent), Some(after_fork_child)) };
+    }
+    context::init();
+    if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
+        stack::overflow::install();
+    }
+    report::set_fatal(config.fatal, config.fatal_arg);
+    let now = now_ns();
+    let count = config.workers as usize;
+    let spinners = if cpu::available() > 1 { (count as u32 / 2).max(u32::from(count > 1)) } else { 0 };
+    let runtime = Box::into_raw(Box::new(Runtime {
+        config,
+        class,
+        class_max,
+        workers: (0..count).map(|i| Worker::new(i, class, now)).collect(),
+        global: SegQueue::new(),
+        idle: Idle::new(spinners),
+        shared_wheel: Mutex::new(Wheel::new(now)),
+        shared_due: AtomicU64::new(u64::MAX),
+        sleeping_until: AtomicU64::new(u64::MAX),
+        foreign: Counts::default(),
+        async_pending: AtomicU64::new(0),
+        monitor: Monitor::new(),
+        phase: AtomicU32::new(RUNNING),
+        waiters: AtomicU32::new(0),
+        pins: AtomicU32::new(0),
+        quiet: Mutex::new(()),
+        became_quiet: Condvar::new(),
+    }));
+    // SAFETY: just made; no thread has it yet.
+    unsafe {
+        for worker in &mut (*runtime).workers {
+            worker.runtime = runtime;
+        }
+    }
+    // SAFETY: lives until the shutdown has joined every thread.
+    let shared: &'static Runtime = unsafe { &*runtime };
+    let hooks = [(config.thread_start, config.thread_start_arg), (config.thread_stop, config.thread_stop_arg)];
+    let mut started = Ok(());
+    for worker in &shared.workers {
+        let name = format!("gr-worker-{}", worker.index);
+        let thread = thread::start(&name, hooks, move || run_worker(worker));
+        started = thread.map(|t| lifecycle.threads.push((name, t)));
+        if started.is_err() {
+            break;
+        }
+    }
+    if started.is_ok() {
+        let thread = thread::start("gr-monitor", hooks, move || monitor::run(shared));
+        started = thread.map(|t| lifecycle.threads.push(("gr-monitor".into(), t)));
+    }
+    if started.is_err() {
+        shared.stop_threads();
+        join(&mut lifecycle, u64::MAX);
+        // SAFETY: all its threads are joined, and nobody else had it.
+        drop(unsafe { Box::from_raw(runtime) });
+        stack::overflow::uninstall();
+        return GOROUTINE_ENOMEM;
+    }
+    SHUT_DOWN.store(false, Ordering::Release);
+    CURRENT.store(runtime, Ordering::Release);
+    DOOR.open();
+    GOROUTINE_OK
+}
+
+fn run_worker(worker: &'static Worker) {
+    tls::set_worker(std::ptr::from_ref(worker).cast_mut());
+    // SAFETY: the thread holds the worker from now on.
+    unsafe { goroutine_asm_thread_run(turn::on_thread_start, std::ptr::null_mut()) };
+    tls::set_worker(std::ptr::null_mut());
+}
+
+fn join(lifecycle: &mut Lifecycle, deadline: u64) -> bool {
+    lifecycle.threads.retain(|(_, thread)| !thread.join_until(deadline));
+    lifecycle.threads.is_empty()
+}
+
+/// Cancels what is left, waits for it, joins every thread.
+pub fn shutdown(deadline: u64) -> GoroutineStatus {
+    if !tls::worker().is_null() {
+        return GOROUTINE_EDEADLK; // a goroutine would wait for its own end
+    }
+    let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else { return GOROUTINE_ETIMEDOUT };
+    shutdown_locked(&mut lifecycle, deadline)
+}
+
+fn shutdown_locked(lifecycle: &mut Lifecycle, deadline: u64) -> GoroutineStatus {
+    let runtime = CURRENT.load(Ordering::Acquire);
+    if runtime.is_null() {
+        SHUT_DOWN.store(true, Ordering::Release);
+        return GOROUTINE_OK;
+    }
+    // SAFETY: only a shutdown frees it, under the lock that we hold.
+    let shared = unsafe { &*runtime };
+    SHUT_DOWN.store(true, Ordering::Release);
+    let _ = shared.phase.compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
+    let mut pause = 50_000;
+    while shared.live() != 0 {
+        shared.cancel_everything();
+        let now = now_ns();
+        if now >= deadline {
+            return stuck(shared, lifecycle);
+        }
+        crate::sys::time::sleep_until(deadline.min(now + pause));
+        pause = (pause * 2).min(2_000_000);
+    }
+    DOOR.close();
+    while !DOOR.is_empty() {
+        if now_ns() >= deadline {
+            DOOR.open();
+            return stuck(shared, lifecycle);
+        }
+        std::thread::yield_now();
+    }
+    shared.stop_threads();
+    if !join(lifecycle, deadline) {
+        return stuck(shared, lifecycle); // the door stays closed: call again
+    }
+    shared.cancel_everything(); // timers that were started at the last moment
+    CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+    // SAFETY: every thread is joined and the door is closed and empty.
+    drop(unsafe { Box::from_raw(runtime) });
+    stack::overflow::uninstall();
+    report::set_fatal(None, std::ptr::null_mut());
+    GOROUTINE_OK
+}
+
+fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
+    let mut line = report::Line::new();
+    line.text("shutdown timed out: ").dec(runtime.live()).text(" goroutines left, threads still there:");
+    for (name, _) in &lifecycle.threads {
+        line.text(" ").text(name);
+    }
+    line.emit();
+    stack::for_each(|g| {
+        // SAFETY: control blocks stay mapped; what is read is only printed.
+        let (id, parked) = unsafe { ((*g).id(), (*g).park.parked().is_some()) };
+        if id != 0 {
+            let mut line = report::Line::new();
+            line.text("  goroutine ").dec(id).text(if parked { " is parked" } else { " runs, or is queued" });
+            line.emit();
+        }
+    });
+    GOROUTINE_ETIMEDOUT
+}
+
+/// One more user of the runtime in this process.
+pub fn retain() {
+    LIFECYCLE.lock().retained += 1;
+}
+
+/// One less; the last one shuts down.
+pub fn release(deadline: u64) -> GoroutineStatus {
+    if !tls::worker().is_null() {
+        return GOROUTINE_EDEADLK;
+    }
+    let mut lifecycle = LIFECYCLE.lock();
+    match lifecycle.retained {
+        0 => GOROUTINE_EINVAL,
+        1 => {
+            let status = shutdown_locked(&mut lifecycle, deadline);
+            if status == GOROUTINE_OK {
+                lifecycle.retained = 0;
+            }
+            status
+        }
+        _ => {
+            lifecycle.retained -= 1;
+            GOROUTINE_OK
+        }
+    }
+}
+
+/// Until nothing that keeps the program alive is left.
+pub fn wait(deadline: u64) -> GoroutineStatus {
+    if !tls::current().is_null() {
+        return GOROUTINE_EDEADLK;
+    }
+    let Some(runtime) = enter() else { return GOROUTINE_OK };
+    if deadline == 0 {
+        return if runtime.is_quiescent() { GOROUTINE_OK } else { GOROUTINE_EAGAIN };
+    }
+    runtime.waiters.fetch_add(1, Ordering::SeqCst);
+    let mut lock = runtime.quiet.lock();
+    let status = loop {
+        if runtime.is_quiescent() {
+            break GOROUTINE_OK;
+        }
+        if deadline == u64::MAX {
+            runtime.became_quiet.wait(&mut lock);
+        } else if runtime.became_quiet.wait_until(&mut lock, instant(deadline)).timed_out() {
+            break if runtime.is_quiescent() { GOROUTINE_OK } else { GOROUTINE_ETIMEDOUT };
+        }
+    };
+    drop(lock);
+    runtime.waiters.fetch_sub(1, Ordering::SeqCst);
+    status
+}
+
+fn instant(deadline: u64) -> Instant {
+    let left = deadline.saturating_sub(now_ns()).min(3_600_000_000_000 * 24 * 365);
+    Instant::now() + Duration::from_nanos(left)
+}
+
+impl Runtime {
+    /// Whether spawns are refused.
+    #[inline(always)]
+    pub fn is_stopping(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) != RUNNING
+    }
+
+    /// Whether workers leave their loops.
+    #[inline]
+    pub fn is_stopped(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == STOPPED
+    }
+
+    fn stop_threads(&self) {
+        self.phase.store(STOPPED, Ordering::SeqCst);
+        fence_seq_cst();
+        for worker in &self.workers {
+            worker.queue.poll.fetch_or(POLL_STOP, Ordering::SeqCst);
+            worker.sleeping.store(0, Ordering::SeqCst);
+            let _ = self.idle.leave(worker.index);
+            futex::wake(&worker.sleeping, 1);
+        }
+        self.monitor.stop();
+    }
+
+    /// The worker of the next pinned goroutine that a plain thread spawns.
+    pub fn next_pin(&self) -> u32 {
+        self.pins.fetch_add(1, Ordering::Relaxed) % self.workers.len() as u32
+    }
+
+    /// Wakes a worker that was claimed.
+    pub fn wake(&self, index: usize) {
+        let word = &self.workers[index].sleeping;
+        word.store(0, Ordering::Release);
+        futex::wake(word, 1);
+    }
+
+    /// Work was made visible by a thread that is not its owner.
+    pub fn wake_one(&self) {
+        fence_seq_cst(); // idle, right column, 2
+        if let Some(index) = self.idle.claim() {
+            self.wake(index);
+        }
+    }
+
+    /// The last spinner found something: is there more?
+    pub fn wake_one_if_work(&self, finder: usize) {
+        let more = !self.global.is_empty() || self.workers.iter().any(|w| w.load() > u32::from(w.index == finder));
+        if more && self.idle.any() {
+            self.wake_one();
+        }
+    }
+
+    /// No sleeper may sleep past this.
+    pub fn earliest_due(&self) -> u64 {
+        let workers = self.workers.iter().map(|w| w.next_due.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
+        workers.min(self.shared_due.load(Ordering::SeqCst))
+    }
+
+    /// Whether some thread waits in `goroutine_runtime_wait`.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::SeqCst) != 0
+    }
+
+    fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        let workers: u64 = self.workers.iter().map(|w| count(&w.counts).load(Ordering::Acquire)).sum();
+        workers + count(&self.foreign).load(Ordering::Acquire)
+    }
+
+    /// Whether nothing that keeps the program alive is left.
+    pub fn is_quiescent(&self) -> bool {
+        if self.async_pending.load(Ordering::SeqCst) != 0 {
+            return false;
+        }
+        let closed = self.sum(|c| &c.closed);
+        fence_seq_cst();
+        closed == self.sum(|c| &c.opened) && self.async_pending.load(Ordering::SeqCst) == 0
+    }
+
+    /// Wakes the waiters if so. Called where a last thing may have been closed.
+    #[cold]
+    pub fn check_quiescent(&self) {
+        if self.is_quiescent() {
+            let _lock = self.quiet.lock();
+            self.became_quiet.notify_all();
+        }
+    }
+
+    /// Something was closed by a thread that is not about to go idle.
+    pub fn closed_from_outside(&self) {
+        if self.has_waiters() {
+            self.check_quiescent();
+        }
+    }
+
+    /// Goroutines that exist, daemons included.
+    pub fn live(&self) -> u64 {
+        let closed = self.sum(|c| &c.closed) + self.sum(|c| &c.daemons_closed);
+        let timers_closed = self.sum(|c| &c.timers_closed);
+        fence_seq_cst();
+        let opened = self.sum(|c| &c.opened) + self.sum(|c| &c.daemons_opened);
+        let timers = self.sum(|c| &c.timers_opened) - timers_closed;
+        (opened - closed).saturating_sub(timers)
+    }
+
+    /// A failure that nobody looked at.
+    pub fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
+        if self.is_stopping() && outcome.status == GOROUTINE_ECANCELED {
+            return; // we cancelled it
+        }
+        match self.config.unhandled {
+            // SAFETY: the configured function and its argument.
+            Some(f) => unsafe { f(g, outcome.status, outcome.value, self.config.unhandled_arg) },
+            None => {
+                let mut line = report::Line::new();
+                // SAFETY: null, or a goroutine that just ended.
+                match unsafe { g.as_ref() } {
+                    Some(g) => line.text("unhandled: goroutine ").dec(g.id()).text(" ended with "),
+                    None => line.text("unhandled: a promise was released that had been rejected with "),
+                };
+                match describe(outcome.status) {
+                    Some((name, _)) => line.raw(name.to_bytes()),
+                    None => line.text("status -").dec(u64::from(outcome.status.unsigned_abs())),
+                };
+                line.text(", reason ").hex(outcome.value as u64).emit();
+            }
+        }
+    }
+
+    /// Counters for C.
+    pub fn stats(&self) -> GoroutineStats {
+        let (stacks, spare, trimmed) = stack::counts();
+        let (promises, promises_spare) = crate::promise::pool::counts();
+        let daemons = self.sum(|c| &c.daemons_opened);
+        let daemons_closed = self.sum(|c| &c.daemons_closed);
+        let finished = self.sum(|c| &c.closed) - self.sum(|c| &c.timers_closed) + daemons_closed;
+        let spawned = self.sum(|c| &c.opened) - self.sum(|c| &c.timers_opened) + daemons;
+        GoroutineStats {
+            size: std::mem::size_of::<GoroutineStats>() as u32,
+            workers: self.workers.len() as u32,
+            spawned,
+            finished,
+            live: spawned.saturating_sub(finished),
+            timers: super::timers::pending(self),
+            async_operations: self.async_pending.load(Ordering::Relaxed),
+            stolen: self.sum(|c| &c.stolen),
+            sleeps: self.sum(|c| &c.sleeps),
+            wakes: self.sum(|c| &c.wakes),
+            published: self.sum(|c| &c.published),
+            threads: self.workers.len() as u64 + 1,
+            stacks,
+            stacks_free: spare,
+            stacks_trimmed: trimmed,
+            promises: promises - promises_spare,
+        }
+    }
+}
+
+// ---- fork: the child has no runtime, and may start one ----
+
+extern "C" fn before_fork() {
+    std::mem::forget(LIFECYCLE.lock());
+}
+
+extern "C" fn after_fork_parent() {
+    // SAFETY: before_fork took it on this thread.
+    unsafe { LIFECYCLE.force_unlock() };
+}
+
+extern "C" fn after_fork_child() {
+    // The runtime's memory stays as it is, leaked: its threads are gone, and other locks may be held by ghosts.
+    CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+    SHUT_DOWN.store(false, Ordering::Release);
+    DOOR.close();
+    tls::reset();
+    // SAFETY: before_fork took it on this thread, the only one there is.
+    unsafe {
+        let lifecycle = &mut *LIFECYCLE.data_ptr();
+        for (_, thread) in lifecycle.threads.drain(..) {
+            std::mem::forget(thread);
+        }
+        lifecycle.retained = 0;
+        LIFECYCLE.force_unlock();
+    }
+}
+
+const _: () = assert!(MAX_WORKERS == 256);
+
+/// `goroutine_external_begin` and `_end`: counted like an async operation.
+pub fn external(begin: bool) {
+    let Ok(runtime) = enter_or_start() else { return };
+    if begin {
+        runtime.async_pending.fetch_add(1, Ordering::SeqCst);
+        return;
+    }
+    let pending = &runtime.async_pending;
+    if pending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+        report::fatal("goroutine_external_end without a goroutine_external_begin");
+    }
+    runtime.closed_from_outside();
+}

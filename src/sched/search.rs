@@ -1,0 +1,231 @@
+//! A worker has nothing: where it looks, how long it spins, how it goes to sleep.
+
+use super::expire;
+use super::run_queue::KEEP_ALL;
+use super::turn;
+use super::worker::{Worker, bump};
+use crate::goroutine::Runnable;
+use crate::sync::{backoff, fence_heavy};
+use crate::sys::futex;
+use crate::sys::time::now_ns;
+use std::sync::atomic::Ordering;
+
+/// How long a spinner looks around before it sleeps: a few times what waking it would cost.
+const SPIN_NS: u64 = 20_000;
+/// A thief costs its victim an interrupt (the heavy fence), about 2 us on both sides. It is worth it if the victim
+/// would not get to the work itself within this time.
+const WORTH_NS: u64 = 8_000;
+/// Most goroutines taken from a victim.
+const LOOT: usize = 256;
+/// `share_above` grows with searches that found nothing worth it: 0, 1, 3, 7 ... this. The monitor covers the rest.
+const SHARE_ABOVE_MAX: u32 = 255;
+
+/// Something to run; None: the runtime stops.
+///
+/// # Safety
+/// On the thread's stack; the thread holds `worker`.
+#[cold]
+pub unsafe fn search(worker: &Worker) -> Option<Runnable> {
+    let runtime = worker.runtime();
+    let mut spinning = false;
+    loop {
+        // SAFETY: the caller's promise, here and below.
+        unsafe {
+            if runtime.is_stopped() {
+                if spinning {
+                    runtime.idle.stop_spinning();
+                }
+                return None;
+            }
+            turn::look(worker);
+            let mut found = turn::pick(worker);
+            if found.is_none() && (spinning || runtime.idle.start_spinning()) {
+                spinning = true;
+                found = spin(worker);
+            }
+            if spinning {
+                // The last spinner that found work sees to it that somebody looks for more.
+                if runtime.idle.stop_spinning() && found.is_some() {
+                    runtime.wake_one_if_work(worker.index);
+                }
+            }
+            if found.is_some() {
+                worker.local().fruitless = 0;
+                return found;
+            }
+            spinning = sleep(worker);
+        }
+    }
+}
+
+/// Looks at everything again and again for a while.
+unsafe fn spin(worker: &Worker) -> Option<Runnable> {
+    let runtime = worker.runtime();
+    let start = now_ns();
+    let heads: Vec<u32> = runtime.workers.iter().map(|w| w.queue.head.load(Ordering::Relaxed)).collect();
+    loop {
+        // SAFETY: the caller holds the worker.
+        unsafe {
+            if !runtime.global.is_empty() || !worker.inbox.is_empty() {
+                turn::look(worker);
+                if let Some(g) = turn::pick(worker) {
+                    return Some(g);
+                }
+            }
+            let now = now_ns();
+            if worker.next_due.load(Ordering::Relaxed) <= now || runtime.shared_due.load(Ordering::Relaxed) <= now {
+                turn::look(worker);
+                if let Some(g) = turn::pick(worker) {
+                    return Some(g);
+                }
+            }
+            for (other, head) in runtime.workers.iter().zip(&heads) {
+                if other.index == worker.index {
+                    continue;
+                }
+                let waited = now - start;
+                let length = other.load();
+                let moved = other.queue.head.load(Ordering::Relaxed).wrapping_sub(*head);
+                // How long the victim would need for what it has, at the pace we saw.
+                let drain = u64::from(length) * waited / u64::from(moved.max(1));
+                if (length != 0 && drain >= WORTH_NS) && rob(worker, other) {
+                    return turn::pick(worker);
+                }
+                if other.next_due.load(Ordering::Relaxed) <= now.saturating_sub(WORTH_NS)
+                    && expire::visit(worker, other, now)
+                {
+                    if let Some(g) = turn::pick(worker) {
+                        return Some(g);
+                    }
+                }
+            }
+            if now - start >= SPIN_NS || runtime.is_stopped() {
+                return None;
+            }
+        }
+        for _ in 0..16 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Takes half of what another worker has. False: nothing, or it could not be reached now.
+unsafe fn rob(worker: &Worker, victim: &Worker) -> bool {
+    let mut loot = [Runnable(std::ptr::null_mut()); LOOT];
+    let taken = victim.queue.visit(|queue| {
+        // SAFETY: inside the victim's gate.
+        unsafe {
+            let n = queue.take(&mut loot);
+            let urgent = &mut victim.gated().urgent;
+            let m = urgent.len().div_ceil(2).min(LOOT - n);
+            for (place, g) in loot[n..n + m].iter_mut().zip(urgent.drain(..m)) {
+                *place = g;
+            }
+            victim.urgent_len.store(urgent.len() as u32, Ordering::Relaxed);
+            (n, m)
+        }
+    });
+    let Some((regular, urgent)) = taken else { return false };
+    // Our own gate is entered only now: two workers that rob each other must not wait for each other.
+    for (i, &g) in loot[..regular + urgent].iter().enumerate() {
+        // SAFETY: the caller holds the worker; the loot is ours.
+        unsafe {
+            if i < regular {
+                let _ = worker.queue.push(g);
+            } else {
+                worker.enqueue_urgent(g.0);
+            }
+        }
+    }
+    bump(&worker.counts.stolen, (regular + urgent) as u64);
+    regular + urgent != 0
+}
+
+/// Goes to sleep as `idle` describes. Gives whether it was claimed, and so counts as a spinner.
+unsafe fn sleep(worker: &Worker) -> bool {
+    let runtime = worker.runtime();
+    // SAFETY: the caller holds the worker.
+    let local = unsafe { worker.local() };
+    worker.sleeping.store(1, Ordering::SeqCst);
+    runtime.idle.join(worker.index);
+    let share_above = SHARE_ABOVE_MAX.min((1 << local.fruitless.min(16)) - 1);
+    let mut work_elsewhere = false;
+    for other in &runtime.workers {
+        if other.queue.share_above.load(Ordering::Relaxed) != share_above {
+            other.queue.share_above.store(share_above, Ordering::SeqCst);
+        }
+    }
+    fence_heavy(); // idle, I1; partners: the light fence in RunQueue::enter, the full ones at the global queue
+    let mut work_here = !runtime.global.is_empty() || !worker.inbox.is_empty() || runtime.is_stopped();
+    for other in &runtime.workers {
+        // Busy: in the middle of a push, which then either saw our share_above, or shows its work in a moment.
+        let mut round = 0;
+        while other.queue.busy.load(Ordering::Acquire) != 0 && round < 64 {
+            round += 1;
+            std::hint::spin_loop();
+        }
+        // Still inside: descheduled there. What it pushes may have missed our share_above: look again.
+        work_here |= round == 64;
+        if other.index != worker.index && other.load() > share_above {
+            work_elsewhere = true;
+        }
+    }
+    if work_elsewhere && local.fruitless < 4 {
+        // Look once more, with a spinner's eyes. Each fruitless look makes the next sleep easier: the monitor watches.
+        local.fruitless += 1;
+        work_here = true;
+    }
+    if work_here {
+        return !leave(worker);
+    }
+    if runtime.has_waiters() {
+        runtime.check_quiescent();
+    }
+    if let Some(idle) = runtime.config.idle {
+        // SAFETY: the configured function and its argument.
+        unsafe { idle(runtime.config.idle_arg) };
+    }
+    local.fruitless += 1;
+    bump(&worker.counts.sleeps, 1);
+    let claimed = loop {
+        // The earliest timer of anybody. If another sleeper waits for it already, we need not.
+        let due = runtime.earliest_due();
+        let deadline = if due < runtime.sleeping_until.load(Ordering::SeqCst) {
+            runtime.sleeping_until.store(due, Ordering::SeqCst);
+            due
+        } else {
+            u64::MAX
+        };
+        futex::wait(&worker.sleeping, 1, deadline);
+        if deadline != u64::MAX {
+            // Whoever sleeps next takes the earliest timer over. Lowered meanwhile by another: still a sleeper's.
+            let _ = runtime.sleeping_until.compare_exchange(deadline, u64::MAX, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        if worker.sleeping.load(Ordering::Acquire) == 0 {
+            break true;
+        }
+        if deadline != u64::MAX && now_ns() >= deadline || runtime.is_stopped() {
+            break !leave(worker);
+        }
+    };
+    if claimed {
+        bump(&worker.counts.wakes, 1);
+    }
+    runtime.wake_monitor();
+    claimed
+}
+
+/// Out of the idle set. False: somebody claimed us first; their wake is consumed here.
+fn leave(worker: &Worker) -> bool {
+    let by_ourselves = worker.runtime().idle.leave(worker.index);
+    if !by_ourselves {
+        let mut round = 0;
+        while worker.sleeping.load(Ordering::Acquire) == 1 {
+            backoff(&mut round); // the claimer is a few instructions away from its wake
+        }
+    }
+    worker.sleeping.store(0, Ordering::Relaxed);
+    by_ourselves
+}
+
+const _: () = assert!(SHARE_ABOVE_MAX < KEEP_ALL);

@@ -1,0 +1,306 @@
+//! How a goroutine starts.
+
+use super::runtime::{self, Runtime};
+use super::timers;
+use super::worker::{Worker, bump, foreign_id};
+use crate::abi::*;
+use crate::context::{Entry, INITIAL_FCW, INITIAL_MXCSR, return_address, tls};
+use crate::goroutine::park::ParkWord;
+use crate::goroutine::{Goroutine, Runnable, copy_name};
+use crate::promise::{Promise, pool};
+use crate::stack;
+use std::ffi::c_void;
+use std::mem::size_of;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Stack that a prologue check leaves to the library: GOROUTINE_STACK_RESERVE, and as much again.
+const LIMIT: u64 = 2 * GOROUTINE_STACK_RESERVE;
+const FLAGS: u32 =
+    GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_PRIORITY | GOROUTINE_SPAWN_DAEMON | GOROUTINE_SPAWN_PINNED;
+const STACK_ARGS_MAX: u64 = 65_536;
+
+/// Writes the control block of a goroutine that is about to start: `f(arg)`, no promise, no flags.
+///
+/// # Safety
+/// `g` is a control block of this class that belongs to the caller.
+#[inline(always)]
+unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
+    let base = g as u64 & !((1 << class) - 1);
+    // SAFETY: the caller's promise. Every field is written: the page may hold anything.
+    unsafe {
+        g.write(Goroutine {
+            stack_limit: base + stack::GUARD as u64 + LIMIT,
+            id: AtomicU64::new(id),
+            preempt: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
+            native_stack: 0,
+            context: std::ptr::null_mut(),
+            user: [0; 3],
+            foreign_sp: 0,
+            mxcsr: INITIAL_MXCSR,
+            fcw: u32::from(INITIAL_FCW),
+            errno: 0,
+            wake_status: 0,
+            park: ParkWord::new(),
+            promise: std::ptr::null_mut(),
+            next: std::ptr::null_mut(),
+            last_worker: 0,
+            cancel_disabled: 0,
+            spawn_flags: 0,
+            reserved: 0,
+            rsp: g as u64,
+            rip: Entry::Plain.address(),
+            rbx: 0,
+            rbp: 0,
+            r12: 0,
+            r13: 0,
+            r14: 0,
+            r15: 0,
+            entry_fn: f,
+            entry_arg: arg,
+            name: std::ptr::null_mut(),
+            sequence: 0,
+        });
+    }
+}
+
+/// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not.
+///
+/// # Safety
+/// `f` is a function of type GoroutineFn.
+#[inline(always)]
+pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+    let worker = tls::worker();
+    if worker.is_null() {
+        // SAFETY: the caller's promise.
+        return unsafe { plain_outside(f, arg, promised) };
+    }
+    // SAFETY: the calling thread holds the worker; nothing here parks. The stack is ours from the pool.
+    unsafe {
+        let worker = &*worker;
+        if worker.runtime().is_stopping() {
+            return Err(GOROUTINE_ESHUTDOWN);
+        }
+        let local = worker.local();
+        let Some(g) = local.stacks.pop() else { return Err(GOROUTINE_ENOMEM) };
+        let class = local.stacks.class();
+        init(g, class, worker.next_id(), f, arg as u64);
+        let mut promise = std::ptr::null_mut();
+        if promised {
+            promise = pool::take_one();
+            if promise.is_null() {
+                local.stacks.push(g);
+                return Err(GOROUTINE_ENOMEM);
+            }
+            Promise::init(promise, 2, None, g);
+            (*g).promise = promise;
+        }
+        bump(&worker.counts.opened, 1);
+        if worker.queue.push(Runnable(g)) == super::run_queue::Pushed::Share {
+            super::share::share(worker);
+        }
+        Ok(promise)
+    }
+}
+
+#[cold]
+unsafe fn plain_outside(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+    let runtime = runtime::enter_or_start()?;
+    if runtime.is_stopping() {
+        return Err(GOROUTINE_ESHUTDOWN);
+    }
+    let class = runtime.class;
+    let g = stack::acquire(class).ok_or(GOROUTINE_ENOMEM)?;
+    // SAFETY: the stack is ours from the pool.
+    unsafe {
+        init(g, class, foreign_id(), f, arg as u64);
+        if promised && !give_promise(g) {
+            stack::give_back(g, class);
+            return Err(GOROUTINE_ENOMEM);
+        }
+        let promise = (*g).promise;
+        launch(g, &runtime)?;
+        Ok(promise)
+    }
+}
+
+/// # Safety
+/// `g` is the caller's and not started.
+unsafe fn give_promise(g: *mut Goroutine) -> bool {
+    let promise = pool::take_one();
+    if promise.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        Promise::init(promise, 2, None, g);
+        (*g).promise = promise;
+    }
+    true
+}
+
+/// Counts it and queues it, from any thread.
+///
+/// A shutdown that begins after our look at its phase sees what we opened, and cancels it: it counts again until all is
+/// closed. A plain thread is at the door meanwhile, so the runtime stays.
+///
+/// # Safety
+/// `g` is ready to run and the caller's.
+unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) -> Result<(), GoroutineStatus> {
+    // SAFETY: the caller's promise; the thread holds its worker, if any.
+    unsafe {
+        let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
+        let worker = tls::worker();
+        if worker.is_null() {
+            let counts = &runtime.foreign;
+            if daemon { &counts.daemons_opened } else { &counts.opened }.fetch_add(1, Ordering::AcqRel);
+            runtime.queue_from_outside(Runnable(g));
+        } else {
+            let counts = &(*worker).counts;
+            bump(if daemon { &counts.daemons_opened } else { &counts.opened }, 1);
+            (*worker).enqueue(g);
+        }
+    }
+    Ok(())
+}
+
+/// `goroutine_spawn_with`.
+///
+/// # Safety
+/// `request` is valid for its `size`; what it points to is readable.
+pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+    let short = request.size as usize == GOROUTINE_SPAWN_BYTES_MIN;
+    if !short && (request.size as usize) < GOROUTINE_SPAWN_BYTES {
+        return Err(GOROUTINE_EINVAL);
+    }
+    if request.flags & !FLAGS != 0 {
+        return Err(GOROUTINE_EINVAL);
+    }
+    if request.flags & GOROUTINE_SPAWN_BOUND != 0 {
+        return Err(GOROUTINE_ENOSYS); // foreign calls are not in this version
+    }
+    let from_context = !short && !request.context.is_null();
+    if request.r#fn.is_null() && !from_context {
+        return Err(GOROUTINE_EINVAL);
+    }
+    if !short
+        && (request.stack_args_count > STACK_ARGS_MAX
+            || (request.stack_args.is_null() && request.stack_args_count != 0))
+    {
+        return Err(GOROUTINE_EINVAL);
+    }
+    let runtime = runtime::enter_or_start()?;
+    if runtime.is_stopping() {
+        return Err(GOROUTINE_ESHUTDOWN);
+    }
+    let class = if short || request.stack_bytes == 0 {
+        runtime.class
+    } else {
+        match stack::class_for(request.stack_bytes) {
+            Some(class) if class <= runtime.class_max => class,
+            _ => return Err(GOROUTINE_EINVAL),
+        }
+    };
+    let worker = tls::worker();
+    // SAFETY: the thread holds its worker, if any; the stack is ours from a pool; its size was checked below.
+    unsafe {
+        let g = if !worker.is_null() && (*worker).local().stacks.class() == class {
+            (*worker).local().stacks.pop()
+        } else {
+            stack::acquire(class)
+        };
+        let g = g.ok_or(GOROUTINE_ENOMEM)?;
+        let bounds = stack::bounds_of(g);
+        let id = if worker.is_null() { foreign_id() } else { (*worker).next_id() };
+        init(g, class, id, request.r#fn as u64, request.int_args[0]);
+        let needed = if short { 0 } else { request.stack_args_count as usize * 8 } + 4096 + LIMIT as usize;
+        if needed > bounds.top - bounds.low || (promised && !give_promise(g)) {
+            (*g).id.store(0, Ordering::Release);
+            stack::give_back(g, class);
+            return Err(if needed > bounds.top - bounds.low { GOROUTINE_EINVAL } else { GOROUTINE_ENOMEM });
+        }
+        (*g).spawn_flags = request.flags;
+        if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
+            (*g).last_worker = if worker.is_null() { runtime.next_pin() } else { (*worker).index as u32 };
+        }
+        fill(g, request, short, from_context);
+        let promise = (*g).promise;
+        launch(g, &runtime)?;
+        Ok(promise)
+    }
+}
+
+/// Registers, stack arguments and options of the request.
+unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_context: bool) {
+    // SAFETY: the caller checked that the stack has room; g is its own.
+    unsafe {
+        let mut sp = g as u64;
+        if from_context {
+            sp -= size_of::<GoroutineContext>() as u64;
+            sp &= !15;
+            let copy = sp as *mut GoroutineContext;
+            copy.write(*request.context);
+            if (*copy).rsp == 0 {
+                // Our own stack: a return from there ends the goroutine.
+                sp -= 16;
+                *((sp + 8) as *mut u64) = 0;
+                *(sp as *mut u64) = return_address();
+                (*copy).rsp = sp;
+                sp -= 256; // below what restore_context stages
+            }
+            (*g).rip = Entry::Context.address();
+            (*g).entry_arg = copy as u64;
+        } else if !short || request.int_args[1..].iter().any(|&a| a != 0) {
+            let count = if short { 0 } else { request.stack_args_count };
+            sp = (sp - count * 8) & !15;
+            if count != 0 {
+                std::ptr::copy_nonoverlapping(request.stack_args, sp as *mut u64, count as usize);
+            }
+            sp -= 64;
+            let fp_args = if short { [0.0; 8] } else { request.fp_args };
+            (sp as *mut [f64; 8]).write(fp_args);
+            sp -= 48;
+            (sp as *mut [u64; 6]).write(request.int_args);
+            (*g).rip = Entry::Full.address();
+        }
+        (*g).rsp = sp;
+        if short {
+            return;
+        }
+        (*g).rbx = request.rbx;
+        (*g).rbp = request.rbp;
+        (*g).r12 = request.r12;
+        (*g).r13 = request.r13;
+        (*g).r14 = request.r14;
+        (*g).r15 = request.r15;
+        (*g).user = request.user;
+        (*g).name = copy_name(request.name);
+    }
+}
+
+/// A due timer's goroutine, before regular work. If there is no memory for it now, the timer stays due.
+///
+/// # Safety
+/// The calling thread holds `worker`; the slot is FIRING and the caller's.
+pub unsafe fn timer_call(worker: &Worker, number: u32) {
+    let runtime = worker.runtime();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let options = timers::spawn_options(number);
+        let class = options
+            .and_then(|(s, _)| (s.stack_bytes != 0).then(|| stack::class_for(s.stack_bytes)).flatten())
+            .unwrap_or(runtime.class);
+        let local = worker.local();
+        let stack = if class == local.stacks.class() { local.stacks.pop() } else { stack::acquire(class) };
+        let Some(g) = stack else { return timers::postpone(worker, number) };
+        init(g, class, worker.next_id(), timers::body as *const () as u64, u64::from(number));
+        (*g).spawn_flags = GOROUTINE_SPAWN_PRIORITY;
+        if let Some((s, name)) = options {
+            (*g).user = s.user;
+            (*g).rbx = s.rbx;
+            (*g).name = copy_name(name);
+        }
+        bump(&worker.counts.opened, 1);
+        worker.enqueue_urgent(g);
+    }
+}

@@ -1,0 +1,372 @@
+//! Arming and stopping timers. A timer lies in the wheel of the worker that started it; plain threads share one.
+
+use super::expire::OUT;
+use super::runtime::{self, Runtime};
+use super::worker::{Worker, bump};
+use crate::abi::*;
+use crate::context::tls;
+use crate::sys::time::now_ns;
+use crate::timer::SHARED;
+use crate::timer::slot::{self, Options, Target, slot};
+use crate::timer::state::Stop;
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+const SLOTS: usize = 64;
+
+/// Makes sure that the next `arm_inside` has a slot. False: out of memory.
+///
+/// # Safety
+/// The calling thread holds `worker`.
+#[inline(always)]
+pub unsafe fn reserve(worker: &Worker) -> bool {
+    // SAFETY: the caller's promise.
+    let spare = unsafe { &mut worker.local().timer_slots };
+    !spare.is_empty() || slot::take(SLOTS, spare)
+}
+
+/// Arms a one-shot timer in the worker's own wheel; gives its id.
+///
+/// # Safety
+/// The calling thread holds `worker`, is inside its gate, and `reserve` said yes.
+#[inline]
+pub unsafe fn arm_inside(worker: &Worker, deadline: u64, target: Target) -> i64 {
+    // SAFETY: the caller's promise; the slot is free, so ours.
+    unsafe {
+        let number = worker.local().timer_slots.pop().expect("reserve said yes");
+        put(worker, number, deadline, 0, target, None)
+    }
+}
+
+/// # Safety
+/// As [`arm_inside`]; the slot is the caller's.
+#[inline]
+unsafe fn put(
+    worker: &Worker,
+    number: u32,
+    deadline: u64,
+    period: u64,
+    target: Target,
+    options: Option<Box<Options>>,
+) -> i64 {
+    let timer = slot(number);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let fields = timer.fields();
+        fields.deadline = deadline;
+        fields.period = period;
+        fields.target = target;
+        fields.options = options;
+        fields.wheel = worker.index as u16;
+        let generation = timer.word.arm();
+        worker.gated().wheel.insert(number);
+        if deadline < worker.next_due.load(Ordering::Relaxed) {
+            worker.next_due.store(deadline, Ordering::Release);
+        }
+        slot::id(number, generation)
+    }
+}
+
+/// A one-shot time-out is not needed any more. It may have fired.
+pub fn disarm(id: i64) {
+    if let Some((number, generation)) = slot::lookup(id) {
+        if slot(number).word.stop(generation, || false) == Stop::Unarmed {
+            unlink(number);
+        }
+    }
+}
+
+/// A stopped slot leaves its wheel: at once if the wheel is ours, else its owner does it at its next look.
+#[inline]
+fn unlink(number: u32) {
+    let wheel = slot(number).wheel();
+    let worker = tls::worker();
+    // SAFETY: the calling thread holds the worker, if any; inside its gate the wheel is ours.
+    unsafe {
+        if !worker.is_null() && (*worker).index == usize::from(wheel) {
+            let worker = &*worker;
+            worker.queue.enter();
+            // Ours could have been emptied by a visitor that found the slot stopped.
+            if slot(number).fields().bucket != OUT {
+                worker.gated().wheel.remove(number);
+            }
+            worker.queue.leave();
+            if slot(number).word.free() {
+                worker.local().timer_slots.push(number);
+            }
+            return;
+        }
+    }
+    let Some(runtime) = runtime::enter() else { return };
+    if wheel == SHARED {
+        let mut shared = runtime.shared_wheel.lock();
+        // SAFETY: the lock is held.
+        if unsafe { slot(number).fields() }.bucket != OUT {
+            shared.remove(number);
+        }
+        drop(shared);
+        if slot(number).word.free() {
+            slot::give_back(std::iter::once(number));
+        }
+    } else {
+        runtime.workers[usize::from(wheel)].stopped.push(number);
+    }
+}
+
+/// What a public timer is made of.
+pub struct Request {
+    /// From now, ns.
+    pub delay: u64,
+    /// 0: once.
+    pub period: u64,
+    /// The function and its argument.
+    pub target: Target,
+    /// Rare things.
+    pub options: Option<Box<Options>>,
+}
+
+/// Starts a public timer. Gives its id, or a negative status.
+#[inline]
+pub fn start(request: Request) -> i64 {
+    let worker = tls::worker();
+    if worker.is_null() {
+        return start_outside(request);
+    }
+    let deadline = now_ns().saturating_add(request.delay);
+    // SAFETY: the calling thread holds the worker, and nothing here parks.
+    unsafe {
+        let worker = &*worker;
+        if worker.runtime().is_stopping() {
+            return i64::from(GOROUTINE_ESHUTDOWN);
+        }
+        if !reserve(worker) {
+            return i64::from(GOROUTINE_ENOMEM);
+        }
+        if request.options.as_ref().is_none_or(|o| !o.unref) {
+            bump(&worker.counts.opened, 1);
+            bump(&worker.counts.timers_opened, 1);
+        }
+        let number = worker.local().timer_slots.pop().expect("reserved above");
+        worker.queue.enter();
+        let id = put(worker, number, deadline, request.period, request.target, request.options);
+        worker.queue.leave();
+        id
+    }
+}
+
+#[cold]
+fn start_outside(request: Request) -> i64 {
+    let runtime = match runtime::enter_or_start() {
+        Ok(runtime) => runtime,
+        Err(status) => return i64::from(status),
+    };
+    if runtime.is_stopping() {
+        return i64::from(GOROUTINE_ESHUTDOWN);
+    }
+    let mut one = Vec::with_capacity(1);
+    if !slot::take(1, &mut one) {
+        return i64::from(GOROUTINE_ENOMEM);
+    }
+    if request.options.as_ref().is_none_or(|o| !o.unref) {
+        runtime.foreign.opened.fetch_add(1, Ordering::AcqRel);
+        runtime.foreign.timers_opened.fetch_add(1, Ordering::AcqRel);
+    }
+    let deadline = now_ns().saturating_add(request.delay);
+    put_shared(&runtime, one[0], deadline, request.period, request.target, request.options)
+}
+
+fn put_shared(
+    runtime: &Runtime,
+    number: u32,
+    deadline: u64,
+    period: u64,
+    target: Target,
+    options: Option<Box<Options>>,
+) -> i64 {
+    let mut wheel = runtime.shared_wheel.lock();
+    let timer = slot(number);
+    // SAFETY: the slot is free, so ours; the lock is held.
+    let fields = unsafe { timer.fields() };
+    fields.deadline = deadline;
+    fields.period = period;
+    fields.target = target;
+    fields.options = options;
+    fields.wheel = SHARED;
+    let generation = timer.word.arm();
+    wheel.insert(number);
+    runtime.shared_due.store(wheel.next_due(), Ordering::SeqCst);
+    drop(wheel);
+    // A sleeper that sleeps longer must look again; running workers look by themselves.
+    crate::sync::fence_seq_cst();
+    if deadline < runtime.sleeping_until.load(Ordering::SeqCst) {
+        runtime.wake_one();
+    }
+    slot::id(number, generation)
+}
+
+/// `goroutine_timer_stop`.
+#[inline]
+pub fn stop(id: i64) -> bool {
+    let Some((number, generation)) = slot::lookup(id) else { return false };
+    let timer = slot(number);
+    match timer.word.stop(generation, || timer.is_periodic()) {
+        Stop::Nothing => false,
+        Stop::LastRun => true, // the firing goroutine ends it
+        Stop::Unarmed => {
+            // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
+            let (options, arg) = unsafe {
+                let fields = timer.fields();
+                let Target::Call { arg, .. } = fields.target else { return false };
+                (fields.options.take(), arg)
+            };
+            unlink(number);
+            close(options, arg);
+            true
+        }
+    }
+}
+
+/// The end of a public timer: its `drop` runs, and it keeps the program alive no more.
+fn close(options: Option<Box<Options>>, arg: *mut c_void) {
+    let mut counted = true;
+    if let Some(options) = options {
+        counted = !options.unref;
+        if let Some(drop_arg) = options.drop {
+            // SAFETY: the caller of goroutine_timer_start_with gave it for this argument; it runs once.
+            unsafe { drop_arg(arg) };
+        }
+    }
+    if !counted {
+        return;
+    }
+    let worker = tls::worker();
+    if worker.is_null() {
+        if let Some(runtime) = runtime::enter() {
+            runtime.foreign.timers_closed.fetch_add(1, Ordering::AcqRel);
+            runtime.foreign.closed.fetch_add(1, Ordering::AcqRel);
+            runtime.closed_from_outside();
+        }
+        return;
+    }
+    // SAFETY: the calling thread holds the worker.
+    let counts = unsafe { &(*worker).counts };
+    bump(&counts.timers_closed, 1);
+    bump(&counts.closed, 1);
+}
+
+/// What a firing slot says about the goroutine to spawn for it.
+///
+/// # Safety
+/// The slot is FIRING, and the caller's.
+pub unsafe fn spawn_options(number: u32) -> Option<(GoroutineSpawn, *const std::ffi::c_char)> {
+    // SAFETY: the caller's promise.
+    let options = unsafe { slot(number).fields() }.options.as_ref()?;
+    let name = options.name.as_ref().map_or(std::ptr::null(), |n| n.as_ptr());
+    options.spawn.map(|s| (s, name))
+}
+
+/// The body of the goroutine that a due timer starts: calls the function, then the next period or the end.
+///
+/// # Safety
+/// Runs in a goroutine; `number` is a FIRING slot that belongs to it.
+pub unsafe extern "C" fn body(number: *mut c_void) -> *mut c_void {
+    let number = number as usize as u32;
+    let timer = slot(number);
+    // SAFETY: TimerWord I3: FIRING, so the fields are ours.
+    let (target, period) = unsafe { (timer.fields().target, timer.fields().period) };
+    if let Target::Call { f, arg } = target {
+        // A stop that came between the firing and now wins: periodic timers "will not run again".
+        if !timer.word.is_stopped() {
+            // SAFETY: the address of a GoroutineFn, checked when the timer was started.
+            let f: unsafe extern "C" fn(*mut c_void) -> *mut c_void = unsafe { std::mem::transmute(f as usize) };
+            // SAFETY: the caller of goroutine_timer_start gave both.
+            unsafe { f(arg) };
+        }
+        finish(number, period, arg);
+    }
+    std::ptr::null_mut()
+}
+
+/// After the call, or instead of it: the next period, or the end of the timer.
+fn finish(number: u32, period: u64, arg: *mut c_void) {
+    let timer = slot(number);
+    let worker = tls::worker();
+    // SAFETY: the goroutine runs on a worker; the slot is FIRING (or STOPPED while firing), so it is ours.
+    unsafe {
+        let worker = &*worker;
+        if period != 0 && !worker.runtime().is_stopping() {
+            // On the grid of the first deadline, so that an interval never drifts; missed beats are left out.
+            let missed = now_ns().saturating_sub(timer.fields().deadline) / period;
+            let fields = timer.fields();
+            fields.deadline = fields.deadline.saturating_add((missed + 1).saturating_mul(period));
+            fields.wheel = worker.index as u16;
+            let deadline = fields.deadline;
+            worker.queue.enter();
+            let again = timer.word.rearm();
+            if again {
+                worker.gated().wheel.insert(number);
+                if deadline < worker.next_due.load(Ordering::Relaxed) {
+                    worker.next_due.store(deadline, Ordering::Release);
+                }
+            }
+            worker.queue.leave();
+            if again {
+                return;
+            }
+        }
+        let options = timer.fields().options.take();
+        if timer.word.free() {
+            worker.local().timer_slots.push(number);
+        }
+        close(options, arg);
+    }
+}
+
+/// There was no memory for a goroutine: the timer stays due, and fires when there is.
+///
+/// # Safety
+/// The calling thread holds `worker`; the slot is FIRING and the caller's.
+pub unsafe fn postpone(worker: &Worker, number: u32) {
+    const RETRY_NS: u64 = 1_000_000;
+    let timer = slot(number);
+    // SAFETY: the caller's promise.
+    unsafe {
+        timer.fields().wheel = worker.index as u16;
+        let deadline = now_ns() + RETRY_NS;
+        // The grid of an interval is kept: `finish` counts from the deadline, which moves by less than a period then.
+        timer.fields().deadline = deadline;
+        worker.queue.enter();
+        let again = timer.word.rearm();
+        if again {
+            worker.gated().wheel.insert(number);
+            worker.next_due.store(deadline.min(worker.next_due.load(Ordering::Relaxed)), Ordering::Release);
+        }
+        worker.queue.leave();
+        if !again {
+            let Target::Call { arg, .. } = timer.fields().target else { return };
+            let options = timer.fields().options.take();
+            if timer.word.free() {
+                worker.local().timer_slots.push(number);
+            }
+            close(options, arg);
+        }
+    }
+}
+
+/// How many timers are armed: a hint, for stats.
+pub fn pending(runtime: &Runtime) -> u64 {
+    let mut pending = runtime.shared_wheel.lock().len() as u64;
+    for worker in &runtime.workers {
+        // SAFETY: inside the gate. A worker that cannot be reached now is left out.
+        pending += worker.queue.visit(|_| unsafe { worker.gated().wheel.len() } as u64).unwrap_or(0);
+    }
+    pending
+}
+
+/// At shutdown: every public timer that is armed is stopped.
+pub fn stop_all(runtime: &Runtime) {
+    for id in slot::armed_calls() {
+        stop(id);
+    }
+    let _ = runtime;
+}

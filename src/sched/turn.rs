@@ -1,0 +1,318 @@
+//! Between two goroutines: what the assembly calls on the thread's stack, and what it gets to run next.
+
+use super::expire;
+use super::run_queue::{POLL_APART, POLL_TIMER, POLL_URGENT};
+use super::worker::{TURNS, Worker, bump};
+use super::search;
+use crate::abi::*;
+use crate::context::tls;
+use crate::goroutine::{self, Goroutine, Runnable};
+use crate::promise::{Outcome, Promise, Settled};
+use crate::stack;
+use crate::sys::time::now_ns;
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+/// Urgent goroutines in a row before a regular one gets its turn.
+const URGENT_STREAK: u32 = 16;
+/// Most goroutines moved from the global queue in one look.
+const GLOBAL_BATCH: usize = 64;
+
+/// The next goroutine for this worker; sleeps while there is none. Null: the runtime stops.
+///
+/// # Safety
+/// On the thread's stack; the thread holds `worker`.
+#[inline]
+pub unsafe fn next(worker: &Worker) -> *mut Goroutine {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match pick(worker) {
+            Some(g) => dispatch(worker, g),
+            None => match search::search(worker) {
+                Some(g) => dispatch(worker, g),
+                None => std::ptr::null_mut(),
+            },
+        }
+    }
+}
+
+/// What is runnable here, without asking others.
+///
+/// # Safety
+/// As [`next`].
+#[inline]
+pub unsafe fn pick(worker: &Worker) -> Option<Runnable> {
+    // SAFETY: the caller's promise.
+    let local = unsafe { worker.local() };
+    local.turn = local.turn.wrapping_add(1);
+    if local.turn % TURNS == 0 || worker.queue.poll.load(Ordering::Relaxed) & !POLL_APART != 0 {
+        // SAFETY: as above.
+        if let Some(g) = unsafe { pick_with_care(worker) } {
+            return Some(g);
+        }
+    }
+    worker.queue.pop()
+}
+
+/// A turn on which the clock, the urgent lane and the other queues are looked at. None: take from the private queue.
+#[cold]
+unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
+    // SAFETY: the caller holds the worker.
+    unsafe {
+        let local = worker.local();
+        let poll = worker.queue.poll.load(Ordering::Acquire);
+        if poll & POLL_TIMER != 0 || local.turn % TURNS == 0 {
+            look(worker);
+        }
+        if poll & POLL_URGENT != 0 {
+            while let Some(g) = worker.inbox.pop() {
+                local.pinned.push_back(g);
+            }
+        }
+        if local.urgent_streak < URGENT_STREAK {
+            if let Some(g) = take_urgent(worker) {
+                local.urgent_streak += 1;
+                return Some(g);
+            }
+        }
+        local.urgent_streak = 0;
+        if worker.queue.is_empty() { take_urgent(worker) } else { None }
+    }
+}
+
+unsafe fn take_urgent(worker: &Worker) -> Option<Runnable> {
+    // SAFETY: the caller holds the worker.
+    let local = unsafe { worker.local() };
+    // Urgent and pinned goroutines take turns, so that neither waits for ever.
+    let urgent = worker.urgent_len.load(Ordering::Relaxed) != 0;
+    let g = if urgent && (local.pinned.is_empty() || local.urgent_streak % 2 == 0) {
+        worker.pop_urgent()
+    } else {
+        local.pinned.pop_front()
+    };
+    if g.is_none() {
+        // Nothing is left: yields may go the short way again. Clear first, then look again: a push sets the bit after
+        // it pushed.
+        worker.queue.poll.fetch_and(!POLL_URGENT, Ordering::SeqCst);
+        if !worker.inbox.is_empty() || worker.urgent_len.load(Ordering::SeqCst) != 0 {
+            worker.queue.poll.fetch_or(POLL_URGENT, Ordering::SeqCst);
+        }
+    }
+    g
+}
+
+/// Looks at the clock and the queues that belong to nobody.
+///
+/// # Safety
+/// As [`next`].
+pub unsafe fn look(worker: &Worker) {
+    let runtime = worker.runtime();
+    worker.lone_turns.store(TURNS as i32, Ordering::Relaxed);
+    worker.queue.poll.fetch_and(!POLL_TIMER, Ordering::AcqRel);
+    // SAFETY: the caller holds the worker.
+    unsafe {
+        let own_due = worker.next_due.load(Ordering::Relaxed);
+        let shared_due = runtime.shared_due.load(Ordering::Relaxed);
+        if own_due != u64::MAX || shared_due != u64::MAX {
+            let now = now_ns();
+            if own_due <= now {
+                expire::own(worker, now);
+            }
+            if shared_due <= now {
+                expire::shared(worker, runtime, now);
+            }
+        }
+        if !worker.stopped.is_empty() {
+            expire::own(worker, 0);
+        }
+        from_global(worker);
+    }
+}
+
+/// Moves a fair share of the global queue here. Gives whether there was something.
+///
+/// # Safety
+/// As [`next`].
+pub unsafe fn from_global(worker: &Worker) -> bool {
+    let runtime = worker.runtime();
+    let length = runtime.global.len();
+    if length == 0 {
+        return false;
+    }
+    let mut any = false;
+    for _ in 0..(length / runtime.workers.len() + 1).min(GLOBAL_BATCH) {
+        let Some(g) = runtime.global.pop() else { break };
+        any = true;
+        // SAFETY: the caller holds the worker; what was in the global queue is ours now. No sharing: it was shared.
+        unsafe {
+            if (*g.0).spawn_flags & GOROUTINE_SPAWN_PRIORITY != 0 {
+                worker.enqueue_urgent(g.0);
+            } else {
+                let _ = worker.queue.push(g);
+            }
+        }
+    }
+    any
+}
+
+/// The goroutine runs next.
+#[inline(always)]
+unsafe fn dispatch(worker: &Worker, g: Runnable) -> *mut Goroutine {
+    // SAFETY: the caller holds the worker and owns the goroutine.
+    unsafe {
+        let apart = (*g.0).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0;
+        let local = worker.local();
+        if apart != local.apart {
+            set_apart(worker, apart);
+        }
+        (*g.0).preempt.store(0, Ordering::Relaxed);
+    }
+    g.0
+}
+
+/// While a goroutine runs that must not go through the shared ring, yields take the long way.
+#[cold]
+unsafe fn set_apart(worker: &Worker, apart: bool) {
+    // SAFETY: the caller holds the worker.
+    unsafe { worker.local().apart = apart };
+    if apart {
+        worker.queue.poll.fetch_or(POLL_APART, Ordering::AcqRel);
+    } else {
+        worker.queue.poll.fetch_and(!POLL_APART, Ordering::AcqRel);
+    }
+}
+
+/// The long way of a yield.
+///
+/// # Safety
+/// Called by the assembly: `g` was just left.
+pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
+    // SAFETY: the thread holds a worker; g's stack was left.
+    unsafe {
+        let worker = &*tls::worker();
+        // The assembly comes here on every TURNS-th pop, too, and that is this worker's turn to look around.
+        let local = worker.local();
+        if worker.queue.head.load(Ordering::Relaxed) % TURNS == TURNS - 1 || worker.lone_turns.load(Ordering::Relaxed) < 0 {
+            local.turn = local.turn.wrapping_sub(local.turn % TURNS).wrapping_add(TURNS - 1);
+        }
+        if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
+            (*g).last_worker = worker.index as u32;
+            worker.enqueue(g);
+        } else if worker.queue.is_empty() {
+            look(worker);
+            let _ = worker.queue.push(Runnable(g)); // alone: nothing to share with a sleeper
+        } else {
+            worker.enqueue(g);
+        }
+        next(worker)
+    }
+}
+
+/// A goroutine's function returned `value`.
+///
+/// # Safety
+/// Called by the assembly: `g` was left for ever.
+pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
+    // SAFETY: as above.
+    unsafe { finish(g, Outcome { value, status: GOROUTINE_OK }) }
+}
+
+/// `goroutine_exit`: the status is in `wake_status`.
+///
+/// # Safety
+/// Called by the assembly: `g` was left for ever.
+pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
+    // SAFETY: as above.
+    unsafe { finish(g, Outcome { value, status: (*g).wake_status }) }
+}
+
+#[inline(always)]
+unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
+    let worker = tls::worker();
+    if worker.is_null() {
+        crate::sys::report::fatal("a goroutine ended on a thread without a worker: did it return in a child of fork?");
+    }
+    // SAFETY: g is over and ours; the thread holds the worker.
+    unsafe {
+        let worker = &*worker;
+        let runtime = worker.runtime();
+        let promise = (*g).promise;
+        if !promise.is_null() {
+            let mut settled = Settled::new();
+            let first = (*promise).settle(outcome, &mut settled);
+            debug_assert!(first, "only its goroutine settles a goroutine's promise");
+            settled.run_operations();
+            for ready in settled.ready {
+                worker.enqueue(ready.0);
+            }
+            if let Some(unseen) = Promise::release(promise) {
+                runtime.unhandled(g, unseen);
+            }
+        } else if outcome.status != GOROUTINE_OK {
+            runtime.unhandled(g, outcome);
+        }
+        if let Some(end) = runtime.config.goroutine_end {
+            end(g, runtime.config.goroutine_end_arg);
+        }
+        if !(*g).name.is_null() {
+            goroutine::free_name((*g).name);
+        }
+        let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
+        (*g).id.store(0, Ordering::Release);
+        let local = worker.local();
+        let class = stack::classify(g as usize).unwrap_or(0);
+        if class == local.stacks.class() {
+            local.stacks.push(g);
+        } else {
+            stack::give_back(g, class);
+        }
+        bump(if daemon { &worker.counts.daemons_closed } else { &worker.counts.closed }, 1);
+        next(worker)
+    }
+}
+
+/// `goroutine_safepoint_full`: the registers of the goroutine are in `context`, on its stack.
+///
+/// # Safety
+/// Called by the assembly on the goroutine's stack (or a plain thread's).
+pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
+    let g = tls::current();
+    if g.is_null() {
+        return;
+    }
+    // SAFETY: g is the running goroutine; the context lives until we return.
+    unsafe {
+        let b = stack::bounds_of(g);
+        let c = &mut *context;
+        c.stack_base = b.low as *mut c_void;
+        c.stack_top = b.top as *mut c_void;
+        c.stack_size = b.top - b.low;
+        c.guard_page = b.base as *mut c_void;
+        (*g).context = context;
+        safepoint(g);
+        (*g).context = std::ptr::null_mut();
+    }
+}
+
+/// Gives way if somebody asked for it.
+///
+/// # Safety
+/// `g` is the running goroutine.
+pub unsafe fn safepoint(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 {
+            crate::context::goroutine_asm_yield();
+        }
+    }
+}
+
+/// The first call on a worker's thread.
+///
+/// # Safety
+/// Called by the assembly on the thread's stack.
+pub unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
+    // SAFETY: the thread set its worker before.
+    unsafe { next(&*tls::worker()) }
+}
+

@@ -1,0 +1,303 @@
+//! A worker: the right to run goroutines, with everything that goes with it. One thread at a time holds it.
+//!
+//! | part | who touches it | how |
+//! |---|---|---|
+//! | `queue` | owner; visitors through its gate | `run_queue` |
+//! | `gated` | owner between enter and leave; visitors inside visit | the same gate |
+//! | `local` | the owner alone | plainly |
+//! | the rest | anybody | atomics and concurrent queues |
+
+use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
+use super::runtime::Runtime;
+use crate::goroutine::{Goroutine, Runnable};
+use crate::promise::Promise;
+use crate::stack;
+use crate::timer::{self, Wheel};
+use crossbeam_queue::SegQueue;
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// A worker looks at the clock and the other queues every so many turns; a power of two.
+pub const TURNS: u32 = 64;
+const RING_SLOTS: u32 = 256;
+const IDS: u64 = 1024;
+
+/// Under the gate.
+pub struct Gated {
+    /// Goroutines that go before regular ones: timers' and PRIORITY ones.
+    pub urgent: VecDeque<Runnable>,
+    /// Its timers.
+    pub wheel: Wheel,
+}
+
+/// The owner's own.
+pub struct Local {
+    /// Spare stacks.
+    pub stacks: stack::Cache,
+    /// Spare promises.
+    pub promises: Vec<*mut Promise>,
+    /// Spare timer slots.
+    pub timer_slots: Vec<u32>,
+    next_id: u64,
+    ids_end: u64,
+    next_sequence: u64,
+    /// Turns so far.
+    pub turn: u32,
+    /// Urgent goroutines run since the last regular one.
+    pub urgent_streak: u32,
+    /// Whether POLL_APART is set.
+    pub apart: bool,
+    /// Pinned goroutines that are runnable here.
+    pub pinned: VecDeque<Runnable>,
+    /// Searches in a row that found nothing.
+    pub fruitless: u32,
+}
+
+/// Counts that only the owner writes, and anybody adds up.
+#[derive(Default)]
+pub struct Counts {
+    /// What keeps the program alive: opened ...
+    pub opened: AtomicU64,
+    /// ... and closed.
+    pub closed: AtomicU64,
+    /// Daemons spawned.
+    pub daemons_opened: AtomicU64,
+    /// Daemons ended.
+    pub daemons_closed: AtomicU64,
+    /// Timers among `opened`.
+    pub timers_opened: AtomicU64,
+    /// Timers among `closed`.
+    pub timers_closed: AtomicU64,
+    /// Goroutines taken from others.
+    pub stolen: AtomicU64,
+    /// Times it slept.
+    pub sleeps: AtomicU64,
+    /// Times it was woken for work.
+    pub wakes: AtomicU64,
+    /// Times it shared its queue out.
+    pub published: AtomicU64,
+}
+
+/// Adds to a counter that only the calling thread writes: no locked instruction.
+/// Release: who reads the count also sees what was counted.
+#[inline(always)]
+pub fn bump(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Release);
+}
+
+/// See the module's head.
+#[repr(C, align(128))]
+pub struct Worker {
+    /// First: the assembly addresses it.
+    pub(crate) queue: RunQueue<Runnable>,
+    /// Counted down by yields that find an empty queue.
+    pub(crate) lone_turns: AtomicI32,
+    /// Length of `gated.urgent`; written under the gate, read by anybody as a hint.
+    pub(crate) urgent_len: AtomicU32,
+    /// Its number.
+    pub(crate) index: usize,
+    pub(crate) runtime: *const Runtime,
+    local: UnsafeCell<Local>,
+    gated: UnsafeCell<Gated>,
+    pub(crate) counts: Counts,
+    /// Never later than its wheel's earliest deadline. Written under the gate.
+    pub(crate) next_due: AtomicU64,
+    /// Timers of its wheel that others stopped: take them out.
+    pub(crate) stopped: SegQueue<u32>,
+    /// Pinned goroutines that others readied.
+    pub(crate) inbox: SegQueue<Runnable>,
+    /// 1: asleep or about to be; others set 0 and wake.
+    pub(crate) sleeping: AtomicU32,
+}
+
+// SAFETY: the table in the module's head.
+unsafe impl Sync for Worker {}
+// SAFETY: as above.
+unsafe impl Send for Worker {}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Where each worker number's sequences go on, over restarts.
+static SEQUENCES: [AtomicU64; super::idle::MAX_WORKERS] = [const { AtomicU64::new(1) }; super::idle::MAX_WORKERS];
+
+impl Worker {
+    pub(crate) const QUEUE: usize = offset_of!(Worker, queue);
+    pub(crate) const QUEUE_BUSY: usize = offset_of!(RunQueue<Runnable>, busy);
+    pub(crate) const QUEUE_POLL: usize = offset_of!(RunQueue<Runnable>, poll);
+    pub(crate) const QUEUE_HEAD: usize = offset_of!(RunQueue<Runnable>, head);
+    pub(crate) const QUEUE_TAIL: usize = offset_of!(RunQueue<Runnable>, tail);
+    pub(crate) const QUEUE_MASK: usize = offset_of!(RunQueue<Runnable>, mask);
+    pub(crate) const QUEUE_SLOTS: usize = offset_of!(RunQueue<Runnable>, slots);
+
+    pub(crate) fn new(index: usize, class: u8, now: u64) -> Self {
+        Self {
+            queue: RunQueue::new(RING_SLOTS),
+            lone_turns: AtomicI32::new(TURNS as i32),
+            urgent_len: AtomicU32::new(0),
+            index,
+            runtime: std::ptr::null(),
+            local: UnsafeCell::new(Local {
+                stacks: stack::Cache::new(class),
+                promises: Vec::new(),
+                timer_slots: Vec::new(),
+                next_id: 0,
+                ids_end: 0,
+                next_sequence: SEQUENCES[index].load(Ordering::Relaxed),
+                turn: 0,
+                urgent_streak: 0,
+                apart: false,
+                pinned: VecDeque::new(),
+                fruitless: 0,
+            }),
+            gated: UnsafeCell::new(Gated { urgent: VecDeque::new(), wheel: Wheel::new(now) }),
+            counts: Counts::default(),
+            next_due: AtomicU64::new(u64::MAX),
+            stopped: SegQueue::new(),
+            inbox: SegQueue::new(),
+            sleeping: AtomicU32::new(0),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn runtime(&self) -> &'static Runtime {
+        // SAFETY: set before the worker's thread started; a runtime outlives its threads.
+        unsafe { &*self.runtime }
+    }
+
+    /// # Safety
+    /// The calling thread holds this worker, and no other reference from `local` is live.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn local(&self) -> &mut Local {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.local.get() }
+    }
+
+    /// # Safety
+    /// The caller is inside the gate, and no other reference from `gated` is live.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn gated(&self) -> &mut Gated {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.gated.get() }
+    }
+
+    /// The next goroutine id.
+    ///
+    /// # Safety
+    /// As [`Worker::local`].
+    #[inline(always)]
+    pub(crate) unsafe fn next_id(&self) -> u64 {
+        // SAFETY: the caller's promise.
+        let local = unsafe { self.local() };
+        if local.next_id == local.ids_end {
+            local.next_id = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
+            local.ids_end = local.next_id + IDS;
+        }
+        local.next_id += 1;
+        local.next_id - 1
+    }
+
+    /// The next park's sequence: 8 bits of worker, 54 bits of count (over two years of parking without a pause).
+    ///
+    /// # Safety
+    /// As [`Worker::local`].
+    #[inline(always)]
+    pub(crate) unsafe fn next_sequence(&self) -> u64 {
+        // SAFETY: the caller's promise.
+        let local = unsafe { self.local() };
+        local.next_sequence += 1;
+        (self.index as u64) << 54 | local.next_sequence
+    }
+
+    /// Queues a goroutine that is ours. The owner only.
+    ///
+    /// # Safety
+    /// The calling thread holds this worker; `g` is the caller's to queue.
+    #[inline(always)]
+    pub(crate) unsafe fn enqueue(&self, g: *mut Goroutine) {
+        use crate::abi::{GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
+        // SAFETY: the caller's promise.
+        unsafe {
+            if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
+                return self.enqueue_apart(g);
+            }
+            if self.queue.push(Runnable(g)) == Pushed::Share {
+                super::share::share(self);
+            }
+        }
+    }
+
+    #[cold]
+    unsafe fn enqueue_apart(&self, g: *mut Goroutine) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if (*g).spawn_flags & crate::abi::GOROUTINE_SPAWN_PINNED == 0 {
+                return self.enqueue_urgent(g);
+            }
+            if (*g).last_worker as usize == self.index {
+                self.local().pinned.push_back(Runnable(g));
+                self.queue.poll.fetch_or(POLL_URGENT, Ordering::AcqRel);
+            } else {
+                self.runtime().deliver_pinned(g);
+            }
+        }
+    }
+
+    /// Queues before regular goroutines.
+    ///
+    /// # Safety
+    /// As [`Worker::enqueue`].
+    pub(crate) unsafe fn enqueue_urgent(&self, g: *mut Goroutine) {
+        self.queue.enter();
+        // SAFETY: inside the gate.
+        unsafe { self.push_urgent(Runnable(g)) };
+        self.queue.leave();
+        if self.queue.share_above.load(Ordering::Relaxed) != KEEP_ALL {
+            super::share::share(self);
+        }
+    }
+
+    /// # Safety
+    /// Inside the gate.
+    pub(crate) unsafe fn push_urgent(&self, g: Runnable) {
+        // SAFETY: the caller's promise.
+        let urgent = unsafe { &mut self.gated().urgent };
+        urgent.push_back(g);
+        self.urgent_len.store(urgent.len() as u32, Ordering::Relaxed);
+        if urgent.len() == 1 {
+            self.queue.poll.fetch_or(POLL_URGENT, Ordering::AcqRel);
+        }
+    }
+
+    /// The owner takes the oldest urgent goroutine.
+    pub(crate) fn pop_urgent(&self) -> Option<Runnable> {
+        self.queue.enter();
+        // SAFETY: inside the gate.
+        let urgent = unsafe { &mut self.gated().urgent };
+        let g = urgent.pop_front();
+        self.urgent_len.store(urgent.len() as u32, Ordering::Relaxed);
+        self.queue.leave();
+        g
+    }
+
+    /// How many goroutines are runnable here; a hint for others.
+    pub(crate) fn load(&self) -> u32 {
+        self.queue.len() + self.urgent_len.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let local = self.local.get_mut();
+        SEQUENCES[self.index].store(local.next_sequence, Ordering::Relaxed);
+        timer::slot::give_back(local.timer_slots.drain(..));
+        crate::promise::pool::give_back(local.promises.drain(..));
+    }
+}
+
+/// An id for a goroutine that a plain thread spawns.
+pub fn foreign_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,146 @@
+//! The SIGSEGV/SIGBUS handler: it knows a stack's guard from any other bad address.
+//!
+//! A fault in the guard of the running goroutine's stack is an overflow: it is reported, then the signal goes on as if
+//! we were not there. Everything else goes to the handler that was installed before ours, unseen.
+//! It runs on the thread's alternate stack, takes no lock and allocates nothing.
+
+use super::{GUARD, bounds, classify};
+use crate::context::tls;
+use crate::goroutine::Goroutine;
+use crate::sys::report::Line;
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+struct Previous(std::cell::UnsafeCell<[libc::sigaction; 2]>);
+// SAFETY: written under the runtime's start lock while INSTALLED is false, read by the handler after that.
+unsafe impl Sync for Previous {}
+static PREVIOUS: Previous =
+    // SAFETY: an all-zero sigaction is SIG_DFL without flags.
+    Previous(std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }));
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Takes the two signals; `uninstall` gives them back. Under the runtime's start lock.
+pub fn install() {
+    if INSTALLED.load(Ordering::Acquire) {
+        return;
+    }
+    // The unwinder allocates when it is used first: not in a handler, please.
+    let mut warm = [std::ptr::null_mut::<c_void>(); 2];
+    // SAFETY: the array has room for two.
+    unsafe { libc::backtrace(warm.as_mut_ptr(), 2) };
+    for (i, signal) in SIGNALS.into_iter().enumerate() {
+        // SAFETY: a zeroed sigaction is valid; `on_fault` has the SA_SIGINFO signature; PREVIOUS is ours to write now.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_fault as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+            libc::sigaction(signal, &action, &mut (*PREVIOUS.0.get())[i]);
+        }
+    }
+    INSTALLED.store(true, Ordering::Release);
+}
+
+/// Puts the previous handlers back, where ours are still the installed ones. Under the runtime's start lock.
+pub fn uninstall() {
+    if !INSTALLED.load(Ordering::Acquire) {
+        return;
+    }
+    let mut ours_everywhere = true;
+    for (i, signal) in SIGNALS.into_iter().enumerate() {
+        // SAFETY: reads and writes dispositions only.
+        unsafe {
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &mut now);
+            if now.sa_sigaction == on_fault as *const () as usize {
+                libc::sigaction(signal, &(*PREVIOUS.0.get())[i], std::ptr::null_mut());
+            } else {
+                ours_everywhere = false; // somebody installed after us and may chain to us
+            }
+        }
+    }
+    INSTALLED.store(!ours_everywhere, Ordering::Release);
+}
+
+unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid siginfo for these signals.
+    let address = unsafe { (*info).si_addr() } as usize;
+    // A guard belongs to the goroutine above it, whoever ran into it: say so also when a stray pointer did.
+    if let Some(class) = classify(address) {
+        let b = bounds(address, class);
+        if address < b.base + GUARD {
+            report(b.top as *mut Goroutine, address, context);
+        }
+    }
+    forward(signal, info, context);
+}
+
+/// What happens next is what would have happened without us.
+fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let i = usize::from(signal != SIGNALS[0]);
+    // SAFETY: written before the handler was installed; the action's own flags say which signature it has.
+    unsafe {
+        let previous = (*PREVIOUS.0.get())[i];
+        match previous.sa_sigaction {
+            libc::SIG_DFL | libc::SIG_IGN => {
+                // Ignoring a fault loops for ever; the kernel kills for it, and so do we: the instruction runs again.
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &default, std::ptr::null_mut());
+                if (*info).si_code <= 0 {
+                    libc::raise(signal); // sent by kill(2): nothing runs again
+                }
+            }
+            f if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+                let f: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = std::mem::transmute(f);
+                f(signal, info, context);
+            }
+            f => {
+                let f: unsafe extern "C" fn(c_int) = std::mem::transmute(f);
+                f(signal);
+            }
+        }
+    }
+}
+
+fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
+    let current = tls::current();
+    let b = super::bounds_of(g);
+    // SAFETY: control blocks stay mapped (stack, I1); the id and name of the running goroutine do not change, and
+    // another one's are only printed.
+    let (id, name) = unsafe { ((*g).id(), (*g).name) };
+    // SAFETY: the kernel's ucontext.
+    let (rip, rsp) = unsafe {
+        let registers = &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        (registers[libc::REG_RIP as usize] as u64, registers[libc::REG_RSP as usize] as u64)
+    };
+    let mut line = Line::new();
+    if g == current {
+        line.text("stack overflow: goroutine ").dec(id);
+    } else {
+        line.text("fault in the stack guard of goroutine ").dec(id);
+    }
+    if !name.is_null() && g == current {
+        // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
+        line.text(" \"").raw(unsafe { CStr::from_ptr(name) }.to_bytes()).text("\"");
+    }
+    line.text(", stack ").hex(b.low as u64).text("-").hex(b.top as u64);
+    line.text(" (").dec((b.top - b.low) as u64).text(" bytes), fault address ").hex(address as u64);
+    line.text(", rip ").hex(rip).text(", rsp ").hex(rsp);
+    if g != current {
+        line.text(", in ");
+        // SAFETY: as above.
+        match unsafe { current.as_ref() } {
+            Some(running) => line.text("goroutine ").dec(running.id()),
+            None => line.text("no goroutine"),
+        };
+    }
+    line.emit();
+    let mut frames = [std::ptr::null_mut::<c_void>(); 48];
+    // SAFETY: the array has room; backtrace_symbols_fd does not allocate.
+    unsafe {
+        let n = libc::backtrace(frames.as_mut_ptr(), frames.len() as c_int);
+        libc::backtrace_symbols_fd(frames.as_ptr(), n, 2);
+    }
+}

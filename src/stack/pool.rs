@@ -1,0 +1,163 @@
+//! Spare stacks: a cache per worker in front of one pool per class.
+//!
+//! LIFO everywhere: the stack used last is the warmest. Nothing is trimmed when a stack comes back; `trim` gives memory
+//! back later, for stacks that nobody wanted for a while, and moves them to `cold`.
+
+use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
+use super::{GUARD, bounds_of};
+use crate::goroutine::Goroutine;
+use crate::sys::mem;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stacks carved, and moved between cache and pool, at a time.
+const BATCH: usize = 64;
+/// Most stacks in a worker's cache.
+const CACHE_MAX: usize = 256;
+/// Spare stacks per class that keep their memory whatever happens.
+const WARM: usize = 1024;
+
+struct Pool {
+    warm: Vec<*mut Goroutine>,
+    cold: Vec<*mut Goroutine>,
+    slab: Option<Slab>,
+    /// Fewest warm stacks since the last trim: so many, nobody wanted.
+    low_water: usize,
+}
+// SAFETY: stacks in a pool belong to the pool.
+unsafe impl Send for Pool {}
+
+const CLASSES: usize = (CLASS_MAX - CLASS_MIN + 1) as usize;
+static POOLS: [Mutex<Pool>; CLASSES] =
+    [const { Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), slab: None, low_water: 0 }) }; CLASSES];
+static CARVED: AtomicU64 = AtomicU64::new(0);
+static TRIMMED: AtomicU64 = AtomicU64::new(0);
+
+impl Pool {
+    /// Moves up to `count` stacks to `out`, at least one if there is any way.
+    fn take(&mut self, class: u8, count: usize, out: &mut Vec<*mut Goroutine>) -> bool {
+        if self.warm.is_empty() && self.cold.is_empty() {
+            if self.slab.as_ref().is_none_or(Slab::is_spent) {
+                self.slab = Slab::new(class);
+            }
+            // Large stacks one at a time: 64 of a GiB each would be a lot of address space for one goroutine.
+            let wanted = if class > 22 { 1 } else { count };
+            let carved = self.slab.as_mut().and_then(|slab| slab.carve(wanted, out)).unwrap_or(0);
+            CARVED.fetch_add(carved as u64, Ordering::Relaxed);
+            return carved != 0;
+        }
+        for _ in 0..count {
+            let Some(stack) = self.warm.pop().or_else(|| self.cold.pop()) else { break };
+            out.push(stack);
+        }
+        self.low_water = self.low_water.min(self.warm.len());
+        true
+    }
+}
+
+fn pool(class: u8) -> &'static Mutex<Pool> {
+    &POOLS[(class - CLASS_MIN) as usize]
+}
+
+/// One stack from the shared pool. None: out of address space or guards.
+pub fn acquire(class: u8) -> Option<*mut Goroutine> {
+    let mut one = Vec::with_capacity(1);
+    pool(class).lock().take(class, 1, &mut one);
+    one.pop()
+}
+
+/// A stack comes back to the shared pool.
+///
+/// # Safety
+/// Nobody runs on it, and nobody else will give it back.
+pub unsafe fn give_back(g: *mut Goroutine, class: u8) {
+    pool(class).lock().warm.push(g);
+}
+
+/// A worker's own spare stacks, of the default class.
+pub struct Cache {
+    stacks: Vec<*mut Goroutine>,
+    class: u8,
+}
+
+impl Cache {
+    /// Empty.
+    pub fn new(class: u8) -> Self {
+        Self { stacks: Vec::with_capacity(CACHE_MAX), class }
+    }
+    /// The class of its stacks.
+    #[inline(always)]
+    pub fn class(&self) -> u8 {
+        self.class
+    }
+    /// The warmest. None: out of address space or guards.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<*mut Goroutine> {
+        match self.stacks.pop() {
+            Some(g) => Some(g),
+            None => self.refill(),
+        }
+    }
+    #[cold]
+    fn refill(&mut self) -> Option<*mut Goroutine> {
+        pool(self.class).lock().take(self.class, BATCH, &mut self.stacks);
+        self.stacks.pop()
+    }
+    /// Keeps it for the next goroutine.
+    ///
+    /// # Safety
+    /// As [`give_back`]; the stack is of this cache's class.
+    #[inline(always)]
+    pub unsafe fn push(&mut self, g: *mut Goroutine) {
+        if self.stacks.len() == CACHE_MAX {
+            self.spill();
+        }
+        self.stacks.push(g);
+    }
+    #[cold]
+    fn spill(&mut self) {
+        // The coldest ones go, in the order they came.
+        pool(self.class).lock().warm.extend(self.stacks.drain(..BATCH));
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        pool(self.class).lock().warm.append(&mut self.stacks);
+    }
+}
+
+/// Gives back the memory of at most `most` stacks that nobody wanted since the last call. Returns how many.
+pub fn trim(most: usize) -> usize {
+    let mut trimmed = 0;
+    for class in CLASS_MIN..=CLASS_MAX {
+        let victims: Vec<*mut Goroutine> = {
+            let mut pool = pool(class).lock();
+            let surplus = pool.low_water.min(pool.warm.len()).saturating_sub(WARM).min(most - trimmed);
+            pool.low_water = pool.warm.len() - surplus;
+            pool.warm.drain(..surplus).collect()
+        };
+        if victims.is_empty() {
+            continue;
+        }
+        let ranges: Vec<libc::iovec> = victims
+            .iter()
+            .map(|&g| {
+                let b = bounds_of(g);
+                libc::iovec { iov_base: (b.base + GUARD) as *mut _, iov_len: b.end - b.low }
+            })
+            .collect();
+        // SAFETY: the victims are in no pool and run nowhere.
+        unsafe { mem::discard(&ranges) };
+        trimmed += victims.len();
+        pool(class).lock().cold.extend(victims);
+    }
+    TRIMMED.fetch_add(trimmed as u64, Ordering::Relaxed);
+    trimmed
+}
+
+/// (carved, spare in the pools, trimmed so far).
+pub fn counts() -> (u64, u64, u64) {
+    let spare = POOLS.iter().map(|p| p.lock()).map(|p| (p.warm.len() + p.cold.len()) as u64).sum();
+    (CARVED.load(Ordering::Relaxed), spare, TRIMMED.load(Ordering::Relaxed))
+}

@@ -1,0 +1,112 @@
+//! Address space for stacks, and the map from addresses to stack classes.
+//!
+//! Slabs are 64 MiB (or one stack, where that is larger), aligned to themselves. `REGIONS` has a byte per 64 MiB of the
+//! 47-bit user address space: the class of the stacks there, 0 for none. It is 2 MiB of zero pages, of which a process
+//! touches one or two; a signal handler reads it without a lock.
+
+use super::GUARD;
+use crate::goroutine::Goroutine;
+use crate::sys::{mem, report::Line};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// Smallest stack: 128 KiB, half of it guard.
+pub const CLASS_MIN: u8 = 17;
+/// Largest stack: 1 GiB.
+pub const CLASS_MAX: u8 = 30;
+
+const REGION_SHIFT: u32 = 26;
+const REGIONS_COUNT: usize = 1 << (47 - REGION_SHIFT);
+static REGIONS: [AtomicU8; REGIONS_COUNT] = [const { AtomicU8::new(0) }; REGIONS_COUNT];
+/// Set when the kernel has no MADV_GUARD_INSTALL: then a guard is a mapping of its own.
+static NO_GUARD_ADVICE: AtomicBool = AtomicBool::new(false);
+
+/// The class of the stacks around `address`; None: none of ours. Async-signal-safe.
+#[inline]
+pub fn classify(address: usize) -> Option<u8> {
+    // Acquire: pairs with the Release in Slab::new; the class comes with a mapped slab.
+    let class = REGIONS.get(address >> REGION_SHIFT)?.load(Ordering::Acquire);
+    (class != 0).then_some(class)
+}
+
+/// A run of stacks of one class that are not handed out yet.
+pub struct Slab {
+    next: usize,
+    end: usize,
+    class: u8,
+}
+
+impl Slab {
+    /// Reserves address space. None: there is none.
+    pub fn new(class: u8) -> Option<Self> {
+        let bytes = (1usize << REGION_SHIFT).max(1 << class);
+        let base = mem::reserve(bytes, bytes)? as usize;
+        for region in base >> REGION_SHIFT..(base + bytes) >> REGION_SHIFT {
+            REGIONS[region].store(class, Ordering::Release);
+        }
+        Some(Self { next: base, end: base + bytes, class })
+    }
+
+    /// Puts guards below up to `count` stacks and hands them out; fewer at the end of the slab.
+    /// None: no guard could be made.
+    pub fn carve(&mut self, count: usize, out: &mut Vec<*mut Goroutine>) -> Option<usize> {
+        let count = count.min((self.end - self.next) >> self.class);
+        let bases = (0..count).map(|i| self.next + (i << self.class));
+        let ranges: Vec<libc::iovec> =
+            bases.clone().map(|b| libc::iovec { iov_base: b as *mut _, iov_len: GUARD }).collect();
+        // SAFETY: the ranges are in this slab, below stacks that nobody has yet.
+        let guarded = unsafe {
+            (!NO_GUARD_ADVICE.load(Ordering::Relaxed) && mem::guard_install(&ranges)) || {
+                NO_GUARD_ADVICE.store(true, Ordering::Relaxed);
+                ranges.iter().all(|r| mem::guard_protect(r.iov_base.cast(), r.iov_len))
+            }
+        };
+        if !guarded {
+            Line::new()
+                .text("no guard for another stack: this kernel has no MADV_GUARD_INSTALL (Linux 6.13), so each guard ")
+                .text("takes a mapping, and vm.max_map_count is reached")
+                .emit();
+            return None;
+        }
+        for base in bases {
+            valgrind_stack_register(base + GUARD, base + (1 << self.class));
+            out.push(super::control_block(base, self.class));
+        }
+        self.next += count << self.class;
+        Some(count)
+    }
+
+    /// Whether all stacks are handed out.
+    pub fn is_spent(&self) -> bool {
+        self.next == self.end
+    }
+}
+
+/// Every control block that was ever touched, in use or not. For shutdown and dumps: not fast.
+pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
+    let mut region = 0;
+    while region < REGIONS_COUNT {
+        let class = REGIONS[region].load(Ordering::Acquire);
+        if class == 0 {
+            region += 1;
+            continue;
+        }
+        let bytes = (1usize << REGION_SHIFT).max(1 << class);
+        let base = region << REGION_SHIFT;
+        for i in 0..bytes >> class {
+            f(super::control_block(base + (i << class), class));
+        }
+        region += bytes >> REGION_SHIFT;
+    }
+}
+
+/// Tells valgrind that this is a stack, so that it understands a switch to it. A few no-ops anywhere else.
+fn valgrind_stack_register(low: usize, high: usize) {
+    const STACK_REGISTER: u64 = 0x1501;
+    let request = [STACK_REGISTER, low as u64, high as u64 - 1, 0, 0, 0];
+    // SAFETY: valgrind's documented client request; the rotations add up to 128 and leave rdi as it was.
+    unsafe {
+        std::arch::asm!(
+            "rol rdi, 3", "rol rdi, 13", "rol rdi, 61", "rol rdi, 51", "xchg rbx, rbx",
+            in("rax") request.as_ptr(), inout("rdx") 0u64 => _, inout("rdi") 0u64 => _, options(nostack));
+    }
+}

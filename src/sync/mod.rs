@@ -1,0 +1,66 @@
+//! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
+//! `promise::cell`, `timer::state`, `sched::turnstile`) use only this, so that loom checks the files that ship.
+
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+#[cfg(not(loom))]
+pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+pub use std::sync::atomic::Ordering;
+
+mod spin;
+pub use spin::{SpinLock, backoff};
+
+/// Full fence.
+#[inline]
+pub fn fence_seq_cst() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// The cheap half of an asymmetric fence: orders the compiler only. Its partner is [`fence_heavy`].
+/// In a model it is a full fence: `membarrier` makes it one on every running thread at the moment it is called.
+#[inline(always)]
+pub fn fence_light() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// The dear half: after it, each thread of the process has either made its earlier stores visible or will see ours.
+#[inline]
+pub fn fence_heavy() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    crate::sys::membarrier::private_expedited();
+}
+
+/// A place whose accesses a lock orders. Under loom every access is checked for races.
+pub struct Guarded<T>(#[cfg(loom)] loom::cell::UnsafeCell<T>, #[cfg(not(loom))] std::cell::UnsafeCell<T>);
+
+impl<T> Guarded<T> {
+    /// A new place.
+    #[cfg(not(loom))]
+    pub const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+    /// A new place.
+    #[cfg(loom)]
+    pub fn new(value: T) -> Self {
+        Self(loom::cell::UnsafeCell::new(value))
+    }
+    /// # Safety
+    /// The caller holds the lock that guards this place for as long as `f` runs.
+    #[inline(always)]
+    pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        #[cfg(loom)]
+        // SAFETY: the caller's promise; loom checks it.
+        return self.0.with_mut(|p| f(unsafe { &mut *p }));
+        #[cfg(not(loom))]
+        // SAFETY: the caller's promise.
+        f(unsafe { &mut *self.0.get() })
+    }
+}

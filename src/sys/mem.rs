@@ -1,0 +1,81 @@
+//! Address space and its advice.
+
+use std::ffi::c_void;
+
+const MADV_GUARD_INSTALL: i32 = 102; // Linux 6.13
+const PIDFD_SELF: i32 = -10000; // Linux 6.14, for process_madvise
+
+/// Bytes of a page on the one architecture this is built for.
+pub const PAGE: usize = 4096;
+
+/// Reserves `bytes` (a multiple of `align`, itself a power of two) of readable, writable, uncommitted memory whose
+/// address is a multiple of `align`. None: no address space.
+pub fn reserve(bytes: usize, align: usize) -> Option<*mut u8> {
+    let span = bytes + align;
+    // SAFETY: a fresh anonymous mapping touches nothing that exists.
+    let raw = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            span,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
+            -1,
+            0,
+        )
+    };
+    if raw == libc::MAP_FAILED {
+        return None;
+    }
+    let start = (raw as usize).next_multiple_of(align);
+    let lead = start - raw as usize;
+    let tail = span - lead - bytes;
+    // SAFETY: both ranges are inside the mapping made above and hold nothing.
+    unsafe {
+        if lead != 0 {
+            libc::munmap(raw, lead);
+        }
+        if tail != 0 {
+            libc::munmap((start + bytes) as *mut c_void, tail);
+        }
+        // Huge pages would commit 2 MiB for a first touch. EINVAL: a kernel without them, which is as good.
+        libc::madvise(start as *mut c_void, bytes, libc::MADV_NOHUGEPAGE);
+    }
+    Some(start as *mut u8)
+}
+
+/// Makes the ranges fault when touched, without splitting the mapping. False: this kernel cannot.
+///
+/// # Safety
+/// The ranges are ours and hold nothing.
+pub unsafe fn guard_install(ranges: &[libc::iovec]) -> bool {
+    // SAFETY: the caller's promise. A partial success is finished one by one below.
+    let done = unsafe {
+        libc::syscall(libc::SYS_process_madvise, PIDFD_SELF, ranges.as_ptr(), ranges.len(), MADV_GUARD_INSTALL, 0)
+    };
+    let wanted: usize = ranges.iter().map(|r| r.iov_len).sum();
+    if done as usize == wanted {
+        return true;
+    }
+    // SAFETY: the caller's promise.
+    ranges.iter().all(|r| unsafe { libc::madvise(r.iov_base, r.iov_len, MADV_GUARD_INSTALL) } == 0)
+}
+
+/// The fallback: a mapping of its own per range, of which a process has about 65,000.
+///
+/// # Safety
+/// As [`guard_install`].
+pub unsafe fn guard_protect(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) == 0 }
+}
+
+/// Gives the memory of the ranges back; they read as zeros afterwards. Guards stay.
+///
+/// # Safety
+/// Nobody uses what is in there.
+pub unsafe fn discard(ranges: &[libc::iovec]) {
+    for r in ranges {
+        // SAFETY: the caller's promise.
+        unsafe { libc::madvise(r.iov_base, r.iov_len, libc::MADV_DONTNEED) };
+    }
+}

@@ -1,0 +1,13 @@
+//! Timers: a driver below the scheduler. It knows when something is due, and hands up what is; it readies nobody.
+
+#[cfg(not(loom))]
+pub mod slot;
+pub mod state;
+#[cfg(not(loom))]
+mod wheel;
+
+#[cfg(not(loom))]
+pub use wheel::Wheel;
+
+/// The wheel of threads that hold no worker.
+pub const SHARED: u16 = u16::MAX;

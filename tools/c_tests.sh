@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Compiles the C tests as C11 and as C++17, links each to the .so and to the .a, and runs each program in a process of
+# its own. Usage: tools/c_tests.sh [PREFIX...]: c_tests/PREFIX_*.c, by default test_ and jit_.
+#
+# A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
+# `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
+#
+# For tools/sanitize.sh: C_TESTS_LIBRARIES (where the libraries are), C_TESTS_KINDS, C_TESTS_FLAGS (for the compiler),
+# C_TESTS_WRAP (a command in front of the program), C_TESTS_SLOWER (a factor for the time-outs).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+libraries=$(realpath -m "${C_TESTS_LIBRARIES:-$target/release}")
+work=$target/c_tests
+kinds=${C_TESTS_KINDS:-so a}
+export libraries work kinds
+
+[[ ${C_TESTS_LIBRARIES-} ]] || cargo build --quiet --release --lib
+# The loader looks for the soname.
+ln -sfn libgoroutine.so "$libraries/libgoroutine.so.1"
+
+# build SOURCE STANDARD: the programs of one source, or SOURCE.STANDARD.KIND.bad with the compiler's words.
+build() {
+    local source=$1 standard=$2 kind base compiler flags native link
+    base=$work/$(basename "$source" .c).$standard
+    read -ra native <tools/native-libs.txt
+    case $standard in
+    c11)
+        read -ra compiler <<<"${CC:-cc} ${C_TESTS_FLAGS-} -pthread"
+        flags=(-std=c11 -x c)
+        ;;
+    cxx17)
+        read -ra compiler <<<"${CXX:-c++} ${C_TESTS_FLAGS-} -pthread"
+        flags=(-std=c++17 -x c++)
+        ;;
+    esac
+    flags+=(-O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude)
+    for kind in $kinds; do
+        link=(-L"$libraries" -lgoroutine "-Wl,-rpath,$libraries")
+        [[ $kind == so ]] || link=("$libraries/libgoroutine.a" "${native[@]}")
+        if [[ ! -e $base.o ]] && ! "${compiler[@]}" "${flags[@]}" -c "$source" -o "$base.o" >"$base.$kind.bad" 2>&1; then
+            continue
+        fi
+        if "${compiler[@]}" "$base.o" -o "$base.$kind" "${link[@]}" -ldl -lm >"$base.$kind.bad" 2>&1; then
+            rm -f "$base.$kind.bad"
+        fi
+    done
+}
+
+# run PROGRAM: writes PROGRAM.log and PROGRAM.verdict: passed, skipped, or why it failed.
+run() {
+    local program=$1 source seconds status=0 verdict
+    source=c_tests/$(basename "$program")
+    source=${source%%.*}.c
+    if [[ -e $program.bad ]]; then
+        mv "$program.bad" "$program.log"
+        echo "does not compile" >"$program.verdict"
+        return
+    fi
+    seconds=$(sed -nE 's|^/\* timeout: ([0-9]+) \*/.*|\1|p' "$source")
+    seconds=$((${seconds:-120} * ${C_TESTS_SLOWER:-1}))
+    # The outer redirection is for bash, which has its own word on a program that dies of a signal.
+    # shellcheck disable=SC2086 # C_TESTS_WRAP is a command with its arguments
+    {
+        timeout --kill-after=10 "$seconds" ${C_TESTS_WRAP-} "$program" </dev/null >"$program.log" 2>&1 || status=$?
+    } 2>/dev/null
+    case $status in
+    0) verdict=passed ;;
+    77) verdict=skipped ;;
+    124 | 137) verdict="timed out after $seconds s" ;;
+    *)
+        verdict="status $status"
+        ((status <= 128)) || verdict="SIG$(kill -l $((status - 128)))"
+        ;;
+    esac
+    echo "$verdict" >"$program.verdict"
+}
+export -f build run
+
+rm -rf "$work"
+mkdir -p "$work"
+ulimit -c 0
+
+# A runner that cannot see a failure passes everything.
+build c_tests/fail_always.c c11
+for kind in $kinds; do
+    run "$work/fail_always.c11.$kind"
+    if [[ $(<"$work/fail_always.c11.$kind.verdict") != "status 1" ]] ||
+        ! grep -q '^fail_always: ABI' "$work/fail_always.c11.$kind.log"; then
+        cat "$work/fail_always.c11.$kind".{verdict,log} >&2
+        echo "c_tests.sh: fail_always ($kind) did not fail as it must: no result can be trusted" >&2
+        exit 2
+    fi
+done
+
+[[ $# -gt 0 ]] || set -- test jit
+sources=()
+for prefix in "$@"; do
+    for source in c_tests/"$prefix"_*.c; do
+        [[ ! -e $source ]] || sources+=("$source")
+    done
+done
+if [[ ${#sources[@]} -eq 0 ]]; then
+    echo "c_tests.sh: no C tests: $*" >&2
+    exit 2
+fi
+
+standards=(c11)
+skipped=0
+if command -v "${CXX:-c++}" >/dev/null; then
+    standards+=(cxx17)
+else
+    echo "skipped: C++ (no c++ compiler)"
+fi
+
+programs=()
+jobs=()
+for source in "${sources[@]}"; do
+    for standard in "${standards[@]}"; do
+        jobs+=("$source" "$standard")
+        for kind in $kinds; do
+            programs+=("$work/$(basename "$source" .c).$standard.$kind")
+        done
+    done
+done
+printf '%s\0' "${jobs[@]}" | xargs -0 -n 2 -P "$(nproc)" bash -c 'build "$@"' build
+printf '%s\0' "${programs[@]}" | xargs -0 -n 1 -P 2 bash -c 'run "$@"' run
+
+passed=0
+failed=0
+for program in "${programs[@]}"; do
+    name=$(basename "$program")
+    verdict=$(<"$program.verdict")
+    case $verdict in
+    passed) passed=$((passed + 1)) ;;
+    skipped)
+        skipped=$((skipped + 1))
+        echo "skipped: $name"
+        ;;
+    *)
+        failed=$((failed + 1))
+        echo "FAILED: $name: $verdict"
+        sed 's/^/    /' "$program.log"
+        ;;
+    esac
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# tools/sanitize.sh address: the Rust and the C tests, all of it instrumented (needs a nightly Rust).
+# tools/sanitize.sh thread: the Rust tests (needs a nightly Rust with rust-src).
+# tools/sanitize.sh valgrind: the C tests under valgrind.
+# The tests see GOROUTINE_TEST_SLOW=1 and may do less.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export GOROUTINE_TEST_SLOW=1
+tool=$1
+triple=x86_64-unknown-linux-gnu
+
+if [[ $tool == valgrind ]]; then
+    if ! command -v valgrind >/dev/null; then
+        echo "skipped: valgrind (not installed)"
+        exit
+    fi
+    C_TESTS_WRAP="valgrind --quiet --error-exitcode=99 --max-stackframe=8388608" C_TESTS_SLOWER=10 \
+        exec tools/c_tests.sh
+fi
+
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    echo "skipped: $tool sanitizer (no nightly Rust)"
+    exit
+fi
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/$tool
+export RUSTFLAGS="${RUSTFLAGS-} -Zsanitizer=$tool"
+cargo=(cargo +nightly)
+options=(--release --target "$triple")
+# The thread sanitizer must see what std's locks order, so std is built with it; the address sanitizer is content with
+# our own code. A std of one's own and tests want the same panic strategy, and tests unwind.
+if [[ $tool == thread ]]; then
+    if [[ ! -d $(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library ]]; then
+        echo "skipped: thread sanitizer (needs: rustup component add rust-src --toolchain nightly)"
+        exit
+    fi
+    options+=(-Zbuild-std)
+    export CARGO_PROFILE_RELEASE_PANIC=unwind
+fi
+
+"${cargo[@]}" build "${options[@]}" --lib
+# A build that forgot the sanitizer would pass.
+libraries=$CARGO_TARGET_DIR/$triple/release
+case $tool in
+address) symbol=__asan_init ;;
+thread) symbol=__tsan_init ;;
+esac
+if ! grep -q "$symbol" <<<"$(nm "$libraries/libgoroutine.so")"; then
+    echo "sanitize.sh: the library is not instrumented" >&2
+    exit 1
+fi
+"${cargo[@]}" test "${options[@]}" --lib --tests
+if [[ $tool == thread ]]; then
+    echo "skipped: C tests (the C compiler's thread sanitizer is not Rust's)"
+    exit
+fi
+C_TESTS_LIBRARIES=$libraries C_TESTS_FLAGS="-fsanitize=$tool -fno-omit-frame-pointer" C_TESTS_SLOWER=5 \
+    tools/c_tests.sh
