@@ -16,23 +16,25 @@
 #      control block (top of the stack)           its stack
 #      +-----------------------------+            +---------------------------+  high
 #      | header (128 B)              |            | entry frame (end of CFI)  |
-#      |   mxcsr, fcw, errno         |            | frames of user code       |
-#      | rsp  ----------------------------------> | (return address popped)   |  <- rsp after the call returns
-#      | rip  (the user's call site) |            +---------------------------+  low
-#      | rbx rbp r12 r13 r14 r15     |
+#      |                             |            | frames of user code       |
+#      | rsp  ----------------------------------> | return address            |
+#      | rbx rbp r12 r13 r14 r15     |            +---------------------------+  low
+#      | mxcsr fcw errno             |
 #      +-----------------------------+
 #
-# A switch stores these eight words, loads the other goroutine's eight, and JUMPS to its rip. A `ret` there would be
-# predicted to return to the leaving goroutine's call site, and a wrong prediction costs more than all the saving.
+# A switch stores these words (one cache line), loads the other goroutine's, pops its return address and JUMPS there. A
+# `ret` would be predicted to return to the leaving goroutine's call site, and a wrong prediction costs more than all the
+# saving. What bounds a switch is the number of its stores (one per cycle leaves the core), so nothing is stored that
+# can be compared instead: errno is nearly always what it was.
 #
-# Registers in every switch: rax = the goroutine that leaves, r11 = the goroutine that comes,
-# rdx = worker, r8 = TLS offset of our thread block. All are caller-saved: user code expects none back.
+# Registers in every switch: rax = the goroutine that leaves, r11 = the goroutine that comes, rdx = worker,
+# r8 = TLS offset of our thread block. All are caller-saved: user code expects none back.
 #
 # Unwinding: at every instruction one of these holds, and the CFI says which.
-#   1. the return address is at [rsp], nothing is changed (ordinary call frame)
-#   2. the return address was popped into rcx
-#   3. rsp belongs to the next goroutine, whose rip and callee-saved registers are in its control block at r11
-# GDB wants frames to get monotonically older, so case 3 reads the memory even for registers that are loaded already.
+#   1. the return address is at [rsp], the callee-saved registers are unchanged (ordinary call frame)
+#   2. the same with rsp of the next goroutine, whose callee-saved registers are in its control block at r11 (also those
+#      that are loaded already: the memory stays valid)
+#   3. as 2, with the return address popped into rsi
 
 
 
@@ -41,16 +43,16 @@
     .cfi_escape 0x10, \reg, 3, 0x7b, ((\off) & 0x7f) | 0x80, ((\off) >> 7) & 0x7f
     .endm
 
-# rbx rbp r12-r15 and rip are found in the control block at r11; DWARF numbers 3, 6, 12-15, 16.
+# rbx rbp r12-r15 are found in the control block at r11; DWARF numbers 3, 6, 12-15.
     .macro cfi_saved_at_r11
-    .cfi_def_cfa rsp, 0
+    .cfi_def_cfa rsp, 8
+    .cfi_offset rip, -8
     cfi_at_r11 3, {G_RBX}
     cfi_at_r11 6, {G_RBP}
     cfi_at_r11 12, {G_R12}
     cfi_at_r11 13, {G_R13}
     cfi_at_r11 14, {G_R14}
     cfi_at_r11 15, {G_R15}
-    cfi_at_r11 16, {G_RIP}
     .endm
 
 # On the thread's stack we are inside goroutine_asm_thread_run, as far as unwinders know.
@@ -79,18 +81,8 @@
     .size \name, . - \name
     .endm
 
-# Saves everything a switch keeps of the goroutine in rax. In: return address at [rsp]. Out: popped into rcx, rdi clobbered.
-# errno lies at fs:[goroutine_errno_offset] on every thread.
-    .macro save_goroutine
-    mov     rdi, [rip + goroutine_errno_offset]
-    stmxcsr [rax + {G_MXCSR}]
-    fnstcw  [rax + {G_FCW}]
-    mov     esi, fs:[rdi]
-    mov     [rax + {G_ERRNO}], esi
-    pop     rcx
-    .cfi_def_cfa_offset 0
-    .cfi_register rip, rcx
-    mov     [rax + {G_RIP}], rcx
+# Saves everything a switch keeps of the goroutine in rax, but for errno and the control words.
+    .macro save_registers
     mov     [rax + {G_RSP}], rsp
     mov     [rax + {G_RBX}], rbx
     mov     [rax + {G_RBP}], rbp
@@ -100,15 +92,34 @@
     mov     [rax + {G_R15}], r15
     .endm
 
-# Continues the goroutine in r11, which nobody else can see. In: r8 = TLS offset, rdi = goroutine_errno_offset.
-# MXCSR and the x87 control word are compared first: reloading them costs 2 ns, and they are nearly always the same.
-    .macro resume_goroutine
-    mov     esi, [r11 + {G_ERRNO}]
-    mov     fs:[rdi], esi
-    mov     fs:[r8 + {TLS_CURRENT}], r11
+    .macro save_control_words
+    stmxcsr [rax + {G_MXCSR}]
+    fnstcw  [rax + {G_FCW}]
     .endm
 
-# The part after the control words: rsp, the callee-saved registers. r11 stays: the CFI needs it up to the jump.
+# errno of the leaving goroutine (rax) into its control block. Clobbers esi, edi. errno lies at fs:[rdi] on every thread.
+    .macro save_errno
+    mov     rdi, [rip + goroutine_errno_offset]
+    mov     esi, fs:[rdi]
+    mov     word ptr [rax + {G_ERRNO}], si
+    cmp     esi, {ERRNO_WIDE}
+    jb      77f
+    mov     word ptr [rax + {G_ERRNO}], {ERRNO_WIDE}
+    mov     [rax + {G_ERRNO_WIDE}], esi
+77:
+    .endm
+
+# errno of the coming goroutine (r11) to where its thread's errno is. Clobbers esi, edi.
+    .macro load_errno
+    mov     rdi, [rip + goroutine_errno_offset]
+    movzx   esi, word ptr [r11 + {G_ERRNO}]
+    cmp     esi, {ERRNO_WIDE}
+    jne     78f
+    mov     esi, [r11 + {G_ERRNO_WIDE}]
+78: mov     fs:[rdi], esi
+    .endm
+
+# rsp and the callee-saved registers of r11, then to where it stopped.
     .macro load_registers
     mov     rsp, [r11 + {G_RSP}]
     cfi_saved_at_r11
@@ -120,16 +131,24 @@
     mov     r15, [r11 + {G_R15}]
     .endm
 
+    .macro jump_to_goroutine
+    pop     rsi
+    .cfi_def_cfa_offset 0
+    .cfi_register rip, rsi
+    jmp     rsi
+    .endm
+
     .text
 
 # ---------------------------------------------------------------------------------------------------------------------
 # void goroutine_asm_yield(void)
 #
-# The fast path touches: the TLS block (1 line), the worker's queue words (1 line), one queue slot, and two lines each
-# of the two control blocks. No atomic instruction, one memory-dependent branch each for: worker, poll, queue empty.
+# The fast path: 50 instructions, 17 stores with the caller's `call`, no atomic instruction. It touches the TLS block, the
+# worker's queue words, one queue slot (1 line each), one line of each control block, one line of each stack.
+# Branches, all predicted the same way unless something is up: worker, poll, empty, turns, errno twice, two control words.
 #
-# It is the run queue's owner side written out (src/sched/run_queue.rs, "gate"): busy = 1, look at poll, work, busy = 0.
-# busy goes back to 0 only after the leaving goroutine's stack has been left, so a thief never sees it earlier.
+# It is the run queue's owner side written out (src/sched/run_queue.rs): busy = 1, look at poll, work, busy = 0.
+# The gate opens only after the leaving goroutine's stack has been left, so a thief never sees it earlier.
 # ---------------------------------------------------------------------------------------------------------------------
     function goroutine_asm_yield
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
@@ -137,54 +156,57 @@
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     test    rdx, rdx
     jz      goroutine_asm_yield_slow        # a plain thread
+    save_control_words                      # early: they are slow to arrive
     mov     dword ptr [rdx + {W_BUSY}], 1   # enter the gate ...
     mov     ecx, [rdx + {W_HEAD}]
     cmp     dword ptr [rdx + {W_POLL}], 0   # ... and only then look whether somebody wants it
     jne     2f
-    mov     r9, [rdx + {W_SLOTS}]
-    mov     r10d, [rdx + {W_MASK}]
     mov     esi, [rdx + {W_TAIL}]
+    mov     r10d, [rdx + {W_MASK}]
+    mov     r9, [rdx + {W_SLOTS}]
     cmp     esi, ecx
     je      3f                              # nobody else is runnable here
     mov     edi, ecx
     and     edi, r10d
     mov     r11, [r9 + rdi*8]               # r11 = the next goroutine
     inc     ecx
-    test    cl, {POLL_TURNS_MASK}
+    test    cl, {HEAD_TURNS_MASK}
     jz      2f                              # every so many turns: the clock and the other queues
     mov     [rdx + {W_HEAD}], ecx
     and     ecx, r10d
-    mov     rcx, [r9 + rcx*8]               # the one after it: its lines will be wanted next
+    mov     rdi, [r9 + rcx*8]               # the one after it: its line will be wanted next
     and     r10d, esi
     inc     esi
-    mov     [r9 + r10*8], rax               # ourselves at the end: popped one first, so there is room
+    mov     [r9 + r10*8], rax               # ourselves at the end: one was popped first, so there is room
     mov     [rdx + {W_TAIL}], esi
-    prefetcht0 [rcx + {G_LINE_CONTROL}]
-    prefetcht0 [rcx + {G_LINE_REGISTERS}]
-    save_goroutine
-    resume_goroutine
-    mov     esi, [rax + {G_MXCSR}]
-    mov     r9d, [rax + {G_FCW}]
-    cmp     esi, [r11 + {G_MXCSR}]
+    prefetcht0 [rdi + {G_LINE_SAVED}]
+    save_registers
+    mov     fs:[r8 + {TLS_CURRENT}], r11
+    mov     rdi, [rip + goroutine_errno_offset]
+    mov     esi, fs:[rdi]                   # errno stays what it is if it is what both have saved
+    movzx   edi, word ptr [rax + {G_ERRNO}]
+    cmp     esi, edi
     jne     4f
-5:  cmp     r9w, [r11 + {G_FCW}]
+    movzx   edi, word ptr [r11 + {G_ERRNO}]
+    cmp     esi, edi
+    jne     4f
+5:  mov     esi, [rax + {G_MXCSR}]
+    movzx   edi, word ptr [rax + {G_FCW}]
+    cmp     esi, [r11 + {G_MXCSR}]
+    jne     6f
+    cmp     di, [r11 + {G_FCW}]
     jne     6f
 7:  load_registers
     mov     dword ptr [rdx + {W_BUSY}], 0   # the old stack is left: open the gate
-    jmp     [r11 + {G_RIP}]
-
+    jump_to_goroutine
     .cfi_endproc
     .cfi_startproc
-    # Rare: the control words differ. Case 2 of the CFI: the return address is in rcx no more (it is in the control
-    # block at rax), and rsp is still the leaving goroutine's.
-    .cfi_def_cfa rsp, 0
-    .cfi_escape 0x10, 16, 3, 0x70, (({G_RIP}) & 0x7f) | 0x80, (({G_RIP}) >> 7) & 0x7f
-4:  ldmxcsr [r11 + {G_MXCSR}]
+4:  save_errno
+    load_errno
     jmp     5b
-6:  fldcw   [r11 + {G_FCW}]
+6:  ldmxcsr [r11 + {G_MXCSR}]
+    fldcw   [r11 + {G_FCW}]
     jmp     7b
-    .cfi_endproc
-    .cfi_startproc
 2:  # Somebody wants something of the worker: let go of the gate, then the long way.
     mov     dword ptr [rdx + {W_BUSY}], 0
     jmp     goroutine_asm_yield_slow
@@ -226,11 +248,17 @@
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     mov     rdx, rdi                        # rdx = next
     mov     r10, rsi                        # r10 = arg
-    save_goroutine
+    save_control_words
+    save_registers
+    save_errno
     lea     r9, [rip + goroutine_dummy]
     mov     fs:[r8 + {TLS_CURRENT}], r9     # nobody runs here for a while
     mov     rsp, fs:[r8 + {TLS_SCHED_SP}]
     cfi_thread_frame
+    mov     r9d, [rax + {G_MXCSR}]          # the scheduler leaves them alone: goroutine_asm_run need not read them
+    mov     [rsp], r9d
+    movzx   r9d, word ptr [rax + {G_FCW}]   # (one load of both would wait for both stores to leave the core)
+    mov     [rsp + 4], r9d
     mov     rdi, rax
     mov     rsi, r10
     call    rdx
@@ -247,6 +275,8 @@
     mov     fs:[r8 + {TLS_CURRENT}], r9
     mov     rsp, fs:[r8 + {TLS_SCHED_SP}]
     cfi_thread_frame
+    stmxcsr [rsp]
+    fnstcw  [rsp + 4]
     mov     rdi, rax
     call    rdx
     jmp     goroutine_asm_run
@@ -258,7 +288,8 @@
 # The thread's frame under all scheduling. Calls next(NULL, arg), runs what it gives, and returns to its caller once
 # some next() gives NULL.
 #
-#      caller's frame | return address | rbp rbx r12 r13 r14 r15 | x87, MXCSR at entry, scratch |   <- TLS sched_sp
+#      caller's frame | return address | rbp rbx r12 r13 r14 r15 | control words at entry | - | control words now |
+#                                                                                          TLS sched_sp -^
 # ---------------------------------------------------------------------------------------------------------------------
     function goroutine_asm_thread_run
     push    rbp
@@ -283,6 +314,8 @@
     .cfi_def_cfa_offset 80
     stmxcsr [rsp + 16]
     fnstcw  [rsp + 20]
+    mov     rax, [rsp + 16]
+    mov     [rsp], rax
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     rax, rdi
@@ -291,7 +324,12 @@
     jmp     goroutine_asm_run
     end_function goroutine_asm_thread_run
 
-# Continues the goroutine in rax, or returns from goroutine_asm_thread_run. On the thread's stack.
+# Continues the goroutine in rax, or returns from goroutine_asm_thread_run. On the thread's stack, whose first 8 bytes
+# hold the control words as they are now.
+#
+# Here a `ret` is right, unlike in a yield: goroutines that wait have called goroutine_asm_park from the same few places of
+# the library, with some of its frames above. Calls and returns since then were paired, so the predictor's stack has that
+# very address on top, and the returns through our frames after it are predicted, too. A first start is a jump.
     .balign 64
     .hidden goroutine_asm_run
     .type goroutine_asm_run, @function
@@ -302,25 +340,26 @@ goroutine_asm_run:
     jz      1f
     mov     r11, rax
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
-    mov     rdi, [rip + goroutine_errno_offset]
-    resume_goroutine
-    stmxcsr [rsp]
-    fnstcw  [rsp + 4]
+    mov     fs:[r8 + {TLS_CURRENT}], r11
+    load_errno
     mov     esi, [rsp]
+    movzx   edi, word ptr [rsp + 4]
     cmp     esi, [r11 + {G_MXCSR}]
     jne     2f
-3:  mov     si, [rsp + 4]
-    cmp     si, [r11 + {G_FCW}]
-    jne     4f
-5:  load_registers
-    jmp     [r11 + {G_RIP}]
+    cmp     di, [r11 + {G_FCW}]
+    jne     2f
+3:  load_registers
+    lea     rsi, [rip + goroutine_asm_entry]
+    cmp     rsi, [rsp]
+    je      5f
+    ret
+5:  jump_to_goroutine
     .cfi_endproc
     .cfi_startproc
     cfi_thread_frame
 2:  ldmxcsr [r11 + {G_MXCSR}]
+    fldcw   [r11 + {G_FCW}]
     jmp     3b
-4:  fldcw   [r11 + {G_FCW}]
-    jmp     5b
 1:  ldmxcsr [rsp + 16]
     fldcw   [rsp + 20]
     add     rsp, 24

@@ -4,11 +4,11 @@
 //! | bytes | lines | what |
 //! |---|---|---|
 //! | 0-63 | 1 | header for emitted code |
-//! | 64-127 | 2 | control words, park word, links |
-//! | 128-191 | 3 | saved registers |
+//! | 64-127 | 2 | park word, links |
+//! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | entry, name, time-out |
 //!
-//! A switch touches lines 2 and 3.
+//! A switch touches line 3, and the line of the stack that the call itself writes.
 //!
 //! Ownership: whoever runs, has queued, or has won the park word (`park`, I3) of a goroutine owns its control block.
 //! Fields that others read are atomics and say so.
@@ -36,9 +36,8 @@ pub struct Goroutine {
     pub(crate) user: [u64; 3],
 
     pub(crate) foreign_sp: u64,
-    pub(crate) mxcsr: u32,
-    pub(crate) fcw: u32,
-    pub(crate) errno: i32,
+    /// errno, when it does not fit `errno`.
+    pub(crate) errno_wide: i32,
     /// What the park returns; written by the winner of the park word.
     pub(crate) wake_status: i32,
     pub(crate) park: ParkWord,
@@ -52,16 +51,22 @@ pub struct Goroutine {
     pub(crate) cancel_disabled: u32,
     /// GOROUTINE_SPAWN_* it was spawned with.
     pub(crate) spawn_flags: u32,
-    pub(crate) reserved: u32,
+    /// Class of its stack.
+    pub(crate) class: u32,
+    pub(crate) reserved: [u32; 2],
 
+    /// Of a stopped goroutine: the address it continues at is at `[rsp]`.
     pub(crate) rsp: u64,
-    pub(crate) rip: u64,
     pub(crate) rbx: u64,
     pub(crate) rbp: u64,
     pub(crate) r12: u64,
     pub(crate) r13: u64,
     pub(crate) r14: u64,
     pub(crate) r15: u64,
+    pub(crate) mxcsr: u32,
+    pub(crate) fcw: u16,
+    /// errno, or `ERRNO_WIDE`.
+    pub(crate) errno: u16,
 
     pub(crate) entry_fn: u64,
     pub(crate) entry_arg: u64,
@@ -97,6 +102,9 @@ impl Goroutine {
         self.flags.load(Ordering::Relaxed) & a::GOROUTINE_FLAG_CANCEL != 0 && self.cancel_disabled == 0
     }
 }
+
+/// In `errno`: look at `errno_wide`.
+pub const ERRNO_WIDE: u16 = u16::MAX;
 
 /// A pointer to a goroutine that its holder may queue or run.
 #[repr(transparent)]

@@ -81,6 +81,12 @@ impl<T, V: Copy> Cell<T, V> {
         }
     }
 
+    /// The state.
+    #[inline(always)]
+    pub fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
+    }
+
     /// The state and the value, once settled.
     #[inline(always)]
     pub fn settled(&self) -> Option<(u32, V)> {

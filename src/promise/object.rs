@@ -89,8 +89,6 @@ unsafe impl Send for Outcome {}
 const OBSERVED: u32 = 1;
 /// A goroutine settles it, nobody else may.
 const OF_GOROUTINE: u32 = 2;
-/// Taken from the pool and not given back.
-const ALIVE: u32 = 4;
 
 /// See the module's head.
 #[repr(C, align(64))]
@@ -121,7 +119,7 @@ impl Promise {
     /// `p` came from the pool and is the caller's.
     #[inline(always)]
     pub unsafe fn init(p: *mut Self, refs: u32, drop_value: GoroutineDropFn, goroutine: *mut Goroutine) {
-        let flags = if goroutine.is_null() { ALIVE } else { ALIVE | OF_GOROUTINE };
+        let flags = if goroutine.is_null() { 0 } else { OF_GOROUTINE };
         // SAFETY: the caller's promise.
         unsafe {
             p.write(Self {
@@ -142,10 +140,8 @@ impl Promise {
     /// Somebody takes note of the outcome: it will not be reported as unhandled.
     #[inline(always)]
     pub fn observe(&self) {
-        let flags = self.cell.flags.load(Ordering::Relaxed);
-        if flags & OBSERVED == 0 {
-            self.cell.flags.fetch_or(OBSERVED, Ordering::Relaxed);
-        }
+        // No atomic or: this is the only bit that changes after `init`, and everybody sets it.
+        self.cell.flags.store(self.cell.flags.load(Ordering::Relaxed) | OBSERVED, Ordering::Relaxed);
     }
 
     /// The outcome, once settled.
@@ -236,16 +232,25 @@ impl Promise {
         if promise.cell.refs.fetch_sub(1, Ordering::AcqRel) == 1 { promise.end() } else { None }
     }
 
+    #[inline(always)]
     fn end(&self) -> Option<Outcome> {
-        let flags = self.cell.flags.load(Ordering::Relaxed);
-        let outcome = self.outcome();
-        if let (Some(drop_value), Some(outcome)) = (self.drop_value, outcome) {
+        let mut unseen = None;
+        if self.cell.state() == GOROUTINE_PROMISE_REJECTED || self.drop_value.is_some() {
+            unseen = self.end_with_care();
+        }
+        pool::put(std::ptr::from_ref(self).cast_mut());
+        unseen
+    }
+
+    #[cold]
+    fn end_with_care(&self) -> Option<Outcome> {
+        let outcome = self.outcome()?;
+        if let Some(drop_value) = self.drop_value {
             // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
             unsafe { drop_value(outcome.value) };
         }
-        self.cell.flags.store(0, Ordering::Relaxed);
-        pool::put(std::ptr::from_ref(self).cast_mut());
-        outcome.filter(|o| o.status != GOROUTINE_OK && flags & OBSERVED == 0)
+        let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
+        (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
     }
 }
 

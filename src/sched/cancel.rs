@@ -61,7 +61,7 @@ unsafe fn is_joining(g: *mut Goroutine, runtime: &Runtime) -> bool {
     let parked = unsafe { (*g).park.parked() }.is_some();
     // SAFETY: as above.
     let worker = unsafe { (&raw const (*g).last_worker).read_volatile() } as usize;
-    parked && runtime.workers[worker].queue.busy.load(Ordering::Acquire) != 0
+    parked && runtime.workers[worker].queue.is_busy()
 }
 
 unsafe fn ticket(g: *mut Goroutine) -> Option<GoroutineTicket> {

@@ -106,7 +106,7 @@ fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
             worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
             wake = true;
         }
-        let now_at = worker.queue.head.load(Ordering::Relaxed);
+        let now_at = worker.queue.pops();
         let length = worker.load();
         wake |= length > 1 || (length == 1 && now_at == *head);
         *head = now_at;

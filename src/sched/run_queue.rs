@@ -12,10 +12,13 @@
 //!   busy = 0             (Release)         poll &= !VISIT           (Release)
 //! ```
 //!
+//! `busy` is a word of its own: entering and leaving are plain stores, which nothing waits for. (As a bit of `head` it made
+//! every section wait for the one before: a load that must get its value from a store that is still under way.)
+//!
 //! I1 (exclusion). This is Dekker's argument: the heavy fence falls somewhere in the owner's program order. If before
 //!    the load of `poll`, the owner sees VISIT and keeps out. If after it, the store `busy = 1` is visible to the
 //!    visitor, who keeps out until it is 0 again. So owner and visitor are never both inside.
-//! I2 (left stacks only). `busy` stays 1 from before a goroutine enters the queue until its stack has been left (the
+//! I2 (left stacks only). `busy` stays set from before a goroutine enters the queue until its stack has been left (the
 //!    yield in asm/ clears it after it changed rsp; everything else pushes goroutines whose stacks were left before).
 //!    So what a visitor takes may run at once.
 //! I3 (nobody is stranded). An owner that never comes back (an endless loop in user code) has busy = 0, so a visitor
@@ -117,7 +120,7 @@ impl<T: Copy> RunQueue<T> {
     fn enter_slow(&self) {
         let mut round = 0;
         loop {
-            self.busy.store(0, Ordering::Release);
+            self.leave();
             while self.poll.load(Ordering::Acquire) & POLL_VISIT != 0 {
                 backoff(&mut round);
             }
@@ -133,6 +136,18 @@ impl<T: Copy> RunQueue<T> {
     #[inline(always)]
     pub fn leave(&self) {
         self.busy.store(0, Ordering::Release);
+    }
+
+    /// Whether the owner is inside; for visitors and idle workers. Acquire: partner of `leave`.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) != 0
+    }
+
+    /// Count of pops: how others see progress.
+    #[inline]
+    pub fn pops(&self) -> u32 {
+        self.head.load(Ordering::Relaxed)
     }
 
     /// How many are queued. Exact for the owner, a hint for others.
@@ -152,7 +167,7 @@ impl<T: Copy> RunQueue<T> {
     pub fn push(&self, item: T) -> Pushed {
         self.enter();
         let tail = self.tail.load(Ordering::Relaxed);
-        let length = tail.wrapping_sub(self.head.load(Ordering::Relaxed));
+        let length = self.len();
         if length > self.mask.load(Ordering::Relaxed) {
             self.grow();
         }
@@ -172,7 +187,7 @@ impl<T: Copy> RunQueue<T> {
         let item = if head == self.tail.load(Ordering::Relaxed) {
             None
         } else {
-            // SAFETY: I1, and head != tail.
+            // SAFETY: I1, and it is not empty.
             let item = unsafe { self.get(head) };
             self.head.store(head.wrapping_add(1), Ordering::Relaxed);
             Some(item)
@@ -200,7 +215,7 @@ impl<T: Copy> RunQueue<T> {
         fence_heavy(); // I1; partner: fence_light in enter
         let mut patience = VISIT_PATIENCE;
         let result = loop {
-            if self.busy.load(Ordering::Acquire) == 0 {
+            if !self.is_busy() {
                 break Some(f(self));
             }
             if patience == 0 {
@@ -238,26 +253,30 @@ impl<T: Copy> RunQueue<T> {
     }
 
     #[inline(always)]
+    fn slot(&self, at: u32) -> usize {
+        (at & self.mask.load(Ordering::Relaxed)) as usize
+    }
+
+    #[inline(always)]
     unsafe fn put(&self, at: u32, item: T) {
         // SAFETY: the caller is inside the gate and `at` masked is in the ring.
-        unsafe { self.guard.with(|_| self.slots.add((at & self.mask.load(Ordering::Relaxed)) as usize).write(item)) }
+        unsafe { self.guard.with(|_| self.slots.add(self.slot(at)).write(item)) }
     }
 
     #[inline(always)]
     unsafe fn get(&self, at: u32) -> T {
         // SAFETY: as put; the slot was written.
-        unsafe { self.guard.with(|_| self.slots.add((at & self.mask.load(Ordering::Relaxed)) as usize).read()) }
+        unsafe { self.guard.with(|_| self.slots.add(self.slot(at)).read()) }
     }
 
     /// Inside the gate: twice the room.
     #[cold]
     fn grow(&self) {
-        let mask = self.mask.load(Ordering::Relaxed);
-        let slots = (mask + 1).checked_mul(2).expect("over 2^31 runnable goroutines");
+        let old_slots = self.mask.load(Ordering::Relaxed) + 1;
+        let slots = old_slots.checked_mul(2).filter(|&n| n <= 1 << 29).expect("over 2^29 runnable goroutines");
         let new = ring::<T>(slots);
-        let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
-        let mut at = head;
-        while at != tail {
+        let mut at = self.head.load(Ordering::Relaxed);
+        while at != self.tail.load(Ordering::Relaxed) {
             // SAFETY: inside the gate; both indices are in their rings.
             unsafe { new.add((at & (slots - 1)) as usize).write(self.get(at)) };
             at = at.wrapping_add(1);
@@ -267,7 +286,7 @@ impl<T: Copy> RunQueue<T> {
         unsafe {
             let old = (*this).slots;
             (&raw mut (*this).slots).write(new);
-            free_ring(old, mask + 1);
+            free_ring(old, old_slots);
         }
         self.mask.store(slots - 1, Ordering::Relaxed);
     }

@@ -62,7 +62,7 @@ pub unsafe fn search(worker: &Worker) -> Option<Runnable> {
 unsafe fn spin(worker: &Worker) -> Option<Runnable> {
     let runtime = worker.runtime();
     let start = now_ns();
-    let heads: Vec<u32> = runtime.workers.iter().map(|w| w.queue.head.load(Ordering::Relaxed)).collect();
+    let heads: Vec<u32> = runtime.workers.iter().map(|w| w.queue.pops()).collect();
     loop {
         // SAFETY: the caller holds the worker.
         unsafe {
@@ -85,7 +85,7 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 }
                 let waited = now - start;
                 let length = other.load();
-                let moved = other.queue.head.load(Ordering::Relaxed).wrapping_sub(*head);
+                let moved = other.queue.pops().wrapping_sub(*head);
                 // How long the victim would need for what it has, at the pace we saw.
                 let drain = u64::from(length) * waited / u64::from(moved.max(1));
                 if (length != 0 && drain >= WORTH_NS) && rob(worker, other) {
@@ -160,7 +160,7 @@ unsafe fn sleep(worker: &Worker) -> bool {
     for other in &runtime.workers {
         // Busy: in the middle of a push, which then either saw our share_above, or shows its work in a moment.
         let mut round = 0;
-        while other.queue.busy.load(Ordering::Acquire) != 0 && round < 64 {
+        while other.queue.is_busy() && round < 64 {
             round += 1;
             std::hint::spin_loop();
         }

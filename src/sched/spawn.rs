@@ -37,9 +37,7 @@ unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
             context: std::ptr::null_mut(),
             user: [0; 3],
             foreign_sp: 0,
-            mxcsr: INITIAL_MXCSR,
-            fcw: u32::from(INITIAL_FCW),
-            errno: 0,
+            errno_wide: 0,
             wake_status: 0,
             park: ParkWord::new(),
             promise: std::ptr::null_mut(),
@@ -47,20 +45,24 @@ unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
             last_worker: 0,
             cancel_disabled: 0,
             spawn_flags: 0,
-            reserved: 0,
-            rsp: g as u64,
-            rip: Entry::Plain.address(),
+            class: u32::from(class),
+            reserved: [0; 2],
+            rsp: g as u64 - 8,
             rbx: 0,
             rbp: 0,
             r12: 0,
             r13: 0,
             r14: 0,
             r15: 0,
+            mxcsr: INITIAL_MXCSR,
+            fcw: INITIAL_FCW,
+            errno: 0,
             entry_fn: f,
             entry_arg: arg,
             name: std::ptr::null_mut(),
             sequence: 0,
         });
+        (g as *mut u64).sub(1).write(Entry::Plain.address());
     }
 }
 
@@ -235,6 +237,7 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
     // SAFETY: the caller checked that the stack has room; g is its own.
     unsafe {
         let mut sp = g as u64;
+        let mut entry = Entry::Plain;
         if from_context {
             sp -= size_of::<GoroutineContext>() as u64;
             sp &= !15;
@@ -248,7 +251,7 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
                 (*copy).rsp = sp;
                 sp -= 256; // below what restore_context stages
             }
-            (*g).rip = Entry::Context.address();
+            entry = Entry::Context;
             (*g).entry_arg = copy as u64;
         } else if !short || request.int_args[1..].iter().any(|&a| a != 0) {
             let count = if short { 0 } else { request.stack_args_count };
@@ -261,8 +264,10 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
             (sp as *mut [f64; 8]).write(fp_args);
             sp -= 48;
             (sp as *mut [u64; 6]).write(request.int_args);
-            (*g).rip = Entry::Full.address();
+            entry = Entry::Full;
         }
+        sp -= 8;
+        (sp as *mut u64).write(entry.address());
         (*g).rsp = sp;
         if short {
             return;

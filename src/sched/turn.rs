@@ -18,6 +18,13 @@ const URGENT_STREAK: u32 = 16;
 /// Most goroutines moved from the global queue in one look.
 const GLOBAL_BATCH: usize = 64;
 
+/// Whether a goroutine stays out of the shared ring.
+#[inline(always)]
+fn is_apart(g: Runnable) -> bool {
+    // SAFETY: the caller owns the goroutine.
+    unsafe { (*g.0).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 }
+}
+
 /// The next goroutine for this worker; sleeps while there is none. Null: the runtime stops.
 ///
 /// # Safety
@@ -27,16 +34,14 @@ pub unsafe fn next(worker: &Worker) -> *mut Goroutine {
     // SAFETY: the caller's promise.
     unsafe {
         match pick(worker) {
-            Some(g) => dispatch(worker, g),
-            None => match search::search(worker) {
-                Some(g) => dispatch(worker, g),
-                None => std::ptr::null_mut(),
-            },
+            Some(g) => g.0,
+            None => search::search(worker).map_or(std::ptr::null_mut(), |g| g.0),
         }
     }
 }
 
-/// What is runnable here, without asking others.
+/// What is runnable here, without asking others. What it gives runs next: the ring holds only goroutines that may be
+/// shared, the others come from the lanes.
 ///
 /// # Safety
 /// As [`next`].
@@ -48,8 +53,14 @@ pub unsafe fn pick(worker: &Worker) -> Option<Runnable> {
     if local.turn % TURNS == 0 || worker.queue.poll.load(Ordering::Relaxed) & !POLL_APART != 0 {
         // SAFETY: as above.
         if let Some(g) = unsafe { pick_with_care(worker) } {
+            // SAFETY: as above.
+            unsafe { set_apart(worker, is_apart(g)) };
             return Some(g);
         }
+    }
+    if local.apart {
+        // SAFETY: as above.
+        unsafe { set_apart(worker, false) };
     }
     worker.queue.pop()
 }
@@ -155,26 +166,15 @@ pub unsafe fn from_global(worker: &Worker) -> bool {
     any
 }
 
-/// The goroutine runs next.
-#[inline(always)]
-unsafe fn dispatch(worker: &Worker, g: Runnable) -> *mut Goroutine {
-    // SAFETY: the caller holds the worker and owns the goroutine.
-    unsafe {
-        let apart = (*g.0).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0;
-        let local = worker.local();
-        if apart != local.apart {
-            set_apart(worker, apart);
-        }
-        (*g.0).preempt.store(0, Ordering::Relaxed);
-    }
-    g.0
-}
-
 /// While a goroutine runs that must not go through the shared ring, yields take the long way.
 #[cold]
 unsafe fn set_apart(worker: &Worker, apart: bool) {
     // SAFETY: the caller holds the worker.
-    unsafe { worker.local().apart = apart };
+    let local = unsafe { worker.local() };
+    if local.apart == apart {
+        return;
+    }
+    local.apart = apart;
     if apart {
         worker.queue.poll.fetch_or(POLL_APART, Ordering::AcqRel);
     } else {
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
         let worker = &*tls::worker();
         // The assembly comes here on every TURNS-th pop, too, and that is this worker's turn to look around.
         let local = worker.local();
-        if worker.queue.head.load(Ordering::Relaxed) % TURNS == TURNS - 1 || worker.lone_turns.load(Ordering::Relaxed) < 0 {
+        if worker.queue.pops() % TURNS == TURNS - 1 || worker.lone_turns.load(Ordering::Relaxed) < 0 {
             local.turn = local.turn.wrapping_sub(local.turn % TURNS).wrapping_add(TURNS - 1);
         }
         if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
@@ -260,7 +260,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         (*g).id.store(0, Ordering::Release);
         let local = worker.local();
-        let class = stack::classify(g as usize).unwrap_or(0);
+        let class = (*g).class as u8;
         if class == local.stacks.class() {
             local.stacks.push(g);
         } else {
