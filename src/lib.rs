@@ -2,8 +2,14 @@
 //! from C and C++. The interface is `include/goroutine.h`; docs/architecture.md walks through the rooms.
 //!
 //! Dependencies point down only:
-#![cfg_attr(not(loom), doc = "[`capi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->")]
-#![cfg_attr(not(loom), doc = "[`context`], [`stack`] -> [`thread`] -> [`sync`], [`sys`] -> [`abi`].")]
+#![cfg_attr(
+    not(loom),
+    doc = "[`capi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->"
+)]
+#![cfg_attr(
+    not(loom),
+    doc = "[`context`], [`stack`] -> [`thread`] -> [`sync`], [`sys`] -> [`abi`]."
+)]
 #![cfg_attr(loom, allow(dead_code, missing_docs))]
 
 // Under loom only the protocol files are built, without what they are built into.
@@ -33,3 +39,6 @@ pub mod goroutine {
     //! Under loom: the park word alone.
     pub mod park;
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -36,12 +36,7 @@ pub type GoroutineStackOverflowFn = Option<
 /// A failure nobody looked at: a promise-less goroutine's (`g` set), or a rejected promise's that was
 /// released unobserved (`g` NULL).
 pub type GoroutineUnhandledFn = Option<
-    unsafe extern "C" fn(
-        g: *const Goroutine,
-        status: GoroutineStatus,
-        reason: *mut c_void,
-        arg: *mut c_void,
-    ),
+    unsafe extern "C" fn(g: *const Goroutine, status: GoroutineStatus, reason: *mut c_void, arg: *mut c_void),
 >;
 /// A foreign call could not bind.
 pub type GoroutineFfiFailedFn =

@@ -99,16 +99,21 @@ pub const GOROUTINE_CONTEXT_OFFSET_RFLAGS: usize = 136;
 const _: () = assert!(core::mem::offset_of!(GoroutineContext, rflags) == GOROUTINE_CONTEXT_OFFSET_RFLAGS);
 /// Offset of `xmm_state` in a `GoroutineContext`.
 pub const GOROUTINE_CONTEXT_OFFSET_XMM_STATE: usize = 144;
-const _: () = assert!(core::mem::offset_of!(GoroutineContext, xmm_state) == GOROUTINE_CONTEXT_OFFSET_XMM_STATE);
+const _: () =
+    assert!(core::mem::offset_of!(GoroutineContext, xmm_state) == GOROUTINE_CONTEXT_OFFSET_XMM_STATE);
 /// Offset of `stack_base` in a `GoroutineContext`.
 pub const GOROUTINE_CONTEXT_OFFSET_STACK_BASE: usize = 656;
-const _: () = assert!(core::mem::offset_of!(GoroutineContext, stack_base) == GOROUTINE_CONTEXT_OFFSET_STACK_BASE);
+const _: () =
+    assert!(core::mem::offset_of!(GoroutineContext, stack_base) == GOROUTINE_CONTEXT_OFFSET_STACK_BASE);
 /// Offset of `stack_top` in a `GoroutineContext`.
 pub const GOROUTINE_CONTEXT_OFFSET_STACK_TOP: usize = 664;
-const _: () = assert!(core::mem::offset_of!(GoroutineContext, stack_top) == GOROUTINE_CONTEXT_OFFSET_STACK_TOP);
+const _: () =
+    assert!(core::mem::offset_of!(GoroutineContext, stack_top) == GOROUTINE_CONTEXT_OFFSET_STACK_TOP);
 /// Offset of `stack_size` in a `GoroutineContext`.
 pub const GOROUTINE_CONTEXT_OFFSET_STACK_SIZE: usize = 672;
-const _: () = assert!(core::mem::offset_of!(GoroutineContext, stack_size) == GOROUTINE_CONTEXT_OFFSET_STACK_SIZE);
+const _: () =
+    assert!(core::mem::offset_of!(GoroutineContext, stack_size) == GOROUTINE_CONTEXT_OFFSET_STACK_SIZE);
 /// Offset of `guard_page` in a `GoroutineContext`.
 pub const GOROUTINE_CONTEXT_OFFSET_GUARD_PAGE: usize = 680;
-const _: () = assert!(core::mem::offset_of!(GoroutineContext, guard_page) == GOROUTINE_CONTEXT_OFFSET_GUARD_PAGE);
+const _: () =
+    assert!(core::mem::offset_of!(GoroutineContext, guard_page) == GOROUTINE_CONTEXT_OFFSET_GUARD_PAGE);

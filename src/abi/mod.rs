@@ -88,8 +88,7 @@ pub struct GoroutineTicket {
 }
 
 /// Runs off the goroutine's stack once `ticket` may be readied; `false`: do not park.
-pub type GoroutineParkFn =
-    Option<unsafe extern "C" fn(ticket: GoroutineTicket, arg: *mut c_void) -> bool>;
+pub type GoroutineParkFn = Option<unsafe extern "C" fn(ticket: GoroutineTicket, arg: *mut c_void) -> bool>;
 
 /// Runs when a promise settles, once, in a goroutine of its own.
 pub type GoroutineThenFn =

@@ -4,7 +4,6 @@ use crate::abi::*;
 use crate::ops::async_op;
 use core::ffi::c_void;
 
-
 /// Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
 /// Context:   T, G.
 /// Parks:     never.
@@ -63,7 +62,11 @@ pub unsafe extern "C" fn goroutine_async_cancel(id: i64) -> GoroutineStatus {
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_async_await(id: i64, timeout_ns: u64, result: *mut *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_async_await(
+    id: i64,
+    timeout_ns: u64,
+    result: *mut *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::async_await)
 }
 
@@ -83,7 +86,11 @@ mod inner {
         async_op::end(id, GOROUTINE_ECANCELED, core::ptr::null_mut())
     }
 
-    pub unsafe extern "C" fn async_await(id: i64, timeout_ns: u64, result: *mut *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn async_await(
+        id: i64,
+        timeout_ns: u64,
+        result: *mut *mut c_void,
+    ) -> GoroutineStatus {
         match async_op::wait(id, timeout_ns) {
             Ok(value) => {
                 if !result.is_null() {

@@ -4,7 +4,6 @@ use crate::abi::*;
 use crate::context;
 use core::ffi::c_void;
 
-
 /// Saves the full register file. A later restore_context of it returns from this call again.
 /// Context:   T, G, R, S.
 /// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
@@ -68,7 +67,10 @@ pub unsafe extern "C" fn switch_goroutine_context(from: *mut GoroutineContext, t
 /// As switch_context.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn signal_safe_context_switch(from: *mut GoroutineContext, to: *const GoroutineContext) {
+pub unsafe extern "C" fn signal_safe_context_switch(
+    from: *mut GoroutineContext,
+    to: *const GoroutineContext,
+) {
     jump!(context::goroutine_asm_signal_safe_switch)
 }
 
@@ -83,16 +85,28 @@ pub unsafe extern "C" fn signal_safe_context_switch(from: *mut GoroutineContext,
 /// The stack is writable memory.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_context_init(to: *mut GoroutineContext, stack_base: *mut c_void, stack_size: usize, f: GoroutineFn, arg: *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_context_init(
+    to: *mut GoroutineContext,
+    stack_base: *mut c_void,
+    stack_size: usize,
+    f: GoroutineFn,
+    arg: *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::context_init)
 }
 
 mod inner {
     use super::*;
 
-    pub unsafe extern "C" fn context_init(to: *mut GoroutineContext, stack_base: *mut c_void, stack_size: usize, f: GoroutineFn, arg: *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn context_init(
+        to: *mut GoroutineContext,
+        stack_base: *mut c_void,
+        stack_size: usize,
+        f: GoroutineFn,
+        arg: *mut c_void,
+    ) -> GoroutineStatus {
         let Some(f) = f else { return GOROUTINE_EINVAL };
-        if to.is_null() || to as usize % 16 != 0 || stack_base.is_null() || stack_size < 1024 {
+        if to.is_null() || !(to as usize).is_multiple_of(16) || stack_base.is_null() || stack_size < 1024 {
             return GOROUTINE_EINVAL;
         }
         // SAFETY: the caller's promise, and the checks above.

@@ -8,11 +8,9 @@ use crate::promise::Promise as GoroutinePromise;
 use crate::sched::{cancel, on_exit, park, runtime, spawn};
 use crate::stack;
 use crate::sys::report;
-use crate::sys::time::deadline_after;
 use core::ffi::c_void;
 use core::mem::size_of;
 use core::ptr::null_mut;
-
 
 /// Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
 /// Context:   T, G.
@@ -71,7 +69,10 @@ pub unsafe extern "C" fn goroutine_spawn_init_sized(request: *mut GoroutineSpawn
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_spawn_with(request: *const GoroutineSpawn, out: *mut *mut GoroutinePromise) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_spawn_with(
+    request: *const GoroutineSpawn,
+    out: *mut *mut GoroutinePromise,
+) -> GoroutineStatus {
     realign!(inner::spawn_with)
 }
 
@@ -114,7 +115,10 @@ pub unsafe extern "C" fn goroutine_id(g: *const Goroutine) -> u64 {
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_stack_bounds(lo: *mut *mut c_void, hi: *mut *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_stack_bounds(
+    lo: *mut *mut c_void,
+    hi: *mut *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::stack_bounds)
 }
 
@@ -248,7 +252,11 @@ pub unsafe extern "C" fn goroutine_cancel_enable() {
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_park(commit: GoroutineParkFn, arg: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_park(
+    commit: GoroutineParkFn,
+    arg: *mut c_void,
+    timeout_ns: u64,
+) -> GoroutineStatus {
     realign!(inner::park)
 }
 
@@ -298,7 +306,10 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn spawn_with(request: *const GoroutineSpawn, out: *mut *mut GoroutinePromise) -> GoroutineStatus {
+    pub unsafe extern "C" fn spawn_with(
+        request: *const GoroutineSpawn,
+        out: *mut *mut GoroutinePromise,
+    ) -> GoroutineStatus {
         if request.is_null() {
             return GOROUTINE_EINVAL;
         }
@@ -382,7 +393,9 @@ mod inner {
 
     pub unsafe extern "C" fn cancel(promise: *mut GoroutinePromise) -> GoroutineStatus {
         // SAFETY: the caller's promise.
-        let Some(promise) = (unsafe { promise.as_ref() }) else { return GOROUTINE_EINVAL };
+        let Some(promise) = (unsafe { promise.as_ref() }) else {
+            return GOROUTINE_EINVAL;
+        };
         match runtime::enter() {
             Some(runtime) => cancel::cancel(promise, &runtime),
             None if promise.is_of_goroutine() => GOROUTINE_EALREADY,
@@ -412,18 +425,22 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn park(commit: GoroutineParkFn, arg: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
-        let Some(commit) = commit else { return GOROUTINE_EINVAL };
+    pub unsafe extern "C" fn park(
+        commit: GoroutineParkFn,
+        arg: *mut c_void,
+        timeout_ns: u64,
+    ) -> GoroutineStatus {
+        let Some(commit) = commit else {
+            return GOROUTINE_EINVAL;
+        };
         if tls::current().is_null() {
             return GOROUTINE_ENOTGOROUTINE;
         }
-        let deadline = match timeout_ns {
-            0 => return GOROUTINE_EAGAIN,
-            GOROUTINE_FOREVER => u64::MAX,
-            ns => deadline_after(ns),
-        };
+        if timeout_ns == 0 {
+            return GOROUTINE_EAGAIN;
+        }
         // SAFETY: on a goroutine.
-        unsafe { park::park_with(commit, arg, deadline) }
+        unsafe { park::park_with(commit, arg, park::deadline_after(timeout_ns)) }
     }
 
     pub unsafe extern "C" fn ready(ticket: GoroutineTicket, status: GoroutineStatus) {

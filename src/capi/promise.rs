@@ -7,7 +7,6 @@ use crate::promise::{Outcome, Promise as GoroutinePromise};
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-
 /// A pending promise.
 /// Context:   T, G.
 /// Parks:     never.
@@ -81,7 +80,10 @@ pub unsafe extern "C" fn goroutine_promise_release(promise: *mut GoroutinePromis
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_resolve(promise: *mut GoroutinePromise, value: *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_promise_resolve(
+    promise: *mut GoroutinePromise,
+    value: *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::promise_resolve)
 }
 
@@ -96,7 +98,10 @@ pub unsafe extern "C" fn goroutine_promise_resolve(promise: *mut GoroutinePromis
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_reject(promise: *mut GoroutinePromise, value: *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_promise_reject(
+    promise: *mut GoroutinePromise,
+    value: *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::promise_reject)
 }
 
@@ -114,7 +119,11 @@ pub unsafe extern "C" fn goroutine_promise_reject(promise: *mut GoroutinePromise
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_await(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_promise_await(
+    promise: *mut GoroutinePromise,
+    timeout_ns: u64,
+    value: *mut *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::promise_await)
 }
 
@@ -131,7 +140,11 @@ pub unsafe extern "C" fn goroutine_promise_await(promise: *mut GoroutinePromise,
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_await_take(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_promise_await_take(
+    promise: *mut GoroutinePromise,
+    timeout_ns: u64,
+    value: *mut *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::promise_await_take)
 }
 
@@ -148,7 +161,11 @@ pub unsafe extern "C" fn goroutine_promise_await_take(promise: *mut GoroutinePro
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_then(promise: *mut GoroutinePromise, f: GoroutineThenFn, arg: *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_promise_then(
+    promise: *mut GoroutinePromise,
+    f: GoroutineThenFn,
+    arg: *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::promise_then)
 }
 
@@ -165,7 +182,10 @@ pub unsafe extern "C" fn goroutine_promise_then(promise: *mut GoroutinePromise, 
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_all(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+pub unsafe extern "C" fn goroutine_promise_all(
+    promises: *const *mut GoroutinePromise,
+    n: usize,
+) -> *mut GoroutinePromise {
     realign!(inner::promise_all)
 }
 
@@ -181,7 +201,10 @@ pub unsafe extern "C" fn goroutine_promise_all(promises: *const *mut GoroutinePr
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_all_settled(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+pub unsafe extern "C" fn goroutine_promise_all_settled(
+    promises: *const *mut GoroutinePromise,
+    n: usize,
+) -> *mut GoroutinePromise {
     realign!(inner::promise_all_settled)
 }
 
@@ -198,7 +221,10 @@ pub unsafe extern "C" fn goroutine_promise_all_settled(promises: *const *mut Gor
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_any(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+pub unsafe extern "C" fn goroutine_promise_any(
+    promises: *const *mut GoroutinePromise,
+    n: usize,
+) -> *mut GoroutinePromise {
     realign!(inner::promise_any)
 }
 
@@ -214,7 +240,10 @@ pub unsafe extern "C" fn goroutine_promise_any(promises: *const *mut GoroutinePr
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_promise_race(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+pub unsafe extern "C" fn goroutine_promise_race(
+    promises: *const *mut GoroutinePromise,
+    n: usize,
+) -> *mut GoroutinePromise {
     realign!(inner::promise_race)
 }
 
@@ -243,20 +272,34 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn promise_resolve(promise: *mut GoroutinePromise, value: *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn promise_resolve(
+        promise: *mut GoroutinePromise,
+        value: *mut c_void,
+    ) -> GoroutineStatus {
         settle(promise, value, GOROUTINE_OK)
     }
 
-    pub unsafe extern "C" fn promise_reject(promise: *mut GoroutinePromise, value: *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn promise_reject(
+        promise: *mut GoroutinePromise,
+        value: *mut c_void,
+    ) -> GoroutineStatus {
         settle(promise, value, GOROUTINE_EREJECTED)
     }
 
-    pub unsafe extern "C" fn promise_await(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn promise_await(
+        promise: *mut GoroutinePromise,
+        timeout_ns: u64,
+        value: *mut *mut c_void,
+    ) -> GoroutineStatus {
         // SAFETY: the caller's promise.
         unsafe { wait(promise, timeout_ns, value) }
     }
 
-    pub unsafe extern "C" fn promise_await_take(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn promise_await_take(
+        promise: *mut GoroutinePromise,
+        timeout_ns: u64,
+        value: *mut *mut c_void,
+    ) -> GoroutineStatus {
         // SAFETY: the caller's promise.
         unsafe {
             let status = wait(promise, timeout_ns, value);
@@ -267,7 +310,11 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn promise_then(promise: *mut GoroutinePromise, f: GoroutineThenFn, arg: *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn promise_then(
+        promise: *mut GoroutinePromise,
+        f: GoroutineThenFn,
+        arg: *mut c_void,
+    ) -> GoroutineStatus {
         // SAFETY: the caller's promise.
         match (unsafe { promise.as_ref() }, f) {
             (Some(promise), Some(f)) => ops::then(promise, f, arg),
@@ -275,22 +322,34 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn promise_all(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+    pub unsafe extern "C" fn promise_all(
+        promises: *const *mut GoroutinePromise,
+        n: usize,
+    ) -> *mut GoroutinePromise {
         // SAFETY: the caller's promise.
         unsafe { combined(Kind::All, promises, n) }
     }
 
-    pub unsafe extern "C" fn promise_all_settled(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+    pub unsafe extern "C" fn promise_all_settled(
+        promises: *const *mut GoroutinePromise,
+        n: usize,
+    ) -> *mut GoroutinePromise {
         // SAFETY: the caller's promise.
         unsafe { combined(Kind::AllSettled, promises, n) }
     }
 
-    pub unsafe extern "C" fn promise_any(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+    pub unsafe extern "C" fn promise_any(
+        promises: *const *mut GoroutinePromise,
+        n: usize,
+    ) -> *mut GoroutinePromise {
         // SAFETY: the caller's promise.
         unsafe { combined(Kind::Any, promises, n) }
     }
 
-    pub unsafe extern "C" fn promise_race(promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
+    pub unsafe extern "C" fn promise_race(
+        promises: *const *mut GoroutinePromise,
+        n: usize,
+    ) -> *mut GoroutinePromise {
         // SAFETY: the caller's promise.
         unsafe { combined(Kind::Race, promises, n) }
     }
@@ -298,18 +357,26 @@ mod inner {
 
 fn settle(promise: *mut GoroutinePromise, value: *mut c_void, status: GoroutineStatus) -> GoroutineStatus {
     // SAFETY: the exported functions' contract.
-    let Some(promise) = (unsafe { promise.as_ref() }) else { return GOROUTINE_EINVAL };
+    let Some(promise) = (unsafe { promise.as_ref() }) else {
+        return GOROUTINE_EINVAL;
+    };
     if promise.is_of_goroutine() {
         return GOROUTINE_EPERM;
     }
-    if ops::settle(promise, Outcome { value, status }) { GOROUTINE_OK } else { GOROUTINE_EALREADY }
+    if ops::settle(promise, Outcome { value, status }) {
+        GOROUTINE_OK
+    } else {
+        GOROUTINE_EALREADY
+    }
 }
 
 /// # Safety
 /// The exported functions' contract.
 unsafe fn wait(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
     // SAFETY: the caller's promise.
-    let Some(promise) = (unsafe { promise.as_ref() }) else { return GOROUTINE_EINVAL };
+    let Some(promise) = (unsafe { promise.as_ref() }) else {
+        return GOROUTINE_EINVAL;
+    };
     match ops::wait(promise, timeout_ns) {
         Ok(outcome) => {
             if !value.is_null() && (outcome.status == GOROUTINE_OK || outcome.status == GOROUTINE_EREJECTED) {
@@ -328,8 +395,12 @@ unsafe fn combined(kind: Kind, promises: *const *mut GoroutinePromise, n: usize)
     if promises.is_null() && n != 0 {
         return null_mut();
     }
-    // SAFETY: the caller's promise; a slice of nothing needs no address.
-    let inputs = if n == 0 { &[] } else { unsafe { core::slice::from_raw_parts(promises.cast(), n) } };
+    let inputs = if n == 0 {
+        &[]
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { core::slice::from_raw_parts(promises.cast(), n) }
+    };
     if inputs.iter().any(|p: &*const GoroutinePromise| p.is_null()) {
         return null_mut();
     }

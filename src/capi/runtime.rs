@@ -2,11 +2,9 @@
 
 use crate::abi::*;
 use crate::context::tls;
-use crate::sched::{config, runtime};
-use crate::sys::time::deadline_after;
+use crate::sched::{config, park, runtime};
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::size_of;
-
 
 /// The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
 /// Context:   T, G, R, S.
@@ -125,7 +123,11 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_runtime_run(main_fn: GoroutineFn, arg: *mut c_void, result: *mut *mut c_void) -> GoroutineStatus {
+pub unsafe extern "C" fn goroutine_runtime_run(
+    main_fn: GoroutineFn,
+    arg: *mut c_void,
+    result: *mut *mut c_void,
+) -> GoroutineStatus {
     realign!(inner::runtime_run)
 }
 
@@ -249,10 +251,11 @@ mod inner {
     }
 
     pub unsafe extern "C" fn version() -> *const c_char {
-        const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-            Ok(version) => version,
-            Err(_) => unreachable!(),
-        };
+        const VERSION: &CStr =
+            match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+                Ok(version) => version,
+                Err(_) => unreachable!(),
+            };
         VERSION.as_ptr()
     }
 
@@ -261,7 +264,9 @@ mod inner {
     }
 
     pub unsafe extern "C" fn status_message(status: GoroutineStatus) -> *const c_char {
-        describe(status).map_or(c"Not a status of this library.", |d| d.1).as_ptr()
+        describe(status)
+            .map_or(c"Not a status of this library.", |d| d.1)
+            .as_ptr()
     }
 
     pub unsafe extern "C" fn tls_offset() -> i32 {
@@ -285,7 +290,9 @@ mod inner {
         // SAFETY: the caller's promise: `size` is readable, and so many bytes are.
         unsafe {
             let size = (*config).size as usize;
-            if size < core::mem::offset_of!(GoroutineConfig, stack_overflow) || size > size_of::<GoroutineConfig>() {
+            if size < core::mem::offset_of!(GoroutineConfig, stack_overflow)
+                || size > size_of::<GoroutineConfig>()
+            {
                 return GOROUTINE_EINVAL;
             }
             let mut copy = config::defaults();
@@ -294,7 +301,11 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn runtime_run(main_fn: GoroutineFn, arg: *mut c_void, result: *mut *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn runtime_run(
+        main_fn: GoroutineFn,
+        arg: *mut c_void,
+        result: *mut *mut c_void,
+    ) -> GoroutineStatus {
         let Some(f) = main_fn else { return GOROUTINE_EINVAL };
         if !tls::current().is_null() {
             return GOROUTINE_EDEADLK;
@@ -333,7 +344,10 @@ mod inner {
         if stats.is_null() || size < size_of::<u32>() {
             return;
         }
-        let empty = GoroutineStats { size: size.min(size_of::<GoroutineStats>()) as u32, ..Default::default() };
+        let empty = GoroutineStats {
+            size: size.min(size_of::<GoroutineStats>()) as u32,
+            ..Default::default()
+        };
         // SAFETY: the caller's promise.
         unsafe { super::super::copy_sized(&empty, stats, size) }
     }
@@ -368,7 +382,6 @@ mod inner {
 fn deadline(timeout_ns: u64) -> u64 {
     match timeout_ns {
         0 => 0,
-        GOROUTINE_FOREVER => u64::MAX,
-        ns => deadline_after(ns),
+        ns => park::deadline_after(ns),
     }
 }

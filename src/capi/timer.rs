@@ -5,7 +5,6 @@ use crate::sched::timers::{self, Request};
 use crate::timer::slot::{Options, Target};
 use core::ffi::{CStr, c_void};
 
-
 /// Runs `f(arg)` in a goroutine of its own, before regular work, once `delay_ns` has passed, and then every `period_ns`
 /// (0: once). Intervals keep to the grid of the first deadline; runs of one timer never overlap, missed beats are left out.
 /// Firing never fails for want of memory: it waits for some.
@@ -19,7 +18,12 @@ use core::ffi::{CStr, c_void};
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_timer_start(delay_ns: u64, period_ns: u64, f: GoroutineFn, arg: *mut c_void) -> i64 {
+pub unsafe extern "C" fn goroutine_timer_start(
+    delay_ns: u64,
+    period_ns: u64,
+    f: GoroutineFn,
+    arg: *mut c_void,
+) -> i64 {
     realign!(inner::timer_start)
 }
 
@@ -37,7 +41,13 @@ pub unsafe extern "C" fn goroutine_timer_start(delay_ns: u64, period_ns: u64, f:
 /// Pointers are valid or NULL as said above.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn goroutine_timer_start_with(delay_ns: u64, period_ns: u64, spawn: *const GoroutineSpawn, drop: GoroutineDropFn, flags: u32) -> i64 {
+pub unsafe extern "C" fn goroutine_timer_start_with(
+    delay_ns: u64,
+    period_ns: u64,
+    spawn: *const GoroutineSpawn,
+    drop: GoroutineDropFn,
+    flags: u32,
+) -> i64 {
     realign!(inner::timer_start_with)
 }
 
@@ -59,13 +69,34 @@ pub unsafe extern "C" fn goroutine_timer_stop(id: i64) -> bool {
 mod inner {
     use super::*;
 
-    pub unsafe extern "C" fn timer_start(delay_ns: u64, period_ns: u64, f: GoroutineFn, arg: *mut c_void) -> i64 {
-        let Some(f) = f else { return i64::from(GOROUTINE_EINVAL) };
-        let target = Target::Call { f: f as usize as u64, arg };
-        timers::start(Request { delay: delay_ns, period: period_ns, target, options: None })
+    pub unsafe extern "C" fn timer_start(
+        delay_ns: u64,
+        period_ns: u64,
+        f: GoroutineFn,
+        arg: *mut c_void,
+    ) -> i64 {
+        let Some(f) = f else {
+            return i64::from(GOROUTINE_EINVAL);
+        };
+        let target = Target::Call {
+            f: f as usize as u64,
+            arg,
+        };
+        timers::start(Request {
+            delay: delay_ns,
+            period: period_ns,
+            target,
+            options: None,
+        })
     }
 
-    pub unsafe extern "C" fn timer_start_with(delay_ns: u64, period_ns: u64, spawn: *const GoroutineSpawn, drop: GoroutineDropFn, flags: u32) -> i64 {
+    pub unsafe extern "C" fn timer_start_with(
+        delay_ns: u64,
+        period_ns: u64,
+        spawn: *const GoroutineSpawn,
+        drop: GoroutineDropFn,
+        flags: u32,
+    ) -> i64 {
         // SAFETY: the caller's promise.
         super::super::id_or(unsafe { request(delay_ns, period_ns, spawn, drop, flags) }.map(timers::start))
     }
@@ -101,7 +132,20 @@ unsafe fn request(
     if copy.stack_bytes != 0 && crate::stack::class_for(copy.stack_bytes).is_none() {
         return Err(GOROUTINE_EINVAL);
     }
-    let target = Target::Call { f: copy.r#fn as usize as u64, arg: copy.int_args[0] as *mut c_void };
+    let target = Target::Call {
+        f: copy.r#fn as usize as u64,
+        arg: copy.int_args[0] as *mut c_void,
+    };
     let unref = flags & GOROUTINE_TIMER_UNREF != 0;
-    Ok(Request { delay, period, target, options: Some(Box::new(Options { spawn: Some(copy), name, drop, unref })) })
+    Ok(Request {
+        delay,
+        period,
+        target,
+        options: Some(Box::new(Options {
+            spawn: Some(copy),
+            name,
+            drop,
+            unref,
+        })),
+    })
 }

@@ -160,7 +160,9 @@ pub const INITIAL_MXCSR: u32 = 0x1F80;
 pub const INITIAL_FCW: u16 = 0x37F;
 
 unsafe extern "C" fn on_context_end() -> ! {
-    crate::sys::report::fatal("the function of a goroutine_context_init context returned: it must switch away instead")
+    crate::sys::report::fatal(
+        "the function of a goroutine_context_init context returned: it must switch away instead",
+    )
 }
 
 unsafe extern "C" fn plain_yield() {

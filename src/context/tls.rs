@@ -53,7 +53,11 @@ pub fn current_or_dummy() -> *mut Goroutine {
 pub fn current() -> *mut Goroutine {
     let g = current_or_dummy();
     // SAFETY: never null, and the id of a running goroutine does not change.
-    if unsafe { (*g).id() } == 0 { std::ptr::null_mut() } else { g }
+    if unsafe { (*g).id() } == 0 {
+        std::ptr::null_mut()
+    } else {
+        g
+    }
 }
 
 /// The worker that this thread holds; null: none.
@@ -89,7 +93,9 @@ pub fn reset() {
 pub fn dummy() -> *mut Goroutine {
     let address: *mut Goroutine;
     // SAFETY: takes an address.
-    unsafe { std::arch::asm!("lea {}, [rip + goroutine_dummy]", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("lea {}, [rip + goroutine_dummy]", out(reg) address, options(nomem, nostack, preserves_flags))
+    };
     address
 }
 
@@ -97,6 +103,8 @@ pub fn dummy() -> *mut Goroutine {
 pub fn offset() -> i32 {
     let offset: i64;
     // SAFETY: reads a GOT entry.
-    unsafe { std::arch::asm!("mov {}, qword ptr [rip + goroutine_tls@GOTTPOFF]", out(reg) offset, options(nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("mov {}, qword ptr [rip + goroutine_tls@GOTTPOFF]", out(reg) offset, options(nostack, preserves_flags))
+    };
     offset as i32 + CURRENT as i32
 }

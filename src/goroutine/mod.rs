@@ -124,7 +124,10 @@ pub struct ReadyList {
 impl ReadyList {
     /// Nobody.
     pub const fn new() -> Self {
-        Self { first: std::ptr::null_mut(), last: std::ptr::null_mut() }
+        Self {
+            first: std::ptr::null_mut(),
+            last: std::ptr::null_mut(),
+        }
     }
     /// Adds one.
     ///

@@ -18,7 +18,7 @@
 //! COMMITTING is for callbacks that are not ours: while it lasts nobody runs the goroutine, so the callback's argument
 //! may lie on its stack. The library's own parks hold the worker's gate instead (`sched::park`), and save the CAS.
 
-use crate::sync::{AtomicU64, Ordering, backoff};
+use crate::sync::{AtomicU64, Ordering, backoff, mutated};
 
 const STATES: u64 = 3;
 const RUNNING: u64 = 0;
@@ -64,7 +64,20 @@ impl ParkWord {
     #[must_use]
     pub fn committed(&self, sequence: u64) -> bool {
         let committing = sequence << 2 | COMMITTING;
-        if self.0.compare_exchange(committing, sequence << 2 | WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if mutated!("committed_without_cas") {
+            self.0.store(sequence << 2 | WAITING, Ordering::Release);
+            return true;
+        }
+        if self
+            .0
+            .compare_exchange(
+                committing,
+                sequence << 2 | WAITING,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .is_ok()
+        {
             return true;
         }
         let mut round = 0;
@@ -87,8 +100,16 @@ impl ParkWord {
                 COMMITTING => (RUNNING, Ready::Early),
                 _ => return Ready::Lost,
             };
+            if mutated!("ready_without_cas") {
+                self.0.store(sequence << 2 | to, Ordering::Release);
+                return result;
+            }
             // AcqRel: we see the saved registers; a later waiter of this word sees our loss or win.
-            if self.0.compare_exchange(word, sequence << 2 | to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if self
+                .0
+                .compare_exchange(word, sequence << 2 | to, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
                 return result;
             }
         }

@@ -24,8 +24,11 @@ struct Table {
 }
 // SAFETY: the table owns a reference to each of its promises.
 unsafe impl Send for Table {}
-static TABLE: Mutex<Table> =
-    Mutex::new(Table { slots: Vec::new(), free: Vec::new(), completed: std::collections::VecDeque::new() });
+static TABLE: Mutex<Table> = Mutex::new(Table {
+    slots: Vec::new(),
+    free: Vec::new(),
+    completed: std::collections::VecDeque::new(),
+});
 
 const SLOT_BITS: u32 = 24;
 /// Results that wait for a late await. Beyond that, the oldest is forgotten.
@@ -53,7 +56,11 @@ pub fn begin(kind: GoroutineAsyncType) -> i64 {
     let slot = match table.free.pop() {
         Some(slot) => slot,
         None if table.slots.len() < 1 << SLOT_BITS => {
-            table.slots.push(Operation { promise: std::ptr::null_mut(), generation: 0, completed: false });
+            table.slots.push(Operation {
+                promise: std::ptr::null_mut(),
+                generation: 0,
+                completed: false,
+            });
             table.slots.len() as u32 - 1
         }
         None => {
@@ -74,12 +81,15 @@ impl Table {
     fn find(&mut self, id: i64) -> Option<&mut Operation> {
         let slot = id as usize & ((1 << SLOT_BITS) - 1);
         let operation = self.slots.get_mut(slot)?;
-        (id > 0 && !operation.promise.is_null() && operation.generation == id as u64 >> SLOT_BITS).then_some(operation)
+        (id > 0 && !operation.promise.is_null() && operation.generation == id as u64 >> SLOT_BITS)
+            .then_some(operation)
     }
 
     /// The slot is free again; gives the table's reference.
     fn forget(&mut self, id: i64) -> *mut Promise {
-        let Some(operation) = self.find(id) else { return std::ptr::null_mut() };
+        let Some(operation) = self.find(id) else {
+            return std::ptr::null_mut();
+        };
         let promise = std::mem::replace(&mut operation.promise, std::ptr::null_mut());
         if operation.generation < (1 << 29) - 1 {
             self.free.push(id as u32 & ((1 << SLOT_BITS) - 1));
@@ -93,7 +103,9 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
     let mut dropped = std::ptr::null_mut();
     let promise = {
         let mut table = TABLE.lock();
-        let Some(operation) = table.find(id) else { return unknown(id, &table) };
+        let Some(operation) = table.find(id) else {
+            return unknown(id, &table);
+        };
         if operation.completed {
             return GOROUTINE_EALREADY;
         }
@@ -102,16 +114,22 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
         // SAFETY: the table has a reference.
         unsafe { (*promise).retain() };
         table.completed.push_back(id);
-        if table.completed.len() > KEEP_COMPLETED {
-            if let Some(oldest) = table.completed.pop_front() {
-                dropped = table.forget(oldest);
-            }
+        if table.completed.len() > KEEP_COMPLETED
+            && let Some(oldest) = table.completed.pop_front()
+        {
+            dropped = table.forget(oldest);
         }
         promise
     };
     // SAFETY: the references are ours.
     unsafe {
-        ops::settle(&*promise, Outcome { value: result, status });
+        ops::settle(
+            &*promise,
+            Outcome {
+                value: result,
+                status,
+            },
+        );
         ops::release(promise);
         if !dropped.is_null() {
             ops::release(dropped);
@@ -127,7 +145,11 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
 /// An id that is not in the table: over and forgotten, or never given out.
 fn unknown(id: i64, table: &Table) -> GoroutineStatus {
     let slot = id as usize & ((1 << SLOT_BITS) - 1);
-    let was = id > 0 && table.slots.get(slot).is_some_and(|o| id as u64 >> SLOT_BITS <= o.generation);
+    let was = id > 0
+        && table
+            .slots
+            .get(slot)
+            .is_some_and(|o| id as u64 >> SLOT_BITS <= o.generation);
     if was { GOROUTINE_EALREADY } else { GOROUTINE_EINVAL }
 }
 
@@ -135,7 +157,9 @@ fn unknown(id: i64, table: &Table) -> GoroutineStatus {
 pub fn wait(id: i64, timeout_ns: u64) -> Result<*mut c_void, GoroutineStatus> {
     let promise = {
         let mut table = TABLE.lock();
-        let Some(operation) = table.find(id) else { return Err(unknown(id, &table)) };
+        let Some(operation) = table.find(id) else {
+            return Err(unknown(id, &table));
+        };
         // SAFETY: the table has a reference.
         unsafe { (*operation.promise).retain() };
         operation.promise
@@ -154,15 +178,25 @@ pub fn wait(id: i64, timeout_ns: u64) -> Result<*mut c_void, GoroutineStatus> {
     // SAFETY: ours.
     unsafe { ops::release(promise) };
     let outcome = result?;
-    if outcome.status == GOROUTINE_OK { Ok(outcome.value) } else { Err(outcome.status) }
+    if outcome.status == GOROUTINE_OK {
+        Ok(outcome.value)
+    } else {
+        Err(outcome.status)
+    }
 }
 
 /// At shutdown.
 pub fn cancel_all() {
     let ids: Vec<i64> = {
         let table = TABLE.lock();
-        let pending = table.slots.iter().enumerate().filter(|(_, o)| !o.promise.is_null() && !o.completed);
-        pending.map(|(slot, o)| (o.generation << SLOT_BITS) as i64 | slot as i64).collect()
+        let pending = table
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| !o.promise.is_null() && !o.completed);
+        pending
+            .map(|(slot, o)| (o.generation << SLOT_BITS) as i64 | slot as i64)
+            .collect()
     };
     for id in ids {
         end(id, GOROUTINE_ECANCELED, std::ptr::null_mut());

@@ -92,8 +92,15 @@ pub unsafe fn combine(kind: Kind, inputs: &[*const Promise]) -> *mut Promise {
         for &promise in inputs {
             (*promise).retain();
             (*promise).observe();
-            let owner = Owner::Operation { run: on_input, data: null_mut(), index: 0 };
-            list.push(Input { promise, waiter: Waiter::new(owner) });
+            let owner = Owner::Operation {
+                run: on_input,
+                data: null_mut(),
+                index: 0,
+            };
+            list.push(Input {
+                promise,
+                waiter: Waiter::new(owner),
+            });
         }
     }
     let this = Box::into_raw(Box::new(Combination {
@@ -110,8 +117,14 @@ pub unsafe fn combine(kind: Kind, inputs: &[*const Promise]) -> *mut Promise {
     unsafe {
         for i in 0..n {
             let input = &raw mut (*(*this).inputs)[i];
-            (*input).waiter.owner = Owner::Operation { run: on_input, data: this.cast(), index: i };
-            if (*this).decided.load(Ordering::SeqCst) || !(*(*input).promise).cell.join(&raw mut (*input).waiter) {
+            (*input).waiter.owner = Owner::Operation {
+                run: on_input,
+                data: this.cast(),
+                index: i,
+            };
+            if (*this).decided.load(Ordering::SeqCst)
+                || !(*(*input).promise).cell.join(&raw mut (*input).waiter)
+            {
                 on_input(&raw mut (*input).waiter, &mut settled);
             }
         }
@@ -137,11 +150,14 @@ pub unsafe fn combine(kind: Kind, inputs: &[*const Promise]) -> *mut Promise {
 unsafe fn on_input(waiter: *mut PromiseWaiter, settled: &mut Settled) {
     // SAFETY: the waiter is in the block, which stays until its own `drop_one`.
     unsafe {
-        let Owner::Operation { data, index, .. } = (*waiter).owner else { return };
+        let Owner::Operation { data, index, .. } = (*waiter).owner else {
+            return;
+        };
         let this = data.cast::<Combination>();
-        if let (Some(outcome), false) =
-            ((*(*(*this).inputs)[index].promise).outcome(), (*this).decided.load(Ordering::SeqCst))
-        {
+        if let (Some(outcome), false) = (
+            (*(*(*this).inputs)[index].promise).outcome(),
+            (*this).decided.load(Ordering::SeqCst),
+        ) {
             take(this, index, outcome, settled);
         }
         drop_one(this);
@@ -160,13 +176,20 @@ unsafe fn take(this: *mut Combination, index: usize, outcome: Outcome, settled: 
             Kind::Any if ok => return decide(this, GOROUTINE_OK, outcome.value, settled),
             Kind::All | Kind::Any => *values.cast::<*mut c_void>().add(index) = outcome.value,
             Kind::AllSettled => {
-                let entry = GoroutineSettled { status: outcome.status, value: outcome.value };
+                let entry = GoroutineSettled {
+                    status: outcome.status,
+                    value: outcome.value,
+                };
                 *values.cast::<GoroutineSettled>().add(index) = entry;
             }
         }
         // AcqRel: the last one sees what all others wrote.
         if (*this).filled.fetch_add(1, Ordering::AcqRel) + 1 == n {
-            let status = if (*this).kind == Kind::Any { GOROUTINE_EREJECTED } else { GOROUTINE_OK };
+            let status = if (*this).kind == Kind::Any {
+                GOROUTINE_EREJECTED
+            } else {
+                GOROUTINE_OK
+            };
             decide(this, status, values, settled);
         }
     }

@@ -7,7 +7,7 @@ use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
 use crate::sched::{park, runtime, spawn};
 use crate::sys::futex;
-use crate::sys::time::{deadline_after, now_ns};
+use crate::sys::time::now_ns;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -35,10 +35,11 @@ pub fn queue(settled: Settled) {
 /// The caller had a reference.
 pub unsafe fn release(promise: *const Promise) {
     // SAFETY: the caller's promise.
-    if let Some(unseen) = unsafe { Promise::release(promise) } {
-        if let Some(runtime) = runtime::enter() {
-            runtime.unhandled(std::ptr::null(), unseen);
-        }
+    if let Some(unseen) = unsafe { Promise::release(promise) }
+        && let Some(runtime) = runtime::enter()
+    {
+        // SAFETY: no goroutine is named.
+        unsafe { runtime.unhandled(std::ptr::null(), unseen) };
     }
 }
 
@@ -54,9 +55,13 @@ pub fn wait(promise: &Promise, timeout_ns: u64) -> Result<Outcome, GoroutineStat
         return Err(GOROUTINE_EAGAIN);
     }
     promise.observe();
-    let deadline = if timeout_ns == GOROUTINE_FOREVER { u64::MAX } else { deadline_after(timeout_ns) };
+    let deadline = park::deadline_after(timeout_ns);
     let g = tls::current();
-    if g.is_null() { wait_thread(promise, deadline) } else { wait_goroutine(promise, g, deadline) }
+    if g.is_null() {
+        wait_thread(promise, deadline)
+    } else {
+        wait_goroutine(promise, g, deadline)
+    }
 }
 
 struct Join {
@@ -65,7 +70,10 @@ struct Join {
 }
 
 fn wait_goroutine(promise: &Promise, g: *mut Goroutine, deadline: u64) -> Result<Outcome, GoroutineStatus> {
-    let mut join = Join { promise, waiter: Waiter::new(Owner::Goroutine { g, sequence: 0 }) };
+    let mut join = Join {
+        promise,
+        waiter: Waiter::new(Owner::Goroutine { g, sequence: 0 }),
+    };
     // SAFETY: on a goroutine; `join` stays in place until the park is over and the waiter left.
     let status = unsafe { park::park(Some(join_promise), (&raw mut join).cast(), deadline) };
     if status != GOROUTINE_OK {
@@ -128,11 +136,19 @@ pub fn then(
         promise,
         f,
         arg,
-        waiter: Waiter::new(Owner::Operation { run: run_then, data: std::ptr::null_mut(), index: 0 }),
+        waiter: Waiter::new(Owner::Operation {
+            run: run_then,
+            data: std::ptr::null_mut(),
+            index: 0,
+        }),
     }));
     // SAFETY: `then` lives until its goroutine frees it.
     unsafe {
-        (*then).waiter.owner = Owner::Operation { run: run_then, data: then.cast(), index: 0 };
+        (*then).waiter.owner = Owner::Operation {
+            run: run_then,
+            data: then.cast(),
+            index: 0,
+        };
         if !promise.cell.join(&raw mut (*then).waiter) {
             start_then(then);
         }
@@ -157,7 +173,12 @@ unsafe fn start_then(then: *mut Then) {
         Ok(_) => {}
         Err(GOROUTINE_ENOMEM) => {
             let target = crate::timer::slot::Target::Call { f, arg: then.cast() };
-            let request = crate::sched::timers::Request { delay: RETRY_NS, period: 0, target, options: None };
+            let request = crate::sched::timers::Request {
+                delay: RETRY_NS,
+                period: 0,
+                target,
+                options: None,
+            };
             if crate::sched::timers::start(request) < 0 {
                 crate::sys::report::fatal("no memory for a goroutine, nor for a timer to try again later");
             }

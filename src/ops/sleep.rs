@@ -3,12 +3,12 @@
 use crate::abi::*;
 use crate::context::tls;
 use crate::sched::park;
-use crate::sys::time::{deadline_after, sleep_until};
+use crate::sys::time::sleep_until;
 use std::ptr::null_mut;
 
 /// Parks the goroutine, or blocks a plain thread, for `ns`.
 pub fn sleep(ns: u64) -> GoroutineStatus {
-    let deadline = if ns == GOROUTINE_FOREVER { u64::MAX } else { deadline_after(ns) };
+    let deadline = park::deadline_after(ns);
     if tls::current().is_null() {
         sleep_until(deadline);
         return GOROUTINE_OK;

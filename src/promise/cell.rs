@@ -15,7 +15,7 @@
 //! The lock is held for a handful of instructions per waiter; nothing parks or allocates under it. Waking a plain thread is
 //! one futex call under it.
 
-use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock};
+use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock, mutated};
 use std::ptr::null_mut;
 
 /// One that waits. `T` says how to wake it.
@@ -28,6 +28,12 @@ pub struct Waiter<T> {
 }
 
 impl<T> Waiter<T> {
+    /// A model's way to use the memory again.
+    #[cfg(all(test, loom))]
+    pub fn touch(&mut self) {
+        self.next = null_mut();
+    }
+
     /// For whoever `settle` handed the waiter to: a link to chain those it cannot finish under the lock.
     pub fn chain(&mut self) -> &mut *mut Waiter<T> {
         debug_assert!(!self.linked);
@@ -38,7 +44,12 @@ impl<T> Waiter<T> {
 impl<T> Waiter<T> {
     /// Not linked.
     pub const fn new(owner: T) -> Self {
-        Self { next: null_mut(), previous: null_mut(), linked: false, owner }
+        Self {
+            next: null_mut(),
+            previous: null_mut(),
+            linked: false,
+            owner,
+        }
     }
 }
 
@@ -77,7 +88,10 @@ impl<T, V: Copy> Cell<T, V> {
             value: Guarded::new(value),
             lock: SpinLock::new(),
             flags: AtomicU32::new(0),
-            waiters: Guarded::new(List { first: null_mut(), last: null_mut() }),
+            waiters: Guarded::new(List {
+                first: null_mut(),
+                last: null_mut(),
+            }),
         }
     }
 
@@ -112,6 +126,9 @@ impl<T, V: Copy> Cell<T, V> {
             self.waiters.with(|list| {
                 let mut waiter = list.first;
                 (list.first, list.last) = (null_mut(), null_mut());
+                if mutated!("settle_wakes_unlocked") {
+                    self.lock.unlock();
+                }
                 while !waiter.is_null() {
                     let next = (*waiter).next;
                     (*waiter).linked = false;
@@ -120,7 +137,9 @@ impl<T, V: Copy> Cell<T, V> {
                 }
             });
         }
-        self.lock.unlock();
+        if !mutated!("settle_wakes_unlocked") {
+            self.lock.unlock();
+        }
         true
     }
 

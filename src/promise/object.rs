@@ -46,7 +46,11 @@ pub struct Settled {
 impl Settled {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self { ready: ReadyList::new(), operations: std::ptr::null_mut(), operations_last: std::ptr::null_mut() }
+        Self {
+            ready: ReadyList::new(),
+            operations: std::ptr::null_mut(),
+            operations_last: std::ptr::null_mut(),
+        }
     }
     /// Runs operations until none is left; they may settle more promises. A loop, so chains of any length are fine.
     ///
@@ -123,7 +127,10 @@ impl Promise {
         // SAFETY: the caller's promise.
         unsafe {
             p.write(Self {
-                cell: Cell::new(Outcome { value: std::ptr::null_mut(), status: GOROUTINE_OK }),
+                cell: Cell::new(Outcome {
+                    value: std::ptr::null_mut(),
+                    status: GOROUTINE_OK,
+                }),
                 drop_value,
                 goroutine,
             });
@@ -141,7 +148,10 @@ impl Promise {
     #[inline(always)]
     pub fn observe(&self) {
         // No atomic or: this is the only bit that changes after `init`, and everybody sets it.
-        self.cell.flags.store(self.cell.flags.load(Ordering::Relaxed) | OBSERVED, Ordering::Relaxed);
+        self.cell.flags.store(
+            self.cell.flags.load(Ordering::Relaxed) | OBSERVED,
+            Ordering::Relaxed,
+        );
     }
 
     /// The outcome, once settled.
@@ -154,8 +164,11 @@ impl Promise {
     #[inline]
     #[must_use]
     pub fn settle(&self, outcome: Outcome, settled: &mut Settled) -> bool {
-        let state =
-            if outcome.status == GOROUTINE_OK { GOROUTINE_PROMISE_RESOLVED } else { GOROUTINE_PROMISE_REJECTED };
+        let state = if outcome.status == GOROUTINE_OK {
+            GOROUTINE_PROMISE_RESOLVED
+        } else {
+            GOROUTINE_PROMISE_REJECTED
+        };
         self.cell.settle(state, outcome, |waiter| {
             // SAFETY: under the lock the waiter is alive (cell, I2), and its owner's fields were set before it joined.
             unsafe {
@@ -229,7 +242,11 @@ impl Promise {
             dead(promise, "goroutine_promise_release");
         }
         // AcqRel: what other holders did is visible to who ends it.
-        if promise.cell.refs.fetch_sub(1, Ordering::AcqRel) == 1 { promise.end() } else { None }
+        if promise.cell.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            promise.end()
+        } else {
+            None
+        }
     }
 
     #[inline(always)]
@@ -257,6 +274,8 @@ impl Promise {
 #[cold]
 fn dead(promise: &Promise, what: &str) -> ! {
     let mut line = report::Line::new();
-    line.text("fatal: ").text(what).text(" of a promise that has no reference left, at ");
+    line.text("fatal: ")
+        .text(what)
+        .text(" of a promise that has no reference left, at ");
     report::fatal_line(line.hex(std::ptr::from_ref(promise) as u64))
 }

@@ -19,7 +19,7 @@ pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
         return GOROUTINE_EINVAL;
     }
     // While the promise is held pending its goroutine cannot end.
-    let raised = promise.with_goroutine(|g| raise(g));
+    let raised = promise.with_goroutine(raise);
     if raised.is_none() {
         return GOROUTINE_EALREADY;
     }
@@ -28,7 +28,13 @@ pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
     loop {
         let attempt = promise.with_goroutine(|g| {
             // SAFETY: it cannot end, so it is the goroutine of this promise.
-            unsafe { if is_joining(g, runtime) { Attempt::Again } else { Attempt::Ticket(ticket(g)) } }
+            unsafe {
+                if is_joining(g, runtime) {
+                    Attempt::Again
+                } else {
+                    Attempt::Ticket(ticket(g))
+                }
+            }
         });
         match attempt {
             // Queueing takes no lock of ours, but it may wake a thread: outside the promise's lock.
@@ -68,7 +74,10 @@ unsafe fn ticket(g: *mut Goroutine) -> Option<GoroutineTicket> {
     // SAFETY: control blocks stay mapped; the count is only written by the goroutine itself, before it parks.
     unsafe {
         let sequence = (*g).park.parked()?;
-        ((*g).cancel_disabled == 0).then_some(GoroutineTicket { goroutine: g as u64, sequence })
+        ((*g).cancel_disabled == 0).then_some(GoroutineTicket {
+            goroutine: g as u64,
+            sequence,
+        })
     }
 }
 
@@ -90,10 +99,10 @@ impl Runtime {
         for g in alive {
             // SAFETY: as above; a stale ticket does nothing.
             unsafe {
-                if !is_joining(g, self) {
-                    if let Some(ticket) = ticket(g) {
-                        park::ready(ticket, GOROUTINE_ECANCELED);
-                    }
+                if !is_joining(g, self)
+                    && let Some(ticket) = ticket(g)
+                {
+                    park::ready(ticket, GOROUTINE_ECANCELED);
                 }
             }
         }

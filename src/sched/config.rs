@@ -37,11 +37,18 @@ pub fn from_environment() -> Result<GoroutineConfig, GoroutineStatus> {
 }
 
 fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
-    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let Some(value) = std::env::var_os(name) else {
+        return Ok(None);
+    };
     match value.to_str().and_then(|v| v.trim().parse().ok()) {
         Some(number) => Ok(Some(number)),
         None => {
-            Line::new().text("not a number: ").text(name).text("=").text(&value.to_string_lossy()).emit();
+            Line::new()
+                .text("not a number: ")
+                .text(name)
+                .text("=")
+                .text(&value.to_string_lossy())
+                .emit();
             Err(GOROUTINE_EINVAL)
         }
     }
@@ -62,8 +69,16 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8), GoroutineStatus> 
     if config.workers == 0 {
         config.workers = cpu::available().min(MAX_WORKERS as u32);
     }
-    let stack_bytes = if config.stack_bytes == 0 { STACK_BYTES } else { config.stack_bytes };
-    let stack_bytes_max = if config.stack_bytes_max == 0 { STACK_BYTES_MAX } else { config.stack_bytes_max };
+    let stack_bytes = if config.stack_bytes == 0 {
+        STACK_BYTES
+    } else {
+        config.stack_bytes
+    };
+    let stack_bytes_max = if config.stack_bytes_max == 0 {
+        STACK_BYTES_MAX
+    } else {
+        config.stack_bytes_max
+    };
     match (stack::class_for(stack_bytes), stack::class_for(stack_bytes_max)) {
         (Some(class), Some(class_max)) if class <= class_max => Ok((class, class_max)),
         _ => Err(GOROUTINE_EINVAL),

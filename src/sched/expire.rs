@@ -4,9 +4,9 @@ use super::park;
 use super::runtime::Runtime;
 use super::spawn;
 use super::worker::Worker;
+use crate::abi::GOROUTINE_ETIMEDOUT;
 use crate::goroutine::Runnable;
 use crate::goroutine::park::Ready;
-use crate::abi::GOROUTINE_ETIMEDOUT;
 use crate::timer::slot::{self, Target, slot};
 use crate::timer::{SHARED, Wheel};
 use std::sync::atomic::Ordering;
@@ -29,7 +29,12 @@ pub struct Due {
 impl Due {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { ready: Vec::new(), calls: Vec::new(), free: Vec::new(), more: false }
+        Self {
+            ready: Vec::new(),
+            calls: Vec::new(),
+            free: Vec::new(),
+            more: false,
+        }
     }
     /// Whether nothing came out.
     pub fn is_empty(&self) -> bool {

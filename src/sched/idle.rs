@@ -18,7 +18,8 @@
 //! I3. A spinner looks at every queue after it has stopped counting as one (the left column), so who relied on a spinner
 //!     is covered by 4. The claimer counts its wakee as a spinner before it wakes it: one wake per burst.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_seq_cst};
+use super::run_queue::{KEEP_ALL, RunQueue};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_heavy, fence_seq_cst, mutated};
 
 const WORDS: usize = if cfg!(loom) { 1 } else { 4 };
 /// Most workers.
@@ -34,12 +35,33 @@ pub struct Idle {
 impl Idle {
     /// Nobody is idle. `spinners_max` 0: nobody ever spins.
     pub fn new(spinners_max: u32) -> Self {
-        Self { set: std::array::from_fn(|_| AtomicU64::new(0)), spinning: AtomicU32::new(0), spinners_max }
+        Self {
+            set: std::array::from_fn(|_| AtomicU64::new(0)),
+            spinning: AtomicU32::new(0),
+            spinners_max,
+        }
     }
 
-    /// Step 1. Step 3 follows before any look.
-    pub fn join(&self, worker: usize) {
+    /// Steps 1 to 3. What follows is the last look ([`last_look`]), then sleep.
+    pub fn announce<'q, T: Copy + 'q>(
+        &self,
+        worker: usize,
+        queues: impl Iterator<Item = &'q RunQueue<T>>,
+        share_above: u32,
+    ) {
         self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+        if !mutated!("announce_without_fence") {
+            fence_seq_cst(); // partner: the fence in `share`, between raising a hint and looking at the set
+        }
+        for queue in queues {
+            // Looked at first: the word lies in its owner's hottest line.
+            if queue.share_above.load(Ordering::Relaxed) != share_above {
+                queue.share_above.store(share_above, Ordering::SeqCst);
+            }
+        }
+        if !mutated!("idle_without_heavy_fence") {
+            fence_heavy(); // I1; partners: the light fence in RunQueue::enter, the full one before `claim`
+        }
     }
 
     /// Leaves by itself. False: it was claimed, and counts as a spinner now (I2).
@@ -68,7 +90,11 @@ impl Idle {
             return None;
         }
         // One claimer at a time goes on; another one finds the wakee spinning.
-        if self.spinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if self
+            .spinning
+            .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
             return None;
         }
         for (i, word) in self.set.iter().enumerate() {
@@ -83,6 +109,24 @@ impl Idle {
         }
         // The set emptied meanwhile: those who left look again by themselves, and so must whoever relied on us.
         self.stop_spinning();
+        None
+    }
+
+    /// The owner of `queue` was told to share. Whom to wake, if anybody is idle and nobody spins. If nobody is idle it may
+    /// keep everything to itself again.
+    #[must_use]
+    pub fn share<T: Copy>(&self, queue: &RunQueue<T>) -> Option<usize> {
+        if self.any() {
+            return self.claim();
+        }
+        // Store, fence, look again: an idle worker joins the set before it lowers `share_above`, so either it does that
+        // after our store, or we see it here.
+        queue.share_above.store(KEEP_ALL, Ordering::SeqCst);
+        fence_seq_cst();
+        if self.any() && !mutated!("share_without_second_look") {
+            queue.share_above.store(0, Ordering::SeqCst);
+            return self.claim();
+        }
         None
     }
 
@@ -114,4 +158,24 @@ impl Idle {
         fence_seq_cst();
         last
     }
+}
+
+/// Step 4 for one queue: how much it shows. None: its owner is inside and does not come out, so it may show more in a
+/// moment: look again.
+pub fn last_look<T: Copy>(queue: &RunQueue<T>) -> Option<u32> {
+    const PATIENCE: u32 = if cfg!(loom) { 4 } else { 64 };
+    if !mutated!("last_look_ignores_busy") {
+        let mut patience = PATIENCE;
+        while queue.is_busy() {
+            if patience == 0 {
+                return None;
+            }
+            patience -= 1;
+            #[cfg(loom)]
+            loom::thread::yield_now();
+            #[cfg(not(loom))]
+            std::hint::spin_loop();
+        }
+    }
+    Some(queue.len())
 }

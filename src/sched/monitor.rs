@@ -48,7 +48,11 @@ impl Runtime {
     #[inline]
     pub fn wake_monitor(&self) {
         if self.monitor.0.load(Ordering::SeqCst) == ASLEEP
-            && self.monitor.0.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            && self
+                .monitor
+                .0
+                .compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
         {
             futex::wake(&self.monitor.0, 1);
         }
@@ -82,7 +86,10 @@ pub fn run(runtime: &'static Runtime) {
             futex::wait(word, AWAKE, now + DOZE_NS);
         } else {
             // Asleep first, then one more look: a worker that wakes looks at the word after it left the idle set.
-            if word.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            if word
+                .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst)
+                .is_err()
+            {
                 continue;
             }
             fence_seq_cst();

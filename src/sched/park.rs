@@ -18,17 +18,32 @@
 //! the state COMMITTING (`goroutine::park`).
 
 use super::runtime::{self, Runtime};
+use super::timers;
 use super::turn;
 use super::worker::Worker;
 use crate::abi::*;
 use crate::context::{goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{Goroutine, Runnable};
-use super::timers;
 use crate::sync::fence_light;
+use crate::sys::time;
 use crate::timer::slot::Target;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
+
+/// The deadline of a time-out that begins now; GOROUTINE_FOREVER gives `u64::MAX`, never.
+#[inline]
+pub fn deadline_after(timeout_ns: u64) -> u64 {
+    let worker = tls::worker();
+    if timeout_ns == GOROUTINE_FOREVER {
+        u64::MAX
+    } else if worker.is_null() {
+        time::deadline_after(timeout_ns)
+    } else {
+        // SAFETY: the thread holds the worker.
+        unsafe { (*worker).local().clock.base() }.saturating_add(timeout_ns)
+    }
+}
 
 /// Step 4. False: no need to wait.
 pub type Join = unsafe fn(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool;
@@ -55,7 +70,12 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
             crate::context::goroutine_asm_yield(); // a loop of calls that all fail must not keep the worker
             return GOROUTINE_ECANCELED;
         }
-        let mut request = Request { join, arg, deadline, timer: 0 };
+        let mut request = Request {
+            join,
+            arg,
+            deadline,
+            timer: 0,
+        };
         goroutine_asm_park(on_park, (&raw mut request).cast());
         let status = (*g).wake_status;
         if request.timer != 0 && status != GOROUTINE_ETIMEDOUT {
@@ -123,7 +143,12 @@ pub unsafe fn park_with(
             crate::context::goroutine_asm_yield();
             return GOROUTINE_ECANCELED;
         }
-        let mut commit = Commit { f, arg, deadline, timer: 0 };
+        let mut commit = Commit {
+            f,
+            arg,
+            deadline,
+            timer: 0,
+        };
         goroutine_asm_park(on_commit, (&raw mut commit).cast());
         let status = (*g).wake_status;
         if commit.timer != 0 && status != GOROUTINE_ETIMEDOUT {
@@ -152,7 +177,10 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
             worker.queue.leave();
         }
         fence_light(); // partner: the heavy fence in sched::cancel
-        let ticket = GoroutineTicket { goroutine: g as u64, sequence };
+        let ticket = GoroutineTicket {
+            goroutine: g as u64,
+            sequence,
+        };
         if (*g).is_cancelled() {
             if (*g).park.ready(sequence) == Ready::Early {
                 (*g).wake_status = GOROUTINE_ECANCELED;
@@ -162,7 +190,11 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
             (*g).park.early_done(sequence);
         }
         // The callback may have called the library: the worker is the thread's, read again.
-        if (*g).park.committed(sequence) { turn::next(&*tls::worker()) } else { g }
+        if (*g).park.committed(sequence) {
+            turn::next(&*tls::worker())
+        } else {
+            g
+        }
     }
 }
 
@@ -244,11 +276,13 @@ impl Runtime {
         let index = unsafe { (*g).last_worker } as usize;
         let worker = &self.workers[index];
         worker.inbox.push(Runnable(g));
-        worker.queue.poll.fetch_or(super::run_queue::POLL_URGENT, Ordering::SeqCst);
+        worker
+            .queue
+            .poll
+            .fetch_or(super::run_queue::POLL_URGENT, Ordering::SeqCst);
         crate::sync::fence_seq_cst();
         if self.idle.claim_one(index) {
             self.wake(index);
         }
     }
 }
-

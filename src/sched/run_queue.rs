@@ -32,7 +32,7 @@
 //! Rejected: Chase-Lev deques (a full fence per pop, and LIFO order starves goroutines that yield); a lock per queue
 //! (10 ns per switch).
 
-use crate::sync::{AtomicU32, Guarded, Ordering, backoff, fence_heavy, fence_light};
+use crate::sync::{AtomicU32, Guarded, Ordering, backoff, fence_heavy, fence_light, mutated};
 
 /// Bit of `poll`: a visitor wants or has the gate.
 pub const POLL_VISIT: u32 = 1;
@@ -110,7 +110,9 @@ impl<T: Copy> RunQueue<T> {
     #[inline(always)]
     pub fn enter(&self) {
         self.busy.store(1, Ordering::Relaxed);
-        fence_light(); // I1; partner: fence_heavy in visit
+        if !mutated!("gate_without_light_fence") {
+            fence_light(); // I1; partner: fence_heavy in visit
+        }
         if self.poll.load(Ordering::Acquire) & POLL_VISIT != 0 {
             self.enter_slow();
         }
@@ -153,7 +155,9 @@ impl<T: Copy> RunQueue<T> {
     /// How many are queued. Exact for the owner, a hint for others.
     #[inline(always)]
     pub fn len(&self) -> u32 {
-        self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed))
+        self.tail
+            .load(Ordering::Relaxed)
+            .wrapping_sub(self.head.load(Ordering::Relaxed))
     }
 
     /// Whether nothing is queued; as [`RunQueue::len`].
@@ -212,7 +216,9 @@ impl<T: Copy> RunQueue<T> {
         if self.poll.fetch_or(POLL_VISIT, Ordering::AcqRel) & POLL_VISIT != 0 {
             return None;
         }
-        fence_heavy(); // I1; partner: fence_light in enter
+        if !mutated!("visit_without_heavy_fence") {
+            fence_heavy(); // I1; partner: fence_light in enter
+        }
         let mut patience = VISIT_PATIENCE;
         let result = loop {
             if !self.is_busy() {
@@ -273,7 +279,10 @@ impl<T: Copy> RunQueue<T> {
     #[cold]
     fn grow(&self) {
         let old_slots = self.mask.load(Ordering::Relaxed) + 1;
-        let slots = old_slots.checked_mul(2).filter(|&n| n <= 1 << 29).expect("over 2^29 runnable goroutines");
+        let slots = old_slots
+            .checked_mul(2)
+            .filter(|&n| n <= 1 << 29)
+            .expect("over 2^29 runnable goroutines");
         let new = ring::<T>(slots);
         let mut at = self.head.load(Ordering::Relaxed);
         while at != self.tail.load(Ordering::Relaxed) {
@@ -307,5 +316,10 @@ fn ring<T>(slots: u32) -> *mut T {
 /// `slots` came from [`ring`] with this length.
 unsafe fn free_ring<T>(slots: *mut T, length: u32) {
     // SAFETY: the caller's promise; T is Copy, so nothing is dropped.
-    drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(slots.cast::<std::mem::MaybeUninit<T>>(), length as usize)) });
+    drop(unsafe {
+        Box::from_raw(std::ptr::slice_from_raw_parts_mut(
+            slots.cast::<std::mem::MaybeUninit<T>>(),
+            length as usize,
+        ))
+    });
 }

@@ -71,8 +71,11 @@ struct Lifecycle {
     retained: u64,
     fork_handlers: bool,
 }
-static LIFECYCLE: Mutex<Lifecycle> =
-    Mutex::new(Lifecycle { threads: Vec::new(), retained: 0, fork_handlers: false });
+static LIFECYCLE: Mutex<Lifecycle> = Mutex::new(Lifecycle {
+    threads: Vec::new(),
+    retained: 0,
+    fork_handlers: false,
+});
 
 /// A stay in the runtime.
 pub struct Inside {
@@ -103,9 +106,16 @@ pub fn enter() -> Option<Inside> {
     let worker = tls::worker();
     if !worker.is_null() {
         // SAFETY: the thread holds the worker.
-        return Some(Inside { runtime: unsafe { (*worker).runtime }, through_door: false });
+        let runtime = unsafe { (*worker).runtime };
+        return Some(Inside {
+            runtime,
+            through_door: false,
+        });
     }
-    DOOR.enter().then(|| Inside { runtime: CURRENT.load(Ordering::Acquire), through_door: true })
+    DOOR.enter().then(|| Inside {
+        runtime: CURRENT.load(Ordering::Acquire),
+        through_door: true,
+    })
 }
 
 /// [`enter`], and a start with defaults if there never was one.
@@ -151,7 +161,11 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     report::set_fatal(config.fatal, config.fatal_arg);
     let now = now_ns();
     let count = config.workers as usize;
-    let spinners = if cpu::available() > 1 { (count as u32 / 2).max(u32::from(count > 1)) } else { 0 };
+    let spinners = if cpu::available() > 1 {
+        (count as u32 / 2).max(u32::from(count > 1))
+    } else {
+        0
+    };
     let runtime = Box::into_raw(Box::new(Runtime {
         config,
         class,
@@ -179,7 +193,10 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     // SAFETY: lives until the shutdown has joined every thread.
     let shared: &'static Runtime = unsafe { &*runtime };
-    let hooks = [(config.thread_start, config.thread_start_arg), (config.thread_stop, config.thread_stop_arg)];
+    let hooks = [
+        (config.thread_start, config.thread_start_arg),
+        (config.thread_stop, config.thread_stop_arg),
+    ];
     let mut started = Ok(());
     for worker in &shared.workers {
         let name = format!("gr-worker-{}", worker.index);
@@ -215,7 +232,9 @@ fn run_worker(worker: &'static Worker) {
 }
 
 fn join(lifecycle: &mut Lifecycle, deadline: u64) -> bool {
-    lifecycle.threads.retain(|(_, thread)| !thread.join_until(deadline));
+    lifecycle
+        .threads
+        .retain(|(_, thread)| !thread.join_until(deadline));
     lifecycle.threads.is_empty()
 }
 
@@ -224,7 +243,9 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     if !tls::worker().is_null() {
         return GOROUTINE_EDEADLK; // a goroutine would wait for its own end
     }
-    let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else { return GOROUTINE_ETIMEDOUT };
+    let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else {
+        return GOROUTINE_ETIMEDOUT;
+    };
     shutdown_locked(&mut lifecycle, deadline)
 }
 
@@ -237,7 +258,9 @@ fn shutdown_locked(lifecycle: &mut Lifecycle, deadline: u64) -> GoroutineStatus 
     // SAFETY: only a shutdown frees it, under the lock that we hold.
     let shared = unsafe { &*runtime };
     SHUT_DOWN.store(true, Ordering::Release);
-    let _ = shared.phase.compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
+    let _ = shared
+        .phase
+        .compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
     let mut pause = 50_000;
     while shared.live() != 0 {
         shared.cancel_everything();
@@ -271,7 +294,9 @@ fn shutdown_locked(lifecycle: &mut Lifecycle, deadline: u64) -> GoroutineStatus 
 
 fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
     let mut line = report::Line::new();
-    line.text("shutdown timed out: ").dec(runtime.live()).text(" goroutines left, threads still there:");
+    line.text("shutdown timed out: ")
+        .dec(runtime.live())
+        .text(" goroutines left, threads still there:");
     for (name, _) in &lifecycle.threads {
         line.text(" ").text(name);
     }
@@ -281,7 +306,11 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
         let (id, parked) = unsafe { ((*g).id(), (*g).park.parked().is_some()) };
         if id != 0 {
             let mut line = report::Line::new();
-            line.text("  goroutine ").dec(id).text(if parked { " is parked" } else { " runs, or is queued" });
+            line.text("  goroutine ").dec(id).text(if parked {
+                " is parked"
+            } else {
+                " runs, or is queued"
+            });
             line.emit();
         }
     });
@@ -320,9 +349,15 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
     if !tls::current().is_null() {
         return GOROUTINE_EDEADLK;
     }
-    let Some(runtime) = enter() else { return GOROUTINE_OK };
+    let Some(runtime) = enter() else {
+        return GOROUTINE_OK;
+    };
     if deadline == 0 {
-        return if runtime.is_quiescent() { GOROUTINE_OK } else { GOROUTINE_EAGAIN };
+        return if runtime.is_quiescent() {
+            GOROUTINE_OK
+        } else {
+            GOROUTINE_EAGAIN
+        };
     }
     runtime.waiters.fetch_add(1, Ordering::SeqCst);
     let mut lock = runtime.quiet.lock();
@@ -332,8 +367,16 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
         }
         if deadline == u64::MAX {
             runtime.became_quiet.wait(&mut lock);
-        } else if runtime.became_quiet.wait_until(&mut lock, instant(deadline)).timed_out() {
-            break if runtime.is_quiescent() { GOROUTINE_OK } else { GOROUTINE_ETIMEDOUT };
+        } else if runtime
+            .became_quiet
+            .wait_until(&mut lock, instant(deadline))
+            .timed_out()
+        {
+            break if runtime.is_quiescent() {
+                GOROUTINE_OK
+            } else {
+                GOROUTINE_ETIMEDOUT
+            };
         }
     };
     drop(lock);
@@ -342,7 +385,9 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
 }
 
 fn instant(deadline: u64) -> Instant {
-    let left = deadline.saturating_sub(now_ns()).min(3_600_000_000_000 * 24 * 365);
+    let left = deadline
+        .saturating_sub(now_ns())
+        .min(3_600_000_000_000 * 24 * 365);
     Instant::now() + Duration::from_nanos(left)
 }
 
@@ -393,7 +438,11 @@ impl Runtime {
 
     /// The last spinner found something: is there more?
     pub fn wake_one_if_work(&self, finder: usize) {
-        let more = !self.global.is_empty() || self.workers.iter().any(|w| w.load() > u32::from(w.index == finder));
+        let more = !self.global.is_empty()
+            || self
+                .workers
+                .iter()
+                .any(|w| w.load() > u32::from(w.index == finder));
         if more && self.idle.any() {
             self.wake_one();
         }
@@ -401,7 +450,12 @@ impl Runtime {
 
     /// No sleeper may sleep past this.
     pub fn earliest_due(&self) -> u64 {
-        let workers = self.workers.iter().map(|w| w.next_due.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
+        let workers = self
+            .workers
+            .iter()
+            .map(|w| w.next_due.load(Ordering::Acquire))
+            .min()
+            .unwrap_or(u64::MAX);
         workers.min(self.shared_due.load(Ordering::SeqCst))
     }
 
@@ -412,7 +466,11 @@ impl Runtime {
     }
 
     fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        let workers: u64 = self.workers.iter().map(|w| count(&w.counts).load(Ordering::Acquire)).sum();
+        let workers: u64 = self
+            .workers
+            .iter()
+            .map(|w| count(&w.counts).load(Ordering::Acquire))
+            .sum();
         workers + count(&self.foreign).load(Ordering::Acquire)
     }
 
@@ -453,7 +511,10 @@ impl Runtime {
     }
 
     /// A failure that nobody looked at.
-    pub fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
+    ///
+    /// # Safety
+    /// `g` is null, or a goroutine that just ended.
+    pub unsafe fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
         if self.is_stopping() && outcome.status == GOROUTINE_ECANCELED {
             return; // we cancelled it
         }
@@ -464,12 +525,17 @@ impl Runtime {
                 let mut line = report::Line::new();
                 // SAFETY: null, or a goroutine that just ended.
                 match unsafe { g.as_ref() } {
-                    Some(g) => line.text("unhandled: goroutine ").dec(g.id()).text(" ended with "),
+                    Some(g) => line
+                        .text("unhandled: goroutine ")
+                        .dec(g.id())
+                        .text(" ended with "),
                     None => line.text("unhandled: a promise was released that had been rejected with "),
                 };
                 match describe(outcome.status) {
                     Some((name, _)) => line.raw(name.to_bytes()),
-                    None => line.text("status -").dec(u64::from(outcome.status.unsigned_abs())),
+                    None => line
+                        .text("status -")
+                        .dec(u64::from(outcome.status.unsigned_abs())),
                 };
                 line.text(", reason ").hex(outcome.value as u64).emit();
             }
@@ -525,9 +591,7 @@ extern "C" fn after_fork_child() {
     // SAFETY: before_fork took it on this thread, the only one there is.
     unsafe {
         let lifecycle = &mut *LIFECYCLE.data_ptr();
-        for (_, thread) in lifecycle.threads.drain(..) {
-            std::mem::forget(thread);
-        }
+        lifecycle.threads.clear();
         lifecycle.retained = 0;
         LIFECYCLE.force_unlock();
     }
@@ -543,7 +607,10 @@ pub fn external(begin: bool) {
         return;
     }
     let pending = &runtime.async_pending;
-    if pending.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+    if pending
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        .is_err()
+    {
         report::fatal("goroutine_external_end without a goroutine_external_begin");
     }
     runtime.closed_from_outside();

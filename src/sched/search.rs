@@ -1,11 +1,12 @@
 //! A worker has nothing: where it looks, how long it spins, how it goes to sleep.
 
 use super::expire;
+use super::idle::last_look;
 use super::run_queue::KEEP_ALL;
 use super::turn;
 use super::worker::{Worker, bump};
 use crate::goroutine::Runnable;
-use crate::sync::{backoff, fence_heavy};
+use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use std::sync::atomic::Ordering;
@@ -73,7 +74,9 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 }
             }
             let now = now_ns();
-            if worker.next_due.load(Ordering::Relaxed) <= now || runtime.shared_due.load(Ordering::Relaxed) <= now {
+            if worker.next_due.load(Ordering::Relaxed) <= now
+                || runtime.shared_due.load(Ordering::Relaxed) <= now
+            {
                 turn::look(worker);
                 if let Some(g) = turn::pick(worker) {
                     return Some(g);
@@ -93,10 +96,9 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 }
                 if other.next_due.load(Ordering::Relaxed) <= now.saturating_sub(WORTH_NS)
                     && expire::visit(worker, other, now)
+                    && let Some(g) = turn::pick(worker)
                 {
-                    if let Some(g) = turn::pick(worker) {
-                        return Some(g);
-                    }
+                    return Some(g);
                 }
             }
             if now - start >= SPIN_NS || runtime.is_stopped() {
@@ -125,7 +127,9 @@ unsafe fn rob(worker: &Worker, victim: &Worker) -> bool {
             (n, m)
         }
     });
-    let Some((regular, urgent)) = taken else { return false };
+    let Some((regular, urgent)) = taken else {
+        return false;
+    };
     // Our own gate is entered only now: two workers that rob each other must not wait for each other.
     for (i, &g) in loot[..regular + urgent].iter().enumerate() {
         // SAFETY: the caller holds the worker; the loot is ours.
@@ -147,28 +151,18 @@ unsafe fn sleep(worker: &Worker) -> bool {
     // SAFETY: the caller holds the worker.
     let local = unsafe { worker.local() };
     worker.sleeping.store(1, Ordering::SeqCst);
-    runtime.idle.join(worker.index);
     let share_above = SHARE_ABOVE_MAX.min((1 << local.fruitless.min(16)) - 1);
     let mut work_elsewhere = false;
-    for other in &runtime.workers {
-        if other.queue.share_above.load(Ordering::Relaxed) != share_above {
-            other.queue.share_above.store(share_above, Ordering::SeqCst);
-        }
-    }
-    fence_heavy(); // idle, I1; partners: the light fence in RunQueue::enter, the full ones at the global queue
+    runtime.idle.announce(
+        worker.index,
+        runtime.workers.iter().map(|w| &w.queue),
+        share_above,
+    );
     let mut work_here = !runtime.global.is_empty() || !worker.inbox.is_empty() || runtime.is_stopped();
     for other in &runtime.workers {
-        // Busy: in the middle of a push, which then either saw our share_above, or shows its work in a moment.
-        let mut round = 0;
-        while other.queue.is_busy() && round < 64 {
-            round += 1;
-            std::hint::spin_loop();
-        }
-        // Still inside: descheduled there. What it pushes may have missed our share_above: look again.
-        work_here |= round == 64;
-        if other.index != worker.index && other.load() > share_above {
-            work_elsewhere = true;
-        }
+        let shown = last_look(&other.queue).map(|n| n + other.urgent_len.load(Ordering::Relaxed));
+        work_here |= shown.is_none();
+        work_elsewhere |= other.index != worker.index && shown.is_some_and(|n| n > share_above);
     }
     if work_elsewhere && local.fruitless < 4 {
         // Look once more, with a spinner's eyes. Each fruitless look makes the next sleep easier: the monitor watches.
@@ -199,7 +193,12 @@ unsafe fn sleep(worker: &Worker) -> bool {
         futex::wait(&worker.sleeping, 1, deadline);
         if deadline != u64::MAX {
             // Whoever sleeps next takes the earliest timer over. Lowered meanwhile by another: still a sleeper's.
-            let _ = runtime.sleeping_until.compare_exchange(deadline, u64::MAX, Ordering::SeqCst, Ordering::SeqCst);
+            let _ = runtime.sleeping_until.compare_exchange(
+                deadline,
+                u64::MAX,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
         }
         if worker.sleeping.load(Ordering::Acquire) == 0 {
             break true;

@@ -84,7 +84,9 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
             return Err(GOROUTINE_ESHUTDOWN);
         }
         let local = worker.local();
-        let Some(g) = local.stacks.pop() else { return Err(GOROUTINE_ENOMEM) };
+        let Some(g) = local.stacks.pop() else {
+            return Err(GOROUTINE_ENOMEM);
+        };
         let class = local.stacks.class();
         init(g, class, worker.next_id(), f, arg as u64);
         let mut promise = std::ptr::null_mut();
@@ -155,11 +157,23 @@ unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) -> Result<(), GoroutineSt
         let worker = tls::worker();
         if worker.is_null() {
             let counts = &runtime.foreign;
-            if daemon { &counts.daemons_opened } else { &counts.opened }.fetch_add(1, Ordering::AcqRel);
+            if daemon {
+                &counts.daemons_opened
+            } else {
+                &counts.opened
+            }
+            .fetch_add(1, Ordering::AcqRel);
             runtime.queue_from_outside(Runnable(g));
         } else {
             let counts = &(*worker).counts;
-            bump(if daemon { &counts.daemons_opened } else { &counts.opened }, 1);
+            bump(
+                if daemon {
+                    &counts.daemons_opened
+                } else {
+                    &counts.opened
+                },
+                1,
+            );
             (*worker).enqueue(g);
         }
     }
@@ -213,17 +227,34 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
         };
         let g = g.ok_or(GOROUTINE_ENOMEM)?;
         let bounds = stack::bounds_of(g);
-        let id = if worker.is_null() { foreign_id() } else { (*worker).next_id() };
+        let id = if worker.is_null() {
+            foreign_id()
+        } else {
+            (*worker).next_id()
+        };
         init(g, class, id, request.r#fn as u64, request.int_args[0]);
-        let needed = if short { 0 } else { request.stack_args_count as usize * 8 } + 4096 + LIMIT as usize;
+        let needed = if short {
+            0
+        } else {
+            request.stack_args_count as usize * 8
+        } + 4096
+            + LIMIT as usize;
         if needed > bounds.top - bounds.low || (promised && !give_promise(g)) {
             (*g).id.store(0, Ordering::Release);
             stack::give_back(g, class);
-            return Err(if needed > bounds.top - bounds.low { GOROUTINE_EINVAL } else { GOROUTINE_ENOMEM });
+            return Err(if needed > bounds.top - bounds.low {
+                GOROUTINE_EINVAL
+            } else {
+                GOROUTINE_ENOMEM
+            });
         }
         (*g).spawn_flags = request.flags;
         if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
-            (*g).last_worker = if worker.is_null() { runtime.next_pin() } else { (*worker).index as u32 };
+            (*g).last_worker = if worker.is_null() {
+                runtime.next_pin()
+            } else {
+                (*worker).index as u32
+            };
         }
         fill(g, request, short, from_context);
         let promise = (*g).promise;
@@ -293,12 +324,28 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
     unsafe {
         let options = timers::spawn_options(number);
         let class = options
-            .and_then(|(s, _)| (s.stack_bytes != 0).then(|| stack::class_for(s.stack_bytes)).flatten())
+            .and_then(|(s, _)| {
+                (s.stack_bytes != 0)
+                    .then(|| stack::class_for(s.stack_bytes))
+                    .flatten()
+            })
             .unwrap_or(runtime.class);
         let local = worker.local();
-        let stack = if class == local.stacks.class() { local.stacks.pop() } else { stack::acquire(class) };
-        let Some(g) = stack else { return timers::postpone(worker, number) };
-        init(g, class, worker.next_id(), timers::body as *const () as u64, u64::from(number));
+        let stack = if class == local.stacks.class() {
+            local.stacks.pop()
+        } else {
+            stack::acquire(class)
+        };
+        let Some(g) = stack else {
+            return timers::postpone(worker, number);
+        };
+        init(
+            g,
+            class,
+            worker.next_id(),
+            timers::body as *const () as u64,
+            u64::from(number),
+        );
         (*g).spawn_flags = GOROUTINE_SPAWN_PRIORITY;
         if let Some((s, name)) = options {
             (*g).user = s.user;

@@ -69,10 +69,10 @@ unsafe fn put(
 
 /// A one-shot time-out is not needed any more. It may have fired.
 pub fn disarm(id: i64) {
-    if let Some((number, generation)) = slot::lookup(id) {
-        if slot(number).word.stop(generation, || false) == Stop::Unarmed {
-            unlink(number);
-        }
+    if let Some((number, generation)) = slot::lookup(id)
+        && slot(number).word.stop(generation, || false) == Stop::Unarmed
+    {
+        unlink(number);
     }
 }
 
@@ -132,10 +132,10 @@ pub fn start(request: Request) -> i64 {
     if worker.is_null() {
         return start_outside(request);
     }
-    let deadline = now_ns().saturating_add(request.delay);
     // SAFETY: the calling thread holds the worker, and nothing here parks.
     unsafe {
         let worker = &*worker;
+        let deadline = worker.local().clock.base().saturating_add(request.delay);
         if worker.runtime().is_stopping() {
             return i64::from(GOROUTINE_ESHUTDOWN);
         }
@@ -148,7 +148,14 @@ pub fn start(request: Request) -> i64 {
         }
         let number = worker.local().timer_slots.pop().expect("reserved above");
         worker.queue.enter();
-        let id = put(worker, number, deadline, request.period, request.target, request.options);
+        let id = put(
+            worker,
+            number,
+            deadline,
+            request.period,
+            request.target,
+            request.options,
+        );
         worker.queue.leave();
         id
     }
@@ -172,7 +179,14 @@ fn start_outside(request: Request) -> i64 {
         runtime.foreign.timers_opened.fetch_add(1, Ordering::AcqRel);
     }
     let deadline = now_ns().saturating_add(request.delay);
-    put_shared(&runtime, one[0], deadline, request.period, request.target, request.options)
+    put_shared(
+        &runtime,
+        one[0],
+        deadline,
+        request.period,
+        request.target,
+        request.options,
+    )
 }
 
 fn put_shared(
@@ -207,7 +221,9 @@ fn put_shared(
 /// `goroutine_timer_stop`.
 #[inline]
 pub fn stop(id: i64) -> bool {
-    let Some((number, generation)) = slot::lookup(id) else { return false };
+    let Some((number, generation)) = slot::lookup(id) else {
+        return false;
+    };
     let timer = slot(number);
     match timer.word.stop(generation, || timer.is_periodic()) {
         Stop::Nothing => false,
@@ -216,7 +232,9 @@ pub fn stop(id: i64) -> bool {
             // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
             let (options, arg) = unsafe {
                 let fields = timer.fields();
-                let Target::Call { arg, .. } = fields.target else { return false };
+                let Target::Call { arg, .. } = fields.target else {
+                    return false;
+                };
                 (fields.options.take(), arg)
             };
             unlink(number);
@@ -278,7 +296,8 @@ pub unsafe extern "C" fn body(number: *mut c_void) -> *mut c_void {
         // A stop that came between the firing and now wins: periodic timers "will not run again".
         if !timer.word.is_stopped() {
             // SAFETY: the address of a GoroutineFn, checked when the timer was started.
-            let f: unsafe extern "C" fn(*mut c_void) -> *mut c_void = unsafe { std::mem::transmute(f as usize) };
+            let f: unsafe extern "C" fn(*mut c_void) -> *mut c_void =
+                unsafe { std::mem::transmute(f as usize) };
             // SAFETY: the caller of goroutine_timer_start gave both.
             unsafe { f(arg) };
         }
@@ -298,7 +317,9 @@ fn finish(number: u32, period: u64, arg: *mut c_void) {
             // On the grid of the first deadline, so that an interval never drifts; missed beats are left out.
             let missed = now_ns().saturating_sub(timer.fields().deadline) / period;
             let fields = timer.fields();
-            fields.deadline = fields.deadline.saturating_add((missed + 1).saturating_mul(period));
+            fields.deadline = fields
+                .deadline
+                .saturating_add((missed + 1).saturating_mul(period));
             fields.wheel = worker.index as u16;
             let deadline = fields.deadline;
             worker.queue.enter();
@@ -339,11 +360,16 @@ pub unsafe fn postpone(worker: &Worker, number: u32) {
         let again = timer.word.rearm();
         if again {
             worker.gated().wheel.insert(number);
-            worker.next_due.store(deadline.min(worker.next_due.load(Ordering::Relaxed)), Ordering::Release);
+            worker.next_due.store(
+                deadline.min(worker.next_due.load(Ordering::Relaxed)),
+                Ordering::Release,
+            );
         }
         worker.queue.leave();
         if !again {
-            let Target::Call { arg, .. } = timer.fields().target else { return };
+            let Target::Call { arg, .. } = timer.fields().target else {
+                return;
+            };
             let options = timer.fields().options.take();
             if timer.word.free() {
                 worker.local().timer_slots.push(number);
@@ -358,7 +384,10 @@ pub fn pending(runtime: &Runtime) -> u64 {
     let mut pending = runtime.shared_wheel.lock().len() as u64;
     for worker in &runtime.workers {
         // SAFETY: inside the gate. A worker that cannot be reached now is left out.
-        pending += worker.queue.visit(|_| unsafe { worker.gated().wheel.len() } as u64).unwrap_or(0);
+        pending += worker
+            .queue
+            .visit(|_| unsafe { worker.gated().wheel.len() } as u64)
+            .unwrap_or(0);
     }
     pending
 }

@@ -2,8 +2,8 @@
 
 use super::expire;
 use super::run_queue::{POLL_APART, POLL_TIMER, POLL_URGENT};
-use super::worker::{TURNS, Worker, bump};
 use super::search;
+use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{self, Goroutine, Runnable};
@@ -72,7 +72,7 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
     unsafe {
         let local = worker.local();
         let poll = worker.queue.poll.load(Ordering::Acquire);
-        if poll & POLL_TIMER != 0 || local.turn % TURNS == 0 {
+        if poll & POLL_TIMER != 0 || local.turn.is_multiple_of(TURNS) {
             look(worker);
         }
         if poll & POLL_URGENT != 0 {
@@ -80,14 +80,18 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
                 local.pinned.push_back(g);
             }
         }
-        if local.urgent_streak < URGENT_STREAK {
-            if let Some(g) = take_urgent(worker) {
-                local.urgent_streak += 1;
-                return Some(g);
-            }
+        if local.urgent_streak < URGENT_STREAK
+            && let Some(g) = take_urgent(worker)
+        {
+            local.urgent_streak += 1;
+            return Some(g);
         }
         local.urgent_streak = 0;
-        if worker.queue.is_empty() { take_urgent(worker) } else { None }
+        if worker.queue.is_empty() {
+            take_urgent(worker)
+        } else {
+            None
+        }
     }
 }
 
@@ -193,7 +197,10 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
         // The assembly comes here on every TURNS-th pop, too, and that is this worker's turn to look around.
         let local = worker.local();
         if worker.queue.pops() % TURNS == TURNS - 1 || worker.lone_turns.load(Ordering::Relaxed) < 0 {
-            local.turn = local.turn.wrapping_sub(local.turn % TURNS).wrapping_add(TURNS - 1);
+            local.turn = local
+                .turn
+                .wrapping_sub(local.turn % TURNS)
+                .wrapping_add(TURNS - 1);
         }
         if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
             (*g).last_worker = worker.index as u32;
@@ -214,7 +221,15 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
 /// Called by the assembly: `g` was left for ever.
 pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
     // SAFETY: as above.
-    unsafe { finish(g, Outcome { value, status: GOROUTINE_OK }) }
+    unsafe {
+        finish(
+            g,
+            Outcome {
+                value,
+                status: GOROUTINE_OK,
+            },
+        )
+    }
 }
 
 /// `goroutine_exit`: the status is in `wake_status`.
@@ -223,14 +238,24 @@ pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mu
 /// Called by the assembly: `g` was left for ever.
 pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
     // SAFETY: as above.
-    unsafe { finish(g, Outcome { value, status: (*g).wake_status }) }
+    unsafe {
+        finish(
+            g,
+            Outcome {
+                value,
+                status: (*g).wake_status,
+            },
+        )
+    }
 }
 
 #[inline(always)]
 unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     let worker = tls::worker();
     if worker.is_null() {
-        crate::sys::report::fatal("a goroutine ended on a thread without a worker: did it return in a child of fork?");
+        crate::sys::report::fatal(
+            "a goroutine ended on a thread without a worker: did it return in a child of fork?",
+        );
     }
     // SAFETY: g is over and ours; the thread holds the worker.
     unsafe {
@@ -266,7 +291,14 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         } else {
             stack::give_back(g, class);
         }
-        bump(if daemon { &worker.counts.daemons_closed } else { &worker.counts.closed }, 1);
+        bump(
+            if daemon {
+                &worker.counts.daemons_closed
+            } else {
+                &worker.counts.closed
+            },
+            1,
+        );
         next(worker)
     }
 }
@@ -315,4 +347,3 @@ pub unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *
     // SAFETY: the thread set its worker before.
     unsafe { next(&*tls::worker()) }
 }
-

@@ -12,7 +12,7 @@
 //!
 //! One word holds both, so each side is a single atomic and the order between them is the order of the word.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, mutated};
 
 const CLOSED: u32 = 1 << 31;
 
@@ -35,6 +35,11 @@ impl Turnstile {
     /// Comes in. False: closed. Acquire: sees what `open` published.
     #[must_use]
     pub fn enter(&self) -> bool {
+        if mutated!("turnstile_looks_first") {
+            let open = self.0.load(Ordering::Acquire) & CLOSED == 0;
+            self.0.fetch_add(u32::from(open), Ordering::Acquire);
+            return open;
+        }
         if self.0.fetch_add(1, Ordering::Acquire) & CLOSED == 0 {
             return true;
         }

@@ -12,6 +12,7 @@ use super::runtime::Runtime;
 use crate::goroutine::{Goroutine, Runnable};
 use crate::promise::Promise;
 use crate::stack;
+use crate::sys::clock::Clock;
 use crate::timer::{self, Wheel};
 use crossbeam_queue::SegQueue;
 use std::cell::UnsafeCell;
@@ -53,6 +54,8 @@ pub struct Local {
     pub pinned: VecDeque<Runnable>,
     /// Searches in a row that found nothing.
     pub fruitless: u32,
+    /// For deadlines.
+    pub clock: Clock,
 }
 
 /// Counts that only the owner writes, and anybody adds up.
@@ -119,7 +122,8 @@ unsafe impl Send for Worker {}
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Where each worker number's sequences go on, over restarts.
-static SEQUENCES: [AtomicU64; super::idle::MAX_WORKERS] = [const { AtomicU64::new(1) }; super::idle::MAX_WORKERS];
+static SEQUENCES: [AtomicU64; super::idle::MAX_WORKERS] =
+    [const { AtomicU64::new(1) }; super::idle::MAX_WORKERS];
 
 impl Worker {
     pub(crate) const QUEUE: usize = offset_of!(Worker, queue);
@@ -149,8 +153,12 @@ impl Worker {
                 apart: false,
                 pinned: VecDeque::new(),
                 fruitless: 0,
+                clock: Clock::new(),
             }),
-            gated: UnsafeCell::new(Gated { urgent: VecDeque::new(), wheel: Wheel::new(now) }),
+            gated: UnsafeCell::new(Gated {
+                urgent: VecDeque::new(),
+                wheel: Wheel::new(now),
+            }),
             counts: Counts::default(),
             next_due: AtomicU64::new(u64::MAX),
             stopped: SegQueue::new(),

@@ -43,7 +43,10 @@ pub struct Bounds {
 
 /// The class (log2 of the bytes) for a request; None: too large.
 pub fn class_for(bytes: u64) -> Option<u8> {
-    let class = bytes.checked_next_power_of_two()?.trailing_zeros().max(u32::from(CLASS_MIN)) as u8;
+    let class = bytes
+        .checked_next_power_of_two()?
+        .trailing_zeros()
+        .max(u32::from(CLASS_MIN)) as u8;
     (class <= CLASS_MAX).then_some(class)
 }
 
@@ -52,12 +55,20 @@ pub fn bounds(address: usize, class: u8) -> Bounds {
     let base = address & !((1 << class) - 1);
     let end = base + (1 << class);
     let colour = (base >> class) % COLOURS;
-    Bounds { base, low: base + GUARD, top: end - colour * 64 - size_of::<Goroutine>(), end }
+    Bounds {
+        base,
+        low: base + GUARD,
+        top: end - colour * 64 - size_of::<Goroutine>(),
+        end,
+    }
 }
 
 /// Bounds of a goroutine's stack.
 pub fn bounds_of(g: *const Goroutine) -> Bounds {
-    bounds(g as usize, classify(g as usize).expect("a control block outside every slab"))
+    bounds(
+        g as usize,
+        classify(g as usize).expect("a control block outside every slab"),
+    )
 }
 
 /// The control block of the stack at `base`.

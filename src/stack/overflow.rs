@@ -93,7 +93,8 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
                 }
             }
             f if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-                let f: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = std::mem::transmute(f);
+                let f: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                    std::mem::transmute(f);
                 f(signal, info, context);
             }
             f => {
@@ -113,7 +114,10 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
     // SAFETY: the kernel's ucontext.
     let (rip, rsp) = unsafe {
         let registers = &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
-        (registers[libc::REG_RIP as usize] as u64, registers[libc::REG_RSP as usize] as u64)
+        (
+            registers[libc::REG_RIP as usize] as u64,
+            registers[libc::REG_RSP as usize] as u64,
+        )
     };
     let mut line = Line::new();
     if g == current {
@@ -123,10 +127,18 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
     }
     if !name.is_null() && g == current {
         // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
-        line.text(" \"").raw(unsafe { CStr::from_ptr(name) }.to_bytes()).text("\"");
+        line.text(" \"")
+            .raw(unsafe { CStr::from_ptr(name) }.to_bytes())
+            .text("\"");
     }
-    line.text(", stack ").hex(b.low as u64).text("-").hex(b.top as u64);
-    line.text(" (").dec((b.top - b.low) as u64).text(" bytes), fault address ").hex(address as u64);
+    line.text(", stack ")
+        .hex(b.low as u64)
+        .text("-")
+        .hex(b.top as u64);
+    line.text(" (")
+        .dec((b.top - b.low) as u64)
+        .text(" bytes), fault address ")
+        .hex(address as u64);
     line.text(", rip ").hex(rip).text(", rsp ").hex(rsp);
     if g != current {
         line.text(", in ");

@@ -28,8 +28,14 @@ struct Pool {
 unsafe impl Send for Pool {}
 
 const CLASSES: usize = (CLASS_MAX - CLASS_MIN + 1) as usize;
-static POOLS: [Mutex<Pool>; CLASSES] =
-    [const { Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), slab: None, low_water: 0 }) }; CLASSES];
+static POOLS: [Mutex<Pool>; CLASSES] = [const {
+    Mutex::new(Pool {
+        warm: Vec::new(),
+        cold: Vec::new(),
+        slab: None,
+        low_water: 0,
+    })
+}; CLASSES];
 static CARVED: AtomicU64 = AtomicU64::new(0);
 static TRIMMED: AtomicU64 = AtomicU64::new(0);
 
@@ -42,12 +48,18 @@ impl Pool {
             }
             // Large stacks one at a time: 64 of a GiB each would be a lot of address space for one goroutine.
             let wanted = if class > 22 { 1 } else { count };
-            let carved = self.slab.as_mut().and_then(|slab| slab.carve(wanted, out)).unwrap_or(0);
+            let carved = self
+                .slab
+                .as_mut()
+                .and_then(|slab| slab.carve(wanted, out))
+                .unwrap_or(0);
             CARVED.fetch_add(carved as u64, Ordering::Relaxed);
             return carved != 0;
         }
         for _ in 0..count {
-            let Some(stack) = self.warm.pop().or_else(|| self.cold.pop()) else { break };
+            let Some(stack) = self.warm.pop().or_else(|| self.cold.pop()) else {
+                break;
+            };
             out.push(stack);
         }
         self.low_water = self.low_water.min(self.warm.len());
@@ -83,7 +95,10 @@ pub struct Cache {
 impl Cache {
     /// Empty.
     pub fn new(class: u8) -> Self {
-        Self { stacks: Vec::with_capacity(CACHE_MAX), class }
+        Self {
+            stacks: Vec::with_capacity(CACHE_MAX),
+            class,
+        }
     }
     /// The class of its stacks.
     #[inline(always)]
@@ -133,7 +148,11 @@ pub fn trim(most: usize) -> usize {
     for class in CLASS_MIN..=CLASS_MAX {
         let victims: Vec<*mut Goroutine> = {
             let mut pool = pool(class).lock();
-            let surplus = pool.low_water.min(pool.warm.len()).saturating_sub(WARM).min(most - trimmed);
+            let surplus = pool
+                .low_water
+                .min(pool.warm.len())
+                .saturating_sub(WARM)
+                .min(most - trimmed);
             pool.low_water = pool.warm.len() - surplus;
             pool.warm.drain(..surplus).collect()
         };
@@ -144,7 +163,10 @@ pub fn trim(most: usize) -> usize {
             .iter()
             .map(|&g| {
                 let b = bounds_of(g);
-                libc::iovec { iov_base: (b.base + GUARD) as *mut _, iov_len: b.end - b.low }
+                libc::iovec {
+                    iov_base: (b.base + GUARD) as *mut _,
+                    iov_len: b.end - b.low,
+                }
             })
             .collect();
         // SAFETY: the victims are in no pool and run nowhere.
@@ -158,6 +180,14 @@ pub fn trim(most: usize) -> usize {
 
 /// (carved, spare in the pools, trimmed so far).
 pub fn counts() -> (u64, u64, u64) {
-    let spare = POOLS.iter().map(|p| p.lock()).map(|p| (p.warm.len() + p.cold.len()) as u64).sum();
-    (CARVED.load(Ordering::Relaxed), spare, TRIMMED.load(Ordering::Relaxed))
+    let spare = POOLS
+        .iter()
+        .map(|p| p.lock())
+        .map(|p| (p.warm.len() + p.cold.len()) as u64)
+        .sum();
+    (
+        CARVED.load(Ordering::Relaxed),
+        spare,
+        TRIMMED.load(Ordering::Relaxed),
+    )
 }

@@ -40,10 +40,14 @@ impl Slab {
     pub fn new(class: u8) -> Option<Self> {
         let bytes = (1usize << REGION_SHIFT).max(1 << class);
         let base = mem::reserve(bytes, bytes)? as usize;
-        for region in base >> REGION_SHIFT..(base + bytes) >> REGION_SHIFT {
-            REGIONS[region].store(class, Ordering::Release);
+        for region in &REGIONS[base >> REGION_SHIFT..(base + bytes) >> REGION_SHIFT] {
+            region.store(class, Ordering::Release);
         }
-        Some(Self { next: base, end: base + bytes, class })
+        Some(Self {
+            next: base,
+            end: base + bytes,
+            class,
+        })
     }
 
     /// Puts guards below up to `count` stacks and hands them out; fewer at the end of the slab.
@@ -51,13 +55,20 @@ impl Slab {
     pub fn carve(&mut self, count: usize, out: &mut Vec<*mut Goroutine>) -> Option<usize> {
         let count = count.min((self.end - self.next) >> self.class);
         let bases = (0..count).map(|i| self.next + (i << self.class));
-        let ranges: Vec<libc::iovec> =
-            bases.clone().map(|b| libc::iovec { iov_base: b as *mut _, iov_len: GUARD }).collect();
+        let ranges: Vec<libc::iovec> = bases
+            .clone()
+            .map(|b| libc::iovec {
+                iov_base: b as *mut _,
+                iov_len: GUARD,
+            })
+            .collect();
         // SAFETY: the ranges are in this slab, below stacks that nobody has yet.
         let guarded = unsafe {
             (!NO_GUARD_ADVICE.load(Ordering::Relaxed) && mem::guard_install(&ranges)) || {
                 NO_GUARD_ADVICE.store(true, Ordering::Relaxed);
-                ranges.iter().all(|r| mem::guard_protect(r.iov_base.cast(), r.iov_len))
+                ranges
+                    .iter()
+                    .all(|r| mem::guard_protect(r.iov_base.cast(), r.iov_len))
             }
         };
         if !guarded {

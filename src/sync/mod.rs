@@ -3,12 +3,22 @@
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+pub use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-pub use std::sync::atomic::Ordering;
 
 mod spin;
 pub use spin::{SpinLock, backoff};
+
+/// Whether the library was built with a protocol deliberately broken (`--cfg mutation="name"`, loom only):
+/// tools/loom_mutations.sh proves that the models find each of them.
+#[allow(unused_macros)]
+macro_rules! mutated {
+    ($name:literal) => {
+        cfg!(all(loom, mutation = $name))
+    };
+}
+pub(crate) use mutated;
 
 /// Full fence.
 #[inline]
@@ -39,7 +49,10 @@ pub fn fence_heavy() {
 }
 
 /// A place whose accesses a lock orders. Under loom every access is checked for races.
-pub struct Guarded<T>(#[cfg(loom)] loom::cell::UnsafeCell<T>, #[cfg(not(loom))] std::cell::UnsafeCell<T>);
+pub struct Guarded<T>(
+    #[cfg(loom)] loom::cell::UnsafeCell<T>,
+    #[cfg(not(loom))] std::cell::UnsafeCell<T>,
+);
 
 impl<T> Guarded<T> {
     /// A new place.

@@ -7,7 +7,11 @@ use std::sync::atomic::AtomicU32;
 /// May return early for no reason.
 pub fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) {
     let t = time::timespec(deadline_ns);
-    let timeout = if deadline_ns == u64::MAX { std::ptr::null() } else { &t as *const _ };
+    let timeout = if deadline_ns == u64::MAX {
+        std::ptr::null()
+    } else {
+        &t as *const _
+    };
     // SAFETY: the word outlives the call; FUTEX_WAIT_BITSET takes an absolute monotonic time.
     unsafe {
         libc::syscall(
@@ -23,7 +27,15 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline_ns: u64) {
 }
 
 /// Wakes at most `count` sleepers. The word may be gone already: the kernel uses only its address.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // it is not dereferenced
 pub fn wake(word: *const AtomicU32, count: i32) {
     // SAFETY: FUTEX_WAKE does not read the word.
-    unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word,
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            count,
+        )
+    };
 }

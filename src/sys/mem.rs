@@ -50,14 +50,23 @@ pub fn reserve(bytes: usize, align: usize) -> Option<*mut u8> {
 pub unsafe fn guard_install(ranges: &[libc::iovec]) -> bool {
     // SAFETY: the caller's promise. A partial success is finished one by one below.
     let done = unsafe {
-        libc::syscall(libc::SYS_process_madvise, PIDFD_SELF, ranges.as_ptr(), ranges.len(), MADV_GUARD_INSTALL, 0)
+        libc::syscall(
+            libc::SYS_process_madvise,
+            PIDFD_SELF,
+            ranges.as_ptr(),
+            ranges.len(),
+            MADV_GUARD_INSTALL,
+            0,
+        )
     };
     let wanted: usize = ranges.iter().map(|r| r.iov_len).sum();
     if done as usize == wanted {
         return true;
     }
     // SAFETY: the caller's promise.
-    ranges.iter().all(|r| unsafe { libc::madvise(r.iov_base, r.iov_len, MADV_GUARD_INSTALL) } == 0)
+    ranges
+        .iter()
+        .all(|r| unsafe { libc::madvise(r.iov_base, r.iov_len, MADV_GUARD_INSTALL) } == 0)
 }
 
 /// The fallback: a mapping of its own per range, of which a process has about 65,000.

@@ -1,5 +1,6 @@
 //! Every call into the operating system, errno mapped once.
 
+pub mod clock;
 pub mod cpu;
 pub mod futex;
 pub mod mem;

@@ -12,7 +12,10 @@ pub struct Line {
 impl Line {
     /// Starts with `goroutine: `.
     pub fn new() -> Self {
-        let mut line = Self { bytes: [0; 1024], used: 0 };
+        let mut line = Self {
+            bytes: [0; 1024],
+            used: 0,
+        };
         line.text("goroutine: ");
         line
     }
@@ -73,7 +76,10 @@ static FATAL_ARG: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 /// The program's callback for fatal reports; null for none.
 pub fn set_fatal(f: crate::abi::GoroutineFatalFn, arg: *mut c_void) {
     FATAL_ARG.store(arg, Ordering::Release);
-    FATAL_FN.store(f.map_or(std::ptr::null_mut(), |f| f as *mut c_void), Ordering::Release);
+    FATAL_FN.store(
+        f.map_or(std::ptr::null_mut(), |f| f as *mut c_void),
+        Ordering::Release,
+    );
 }
 
 /// One line that says what and why, the program's callback, then abort.

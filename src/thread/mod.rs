@@ -32,7 +32,11 @@ pub fn start(
     body: impl FnOnce() + Send + 'static,
 ) -> Result<Handle, i32> {
     let name = CString::new(name).expect("names have no NUL");
-    let thread = Box::into_raw(Box::new(Thread { name, body: Some(Box::new(body)), hooks }));
+    let thread = Box::into_raw(Box::new(Thread {
+        name,
+        body: Some(Box::new(body)),
+        hooks,
+    }));
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut id = MaybeUninit::<libc::pthread_t>::uninit();
     let mut old_mask = MaybeUninit::<libc::sigset_t>::uninit();
@@ -81,7 +85,14 @@ fn asynchronous_signals() -> libc::sigset_t {
     unsafe {
         libc::sigfillset(set.as_mut_ptr());
         let mut set = set.assume_init();
-        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS] {
+        for signal in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGTRAP,
+            libc::SIGSYS,
+        ] {
             libc::sigdelset(&mut set, signal);
         }
         set
@@ -96,7 +107,11 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0);
         let signal_stack = crate::sys::mem::reserve(SIGNAL_STACK_BYTES, crate::sys::mem::PAGE);
         if let Some(base) = signal_stack {
-            let stack = libc::stack_t { ss_sp: base.cast(), ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
+            let stack = libc::stack_t {
+                ss_sp: base.cast(),
+                ss_flags: 0,
+                ss_size: SIGNAL_STACK_BYTES,
+            };
             libc::sigaltstack(&stack, null_mut());
         }
         tls::set_thread(record);
@@ -112,7 +127,11 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
         }
         tls::set_thread(null_mut());
         if let Some(base) = signal_stack {
-            let off = libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+            let off = libc::stack_t {
+                ss_sp: null_mut(),
+                ss_flags: libc::SS_DISABLE,
+                ss_size: 0,
+            };
             libc::sigaltstack(&off, null_mut());
             libc::munmap(base.cast(), SIGNAL_STACK_BYTES);
         }

@@ -98,7 +98,10 @@ struct Spare {
     free: Vec<u32>,
     chunks: usize,
 }
-static SPARE: Mutex<Spare> = Mutex::new(Spare { free: Vec::new(), chunks: 0 });
+static SPARE: Mutex<Spare> = Mutex::new(Spare {
+    free: Vec::new(),
+    chunks: 0,
+});
 
 /// The slot of a number that came from `take`.
 #[inline(always)]
@@ -141,14 +144,22 @@ pub fn take(count: usize, out: &mut Vec<u32>) -> bool {
             let fields = UnsafeCell::new(Fields {
                 deadline: 0,
                 period: 0,
-                target: Target::Call { f: 0, arg: std::ptr::null_mut() },
+                target: Target::Call {
+                    f: 0,
+                    arg: std::ptr::null_mut(),
+                },
                 options: None,
                 wheel: 0,
                 bucket: 0,
                 index: 0,
             });
             // SAFETY: inside the chunk.
-            unsafe { chunk.add(i).write(Slot { word: TimerWord::new(), fields }) };
+            unsafe {
+                chunk.add(i).write(Slot {
+                    word: TimerWord::new(),
+                    fields,
+                })
+            };
         }
         let first = (spare.chunks * CHUNK) as u32;
         TABLE[spare.chunks].store(chunk, Ordering::Release);
@@ -177,7 +188,8 @@ pub fn armed_calls() -> Vec<i64> {
             if let Some(generation) = timer.word.armed() {
                 // SAFETY: the kind of target does not change while armed; a slot that is reused meanwhile gives an id
                 // that is stale, which a stop answers with Nothing.
-                if matches!(unsafe { (&raw const (*timer.fields.get()).target).read_volatile() }, Target::Call { .. }) {
+                let target = unsafe { (&raw const (*timer.fields.get()).target).read_volatile() };
+                if matches!(target, Target::Call { .. }) {
                     ids.push(id(number, generation));
                 }
             }

@@ -13,7 +13,7 @@
 //! I2. An id is (generation, slot). A slot whose generations are used up is never used again, so an id never repeats.
 //! I3. Between arming and FREE the slot's other fields belong to the wheel it lies in; while FIRING, to who fires it.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, mutated};
 
 const FREE: u64 = 0;
 const ARMED: u64 = 1;
@@ -63,14 +63,22 @@ impl TimerWord {
     #[must_use]
     pub fn fire(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
-        word & 3 == ARMED && self.0.compare_exchange(word, word & !3 | FIRING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        word & 3 == ARMED
+            && self
+                .0
+                .compare_exchange(word, word & !3 | FIRING, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The driver: the next period. False: it was stopped meanwhile.
     #[must_use]
     pub fn rearm(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
-        word & 3 == FIRING && self.0.compare_exchange(word, word & !3 | ARMED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        word & 3 == FIRING
+            && self
+                .0
+                .compare_exchange(word, word & !3 | ARMED, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Anybody who knows the id. `periodic` is asked only while the slot is in the use that the id names.
@@ -86,7 +94,15 @@ impl TimerWord {
                 FIRING if periodic() => Stop::LastRun,
                 _ => return Stop::Nothing,
             };
-            if self.0.compare_exchange(word, word & !3 | STOPPED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if mutated!("stop_without_cas") {
+                self.0.store(word & !3 | STOPPED, Ordering::Release);
+                return result;
+            }
+            if self
+                .0
+                .compare_exchange(word, word & !3 | STOPPED, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 return result;
             }
         }

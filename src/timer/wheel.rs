@@ -123,11 +123,17 @@ impl Wheel {
         if let Some(&(deadline, _)) = self.heap.first() {
             return deadline;
         }
-        let Some((level, at)) = self.first_bucket() else { return u64::MAX };
+        let Some((level, at)) = self.first_bucket() else {
+            return u64::MAX;
+        };
         let bucket = &self.buckets[level * 64 + at];
         if bucket.len() <= EXACT {
             // SAFETY: the module's contract.
-            return bucket.iter().map(|&n| unsafe { slot(n).fields() }.deadline).min().unwrap_or(u64::MAX);
+            return bucket
+                .iter()
+                .map(|&n| unsafe { slot(n).fields() }.deadline)
+                .min()
+                .unwrap_or(u64::MAX);
         }
         self.bucket_tick(level, at) << TICK_SHIFT
     }
@@ -199,7 +205,9 @@ impl Wheel {
         let entry = self.heap[at];
         loop {
             let children = 4 * at + 1..(4 * at + 5).min(self.heap.len());
-            let Some(least) = children.min_by_key(|&c| self.heap[c].0) else { break };
+            let Some(least) = children.min_by_key(|&c| self.heap[c].0) else {
+                break;
+            };
             if self.heap[least].0 >= entry.0 {
                 break;
             }

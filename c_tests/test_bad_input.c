@@ -1,0 +1,577 @@
+/* Bad input: every function of the header with NULL, numbers out of range, in the wrong place and once too often. Each gives
+ * the documented status or report. At the end the names that were tried are compared with include/goroutine.symbols. */
+#include "check.h"
+
+static const char *covered[200];
+static size_t covered_count;
+
+static void cover(const char *name) {
+    size_t i;
+    for (i = 0; i < covered_count; i++) {
+        if (strcmp(covered[i], name) == 0) return;
+    }
+    CHECK(covered_count < 200);
+    covered[covered_count++] = name;
+}
+static void row(int line, const char *name, const char *call, long long is, long long shall) {
+    cover(name);
+    if (is == shall) return;
+    fprintf(stderr, "%s:%d: %s%s gives %lld, not %lld\n", __FILE__, line, name, call, is, shall);
+    _exit(1);
+}
+/* ROW(function, (arguments), what it shall give) */
+#define ROW(function, arguments, shall) \
+    row(__LINE__, #function, #arguments, (long long)(function arguments), (long long)(shall))
+/* For functions that give nothing: that they come back is all. */
+#define CALL(function, arguments) \
+    do { \
+        cover(#function); \
+        function arguments; \
+    } while (0)
+
+static const int64_t STRANGE_IDS[] = {0, -1, 1, INT64_MIN, INT64_MAX, 1ll << 53, 0x123456789, -4096};
+enum { STRANGE = sizeof STRANGE_IDS / sizeof *STRANGE_IDS };
+
+static void *same(void *arg) { return arg; }
+static void *sleep_long(void *arg) {
+    goroutine_sleep(GOROUTINE_FOREVER);
+    return arg;
+}
+static void nothing_then(void *arg, GoroutineStatus status, void *value) {
+    (void)arg;
+    (void)status;
+    (void)value;
+}
+static bool never(GoroutineTicket ticket, void *arg) {
+    (void)ticket;
+    (void)arg;
+    CHECK(!"commit is not called");
+    return true;
+}
+static GoroutineTicket made_up(uint64_t goroutine, uint64_t sequence) {
+    GoroutineTicket ticket;
+    ticket.goroutine = goroutine;
+    ticket.sequence = sequence;
+    return ticket;
+}
+
+/* ---- What needs no runtime: the same before start, inside goroutines and after the shutdown. ---- */
+static void anywhere(void) {
+    static GoroutineConfig config;
+    static GoroutineSpawn spawn;
+    static GoroutineStats stats;
+    static uint8_t stack[4096];
+    static uint8_t contexts[2 * sizeof(GoroutineContext)] __attribute__((aligned(16)));
+    GoroutineContext *context = (GoroutineContext *)(void *)contexts;
+    int32_t i;
+
+    ROW(goroutine_abi_version, (), GOROUTINE_ABI_VERSION);
+    ROW(*goroutine_version, (), '0');
+    cover("goroutine_version");
+    for (i = -5000; i <= 5000; i++) {
+        CHECK(goroutine_status_name(i) != NULL && strncmp(goroutine_status_name(i), "GOROUTINE_", 10) == 0);
+        CHECK(goroutine_status_message(i) != NULL && *goroutine_status_message(i) != 0);
+    }
+    cover("goroutine_status_name");
+    cover("goroutine_status_message");
+    CHECK(strcmp(goroutine_status_name(GOROUTINE_OK), "GOROUTINE_OK") == 0);
+    CHECK(strcmp(goroutine_status_name(GOROUTINE_EFFITHREADS), "GOROUTINE_EFFITHREADS") == 0);
+    CHECK(strcmp(goroutine_status_name(1), "GOROUTINE_UNKNOWN") == 0);
+    CHECK(strcmp(goroutine_status_name(INT32_MIN), "GOROUTINE_UNKNOWN") == 0);
+    CHECK(strcmp(goroutine_status_name(-4101), "GOROUTINE_UNKNOWN") == 0);
+    ROW(goroutine_tls_offset, (), goroutine_tls_offset());
+
+    CALL(goroutine_config_init_sized, (NULL, sizeof config));
+    CALL(goroutine_spawn_init_sized, (NULL, sizeof spawn));
+    CALL(goroutine_stats_init_sized, (NULL, sizeof stats));
+    /* Not a byte past the size that the caller knows. */
+    memset(&config, 0xAB, sizeof config);
+    goroutine_config_init_sized(&config, 40);
+    CHECK_EQ(config.size, 40);
+    CHECK_EQ(((uint8_t *)&config)[40], 0xAB);
+    memset(&spawn, 0xAB, sizeof spawn);
+    goroutine_spawn_init_sized(&spawn, 64);
+    CHECK_EQ(spawn.size, 64);
+    CHECK_EQ(((uint8_t *)&spawn)[64], 0xAB);
+    memset(&stats, 0xAB, sizeof stats);
+    goroutine_stats_init_sized(&stats, 16);
+    CHECK_EQ(stats.size, 16);
+    CHECK_EQ(((uint8_t *)&stats)[16], 0xAB);
+    memset(&config, 0xAB, sizeof config);
+    goroutine_config_init_sized(&config, 0);
+    goroutine_config_init_sized(&config, 3);
+    CHECK_EQ(((uint8_t *)&config)[0], 0xAB);
+
+    ROW(goroutine_runtime_stats, (NULL), GOROUTINE_EINVAL);
+    stats.size = 0;
+    ROW(goroutine_runtime_stats, (&stats), GOROUTINE_EINVAL);
+    stats.size = 7;
+    ROW(goroutine_runtime_stats, (&stats), GOROUTINE_EINVAL);
+    memset(&stats, 0xAB, sizeof stats);
+    stats.size = 16;
+    ROW(goroutine_runtime_stats, (&stats), GOROUTINE_OK);
+    CHECK_EQ(((uint8_t *)&stats)[16], 0xAB);
+
+    ROW(goroutine_context_init, (NULL, stack, sizeof stack, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, (context, NULL, sizeof stack, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, (context, stack, 1023, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, (context, stack, 0, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, (context, stack, sizeof stack, NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, ((GoroutineContext *)(void *)(contexts + 8), stack, sizeof stack, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_context_init, (context, stack, sizeof stack, same, NULL), GOROUTINE_OK);
+
+    ROW(goroutine_id, (NULL), 0);
+    ROW(goroutine_spawn, (NULL, P(1)), NULL);
+    ROW(goroutine_go, (NULL, P(1)), GOROUTINE_EINVAL);
+    ROW(goroutine_spawn_with, (NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_cancel, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_timer_start, (1, 1, NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_timer_start_with, (1, 1, NULL, NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_runtime_run, (NULL, NULL, NULL), GOROUTINE_EINVAL);
+    for (i = 0; i < STRANGE; i++) {
+        int64_t id = STRANGE_IDS[i];
+        ROW(goroutine_timer_stop, (id), false);
+        ROW(goroutine_async_complete, (id, NULL), GOROUTINE_EINVAL);
+        ROW(goroutine_async_cancel, (id), GOROUTINE_EINVAL);
+        ROW(goroutine_async_await, (id, 0, NULL), GOROUTINE_EINVAL);
+        ROW(goroutine_async_await, (id, GOROUTINE_FOREVER, NULL), GOROUTINE_EINVAL);
+        CALL(goroutine_ready, (made_up((uint64_t)id, (uint64_t)id), -1));
+        CALL(goroutine_ready, (made_up(U(stack), (uint64_t)id), -1));
+    }
+    ROW(goroutine_async_begin, (5, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_async_begin, (UINT32_MAX, NULL), GOROUTINE_EINVAL);
+}
+
+static void promises(void) {
+    GoroutinePromise *resolved = goroutine_promise_new();
+    GoroutinePromise *rejected = goroutine_promise_new_with(NULL);
+    GoroutinePromise *list[3];
+    void *value = P(5);
+    cover("goroutine_promise_new");
+    cover("goroutine_promise_new_with");
+    CHECK(resolved != NULL && rejected != NULL);
+
+    CALL(goroutine_promise_retain, (NULL));
+    CALL(goroutine_promise_release, (NULL));
+    ROW(goroutine_promise_resolve, (NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_reject, (NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_await, (NULL, 0, &value), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_await, (NULL, GOROUTINE_FOREVER, &value), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_await_take, (NULL, 0, &value), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_then, (NULL, nothing_then, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_promise_then, (resolved, NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_cancel, (resolved), GOROUTINE_EINVAL); /* a promise without a goroutine */
+    ROW(goroutine_promise_await, (resolved, 0, &value), GOROUTINE_EAGAIN);
+    ROW(goroutine_promise_await, (resolved, 1, &value), GOROUTINE_ETIMEDOUT);
+    ROW(goroutine_promise_resolve, (resolved, P(1)), GOROUTINE_OK);
+    ROW(goroutine_promise_resolve, (resolved, P(2)), GOROUTINE_EALREADY);
+    ROW(goroutine_promise_reject, (resolved, P(2)), GOROUTINE_EALREADY);
+    ROW(goroutine_promise_reject, (rejected, P(3)), GOROUTINE_OK);
+    ROW(goroutine_promise_resolve, (rejected, P(4)), GOROUTINE_EALREADY);
+    CHECK_EQ(U(value), 5); /* nothing was written so far */
+    ROW(goroutine_promise_await, (resolved, 0, NULL), GOROUTINE_OK);
+    ROW(goroutine_promise_await, (rejected, 0, NULL), GOROUTINE_EREJECTED);
+    ROW(goroutine_promise_await, (rejected, GOROUTINE_FOREVER, &value), GOROUTINE_EREJECTED);
+    CHECK_EQ(U(value), 3);
+    ROW(goroutine_promise_await, (resolved, GOROUTINE_FOREVER, &value), GOROUTINE_OK);
+    CHECK_EQ(U(value), 1);
+
+    list[0] = resolved;
+    list[1] = NULL;
+    list[2] = rejected;
+#define COMBINE(function) \
+    ROW(function, (NULL, 1), NULL); \
+    ROW(function, (NULL, SIZE_MAX), NULL); \
+    ROW(function, (list, 3), NULL); \
+    goroutine_promise_release(function(NULL, 0)); \
+    goroutine_promise_release(function(list, 1))
+    COMBINE(goroutine_promise_all);
+    COMBINE(goroutine_promise_all_settled);
+    COMBINE(goroutine_promise_race);
+    ROW(goroutine_promise_any, (NULL, 1), NULL);
+    ROW(goroutine_promise_any, (list, 3), NULL);
+    goroutine_promise_release(goroutine_promise_any(list, 1));
+    goroutine_promise_release(resolved);
+    goroutine_promise_release(rejected);
+}
+
+/* ---- Requests with something wrong in them. ---- */
+static void requests(bool can_spawn) {
+    GoroutineSpawn good, s;
+    GoroutinePromise *out = (GoroutinePromise *)P(5);
+    uint64_t words[1] = {0};
+    int64_t id;
+    goroutine_spawn_init(&good);
+    good.fn = CODE(same);
+#define REFUSED(change, status) \
+    s = good; \
+    change; \
+    ROW(goroutine_spawn_with, (&s, &out), status); \
+    CHECK_EQ(U(out), 5)
+    REFUSED(s.size = 0, GOROUTINE_EINVAL);
+    REFUSED(s.size = 63, GOROUTINE_EINVAL);
+    REFUSED(s.size = 65, GOROUTINE_EINVAL);
+    REFUSED(s.size = 239, GOROUTINE_EINVAL);
+    REFUSED(s.fn = NULL, GOROUTINE_EINVAL);
+    REFUSED(s.flags = 16, GOROUTINE_EINVAL);
+    REFUSED(s.flags = UINT32_MAX, GOROUTINE_EINVAL);
+    REFUSED(s.flags = GOROUTINE_SPAWN_BOUND, GOROUTINE_ENOSYS);
+    REFUSED(s.stack_args_count = 1, GOROUTINE_EINVAL);
+    REFUSED((s.stack_args = words, s.stack_args_count = 65537), GOROUTINE_EINVAL);
+    REFUSED((s.stack_args = words, s.stack_args_count = UINT64_MAX), GOROUTINE_EINVAL);
+    if (can_spawn) {
+        REFUSED(s.stack_bytes = (1ull << 30) + 1, GOROUTINE_EINVAL);
+        REFUSED(s.stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
+        /* 65,536 arguments are 512 KiB: too many for the default stack. */
+        REFUSED((s.stack_args = words, s.stack_args_count = 65536), GOROUTINE_EINVAL);
+    }
+#define TIMER_REFUSED(change, timer_flags) \
+    s = good; \
+    change; \
+    ROW(goroutine_timer_start_with, (1, 0, &s, NULL, timer_flags), GOROUTINE_EINVAL)
+    TIMER_REFUSED(s.size = 0, 0);
+    TIMER_REFUSED(s.size = 63, 0);
+    TIMER_REFUSED(s.fn = NULL, 0);
+    TIMER_REFUSED((void)0, 2);
+    TIMER_REFUSED((void)0, UINT32_MAX);
+    TIMER_REFUSED(s.stack_bytes = UINT64_MAX, 0);
+    TIMER_REFUSED(s.flags = 16, 0);
+    TIMER_REFUSED(s.stack_bytes = (1ull << 30) + 1, 0);
+    if (!can_spawn) return;
+
+    /* Good ones still work. */
+    ROW(goroutine_spawn_with, (&good, NULL), GOROUTINE_OK);
+    ROW(goroutine_spawn_with, (&good, &out), GOROUTINE_OK);
+    ROW(goroutine_promise_resolve, (out, NULL), GOROUTINE_EPERM); /* a goroutine's promise */
+    ROW(goroutine_promise_reject, (out, NULL), GOROUTINE_EPERM);
+    ROW(goroutine_promise_await_take, (out, 10 * SECOND, NULL), GOROUTINE_OK);
+    id = goroutine_async_begin(GOROUTINE_ASYNC_CUSTOM, NULL);
+    CHECK(id > 0);
+    ROW(goroutine_async_await, (id, 0, NULL), GOROUTINE_EAGAIN);
+    ROW(goroutine_async_await, (id, 1, NULL), GOROUTINE_ETIMEDOUT);
+    ROW(goroutine_async_complete, (id, P(4)), GOROUTINE_OK);
+    ROW(goroutine_async_complete, (id, P(5)), GOROUTINE_EALREADY);
+    ROW(goroutine_async_cancel, (id), GOROUTINE_EALREADY);
+    ROW(goroutine_async_await, (id, 0, NULL), GOROUTINE_OK);
+    ROW(goroutine_async_await, (id, 0, NULL), GOROUTINE_EALREADY);
+    ROW(goroutine_async_complete, (id, P(5)), GOROUTINE_EALREADY);
+    ROW(goroutine_async_complete, (id + (1ll << 40), NULL), GOROUTINE_EINVAL);
+    id = goroutine_timer_start(GOROUTINE_FOREVER, 0, same, NULL);
+    CHECK(id > 0);
+    ROW(goroutine_timer_stop, (id), true);
+    ROW(goroutine_timer_stop, (id), false);
+    id = goroutine_timer_start(GOROUTINE_FOREVER - 1, GOROUTINE_FOREVER, same, NULL);
+    CHECK(id > 0);
+    ROW(goroutine_timer_stop, (id), true);
+}
+
+/* ---- On a plain thread. ---- */
+static void on_plain_thread(void) {
+    void *low = P(5), *high = P(6);
+    ROW(goroutine_current, (), NULL);
+    ROW(goroutine_stack_bounds, (NULL, &high), GOROUTINE_EINVAL);
+    ROW(goroutine_stack_bounds, (&low, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_stack_bounds, (&low, &high), GOROUTINE_ENOTGOROUTINE);
+    CHECK(U(low) == 5 && U(high) == 6);
+    ROW(goroutine_park, (NULL, NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_park, (never, NULL, 1), GOROUTINE_ENOTGOROUTINE);
+    ROW(goroutine_park, (never, NULL, GOROUTINE_FOREVER), GOROUTINE_ENOTGOROUTINE);
+    CALL(goroutine_yield, ());
+    ROW(goroutine_sleep, (0), GOROUTINE_OK);
+    ROW(goroutine_sleep, (1), GOROUTINE_OK);
+    CALL(goroutine_safepoint, ());
+    CALL(goroutine_safepoint_full, ());
+    CALL(goroutine_cancel_disable, ());
+    CALL(goroutine_cancel_enable, ());
+    CALL(goroutine_cancel_enable, ()); /* "Nothing outside": not even one too many */
+}
+
+/* ---- Inside a goroutine. ---- */
+static void *on_goroutine(void *arg) {
+    void *low = NULL, *high = NULL;
+    CHECK(goroutine_current() != NULL);
+    CHECK(goroutine_id(goroutine_current()) != 0);
+    ROW(goroutine_runtime_run, (same, NULL, NULL), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_wait, (0), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_wait, (GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_shutdown, (0), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_shutdown, (GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_release, (0), GOROUTINE_EDEADLK);
+    ROW(goroutine_runtime_start, (NULL), GOROUTINE_EALREADY);
+    ROW(goroutine_stack_bounds, (NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_stack_bounds, (&low, &high), GOROUTINE_OK);
+    CHECK((char *)low < (char *)&low && (char *)&low < (char *)high);
+    ROW(goroutine_park, (NULL, NULL, GOROUTINE_FOREVER), GOROUTINE_EINVAL);
+    ROW(goroutine_park, (never, NULL, 0), GOROUTINE_EAGAIN);
+    anywhere();
+    promises();
+    requests(true);
+    return arg;
+}
+
+/* ---- Configurations with something wrong in them. ---- */
+static void overflow_callback(Goroutine *g, void *address, GoroutineContext *at, void *arg) {
+    (void)g;
+    (void)address;
+    (void)at;
+    (void)arg;
+}
+static void configurations(void) {
+    GoroutineConfig good, c;
+    goroutine_config_init(&good);
+    good.workers = 1;
+#define NOT_STARTED(change, status) \
+    c = good; \
+    change; \
+    ROW(goroutine_runtime_start, (&c), status)
+    NOT_STARTED(c.size = 0, GOROUTINE_EINVAL);
+    NOT_STARTED(c.size = 8, GOROUTINE_EINVAL);
+    NOT_STARTED(c.flags = 16, GOROUTINE_EINVAL);
+    NOT_STARTED(c.flags = UINT32_MAX, GOROUTINE_EINVAL);
+    NOT_STARTED(c.workers = 257, GOROUTINE_EINVAL);
+    NOT_STARTED(c.workers = UINT32_MAX, GOROUTINE_EINVAL);
+    NOT_STARTED(c.reserved = 1, GOROUTINE_EINVAL);
+    NOT_STARTED(c.ffi_exhausted = 3, GOROUTINE_EINVAL);
+    NOT_STARTED(c.ffi_release = 2, GOROUTINE_EINVAL);
+    NOT_STARTED(c.stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
+    NOT_STARTED(c.stack_bytes_max = UINT64_MAX, GOROUTINE_EINVAL);
+    NOT_STARTED((c.stack_bytes = 1 << 20, c.stack_bytes_max = 1 << 19), GOROUTINE_EINVAL);
+    NOT_STARTED(c.flags = GOROUTINE_CONFIG_DEADLOCK_REPORT, GOROUTINE_ENOSYS);
+    NOT_STARTED(c.flags = GOROUTINE_CONFIG_LEARN_STACKS, GOROUTINE_ENOSYS);
+    NOT_STARTED(c.stack_overflow = overflow_callback, GOROUTINE_ENOSYS);
+    NOT_STARTED(c.ffi_threads_prestart = 1, GOROUTINE_ENOSYS);
+    /* An older program's, shorter struct. */
+    c = good;
+    c.size = offsetof(GoroutineConfig, unhandled);
+    ROW(goroutine_runtime_start, (&c), GOROUTINE_OK);
+    ROW(goroutine_runtime_start, (&good), GOROUTINE_EALREADY);
+}
+
+/* ---- After a shutdown. ---- */
+static void after_shutdown(void) {
+    GoroutineSpawn s;
+    GoroutinePromise *promise = goroutine_promise_new();
+    goroutine_spawn_init(&s);
+    s.fn = CODE(same);
+    ROW(goroutine_runtime_shutdown, (0), GOROUTINE_OK);
+    ROW(goroutine_runtime_wait, (0), GOROUTINE_OK);
+    ROW(goroutine_runtime_wait, (GOROUTINE_FOREVER), GOROUTINE_OK);
+    ROW(goroutine_runtime_release, (0), GOROUTINE_EINVAL);
+    ROW(goroutine_go, (same, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_spawn, (same, NULL), NULL);
+    ROW(goroutine_spawn_with, (&s, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_timer_start, (0, 0, same, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_timer_start_with, (0, 0, &s, NULL, 0), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_async_begin, (0, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_runtime_run, (same, NULL, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_promise_then, (promise, nothing_then, NULL), GOROUTINE_ESHUTDOWN);
+    goroutine_promise_release(promise);
+    CALL(goroutine_external_begin, ());
+    CALL(goroutine_external_end, ());
+    anywhere();
+    promises();
+    requests(false);
+    on_plain_thread();
+}
+
+/* ---- What is fatal: one line on stderr, the callback, abort. In forked children. ---- */
+static void *exit_positive(void *arg) { goroutine_exit((GoroutineStatus)(intptr_t)arg, NULL); }
+static void *enable_once_too_often(void *arg) {
+    goroutine_cancel_disable();
+    goroutine_cancel_enable();
+    goroutine_cancel_enable();
+    return arg;
+}
+static bool exit_in_commit(GoroutineTicket ticket, void *arg) {
+    (void)ticket;
+    goroutine_exit(GOROUTINE_OK, arg);
+}
+static void *park_to_exit(void *arg) {
+    goroutine_park(exit_in_commit, NULL, GOROUTINE_FOREVER);
+    return arg;
+}
+static void fatal_exit_outside(void *arg) { goroutine_exit(GOROUTINE_OK, arg); }
+static void fatal_exit_positive(void *arg) { goroutine_runtime_run(exit_positive, P(1), (void **)arg); }
+static void fatal_exit_in_commit(void *arg) { goroutine_runtime_run(park_to_exit, arg, NULL); }
+static void fatal_enable(void *arg) { goroutine_runtime_run(enable_once_too_often, arg, NULL); }
+static void fatal_release(void *arg) {
+    GoroutinePromise *promise = goroutine_promise_new();
+    (void)arg;
+    goroutine_promise_release(promise);
+    goroutine_promise_release(promise);
+}
+static void fatal_retain(void *arg) {
+    GoroutinePromise *promise = goroutine_promise_new();
+    (void)arg;
+    goroutine_promise_release(promise);
+    goroutine_promise_retain(promise);
+}
+static void fatal_take(void *arg) {
+    GoroutinePromise *promise = goroutine_spawn(same, arg);
+    goroutine_promise_await_take(promise, GOROUTINE_FOREVER, NULL);
+    goroutine_runtime_wait(GOROUTINE_FOREVER);
+    goroutine_promise_release(promise);
+}
+static void fatal_external(void *arg) {
+    (void)arg;
+    goroutine_external_begin();
+    goroutine_external_end();
+    goroutine_external_end();
+}
+static void fatal_context(void *arg) {
+    static GoroutineContext from, to;
+    static uint8_t stack[65536];
+    (void)arg;
+    OK(goroutine_context_init(&to, stack, sizeof stack, same, NULL));
+    switch_context(&from, &to);
+}
+static void fatal_callback(const char *message, void *arg) {
+    CHECK_EQ(U(arg), 42);
+    fprintf(stderr, "callback saw: %s\n", message);
+}
+static void fatal_with_callback(void *arg) {
+    GoroutineConfig config;
+    goroutine_config_init(&config);
+    config.fatal = fatal_callback;
+    config.fatal_arg = P(42);
+    OK(goroutine_runtime_start(&config));
+    fatal_release(arg);
+}
+static void fatal_things(void) {
+    static const struct {
+        const char *function;
+        void (*body)(void *arg);
+        const char *line;
+    } THINGS[] = {
+        {"goroutine_exit", fatal_exit_outside, "goroutine: fatal: goroutine_exit outside a goroutine"},
+        {"goroutine_exit", fatal_exit_positive, "goroutine: fatal: goroutine_exit with a positive status"},
+        {"goroutine_exit", fatal_exit_in_commit, "goroutine: fatal: goroutine_exit outside a goroutine"},
+        {"goroutine_cancel_enable", fatal_enable, "goroutine: fatal: goroutine_cancel_enable without"},
+        {"goroutine_promise_release", fatal_release, "goroutine: fatal: goroutine_promise_release of a promise that has no"},
+        {"goroutine_promise_retain", fatal_retain, "goroutine: fatal: goroutine_promise_retain of a promise that has no"},
+        {"goroutine_promise_release", fatal_take, "goroutine: fatal: goroutine_promise_release of a promise that has no"},
+        {"goroutine_external_end", fatal_external, "goroutine: fatal: goroutine_external_end without"},
+        {"switch_context", fatal_context, "goroutine: fatal: the function of a goroutine_context_init context returned"},
+        {"goroutine_promise_release", fatal_with_callback, "callback saw: goroutine: fatal: goroutine_promise_release"},
+    };
+    size_t i;
+    for (i = 0; i < sizeof THINGS / sizeof *THINGS; i++) {
+        cover(THINGS[i].function);
+        expect_child(THINGS[i].line, THINGS[i].body, NULL, SIGABRT, 0, THINGS[i].line);
+    }
+}
+
+/* A failure that nobody looks at is reported, on stderr or to the callback. */
+static void *fail(void *arg) { goroutine_exit((GoroutineStatus)(intptr_t)arg, P(0x1234)); }
+static void unhandled_on_stderr(void *arg) {
+    if (arg != NULL) {
+        OK(goroutine_go(fail, P((intptr_t)GOROUTINE_EREJECTED)));
+    } else {
+        GoroutinePromise *promise = goroutine_promise_new();
+        OK(goroutine_runtime_start(NULL));
+        goroutine_promise_reject(promise, P(0x1234));
+        goroutine_promise_release(promise);
+    }
+    OK(goroutine_runtime_wait(GOROUTINE_FOREVER));
+}
+static void unhandled(const Goroutine *g, GoroutineStatus status, void *reason, void *arg) {
+    fprintf(stderr, "unhandled of %s: %d %#llx %#llx\n", g != NULL ? "a goroutine" : "nobody", status,
+            (unsigned long long)U(reason), (unsigned long long)U(arg));
+}
+static void unhandled_to_callback(void *arg) {
+    GoroutineConfig config;
+    GoroutinePromise *promise;
+    goroutine_config_init(&config);
+    config.unhandled = unhandled;
+    config.unhandled_arg = P(0x99);
+    OK(goroutine_runtime_start(&config));
+    if (arg != NULL) {
+        OK(goroutine_go(fail, P((intptr_t)GOROUTINE_EPIPE)));
+    } else {
+        promise = goroutine_spawn(fail, P((intptr_t)GOROUTINE_EREJECTED));
+        goroutine_promise_release(promise);
+    }
+    OK(goroutine_runtime_wait(GOROUTINE_FOREVER));
+    stop();
+}
+
+/* ---- Valid use of what takes no NULL: context switching. ---- */
+static void contexts_in_passing(void) {
+    static GoroutineContext here, there;
+    static uint64_t visits;
+    visits = 0;
+    CALL(save_context, (&here));
+    if (ADD(visits, 1) == 1) CALL(restore_context, (&here));
+    CHECK_EQ(visits, 2);
+    SET(visits, 10);
+    CALL(save_context, (&there));
+    if (ADD(visits, 1) == 11) CALL(switch_context, (&here, &there));
+    if (GET(visits) == 12) CALL(switch_goroutine_context, (&here, &there));
+    if (GET(visits) == 13) CALL(signal_safe_context_switch, (&here, &there));
+    CHECK_EQ(visits, 14);
+    cover("restore_context");
+    cover("switch_context");
+    cover("switch_goroutine_context");
+    cover("signal_safe_context_switch");
+}
+
+static void all_are_covered(void) {
+    char path[4096] = "";
+    char line[256];
+    const char *given = getenv("GOROUTINE_SYMBOLS");
+    const char *slash = strrchr(__FILE__, '/');
+    int missing = 0;
+    FILE *file;
+    snprintf(path, sizeof path, "%.*s/../include/goroutine.symbols", slash != NULL ? (int)(slash - __FILE__) : 1,
+             slash != NULL ? __FILE__ : ".");
+    file = fopen(given != NULL ? given : path, "r");
+    if (file == NULL) {
+        fprintf(stderr, "skipped: the comparison with goroutine.symbols (%s: not found)\n", given != NULL ? given : path);
+        return;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        size_t i;
+        line[strcspn(line, "\r\n")] = 0;
+        for (i = 0; i < covered_count && strcmp(covered[i], line) != 0; i++) {
+        }
+        if (*line != 0 && i == covered_count) {
+            fprintf(stderr, "not covered: %s\n", line);
+            missing++;
+        }
+    }
+    fclose(file);
+    CHECK_EQ(missing, 0);
+}
+
+int main(void) {
+    fatal_things();
+    expect_child("unhandled", unhandled_on_stderr, NULL, 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("unhandled", unhandled_on_stderr, P(1), 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("unhandled", unhandled_to_callback, P(1), 0, 0, "unhandled of a goroutine: -32 0x1234 0x99");
+    expect_child("unhandled", unhandled_to_callback, NULL, 0, 0, "-4096 0x1234 0x99");
+
+    /* Before start. Bad arguments start nothing. */
+    anywhere();
+    on_plain_thread();
+    contexts_in_passing();
+    promises();
+    requests(false);
+    configurations();
+
+    /* Running. */
+    anywhere();
+    on_plain_thread();
+    promises();
+    requests(true);
+    run_goroutine(on_goroutine, NULL);
+    CALL(goroutine_runtime_retain, ());
+    CALL(goroutine_runtime_retain, ());
+    ROW(goroutine_runtime_release, (SECOND), GOROUTINE_OK);
+    goroutine_promise_release(goroutine_spawn(sleep_long, NULL));
+    ROW(goroutine_runtime_wait, (0), GOROUTINE_EAGAIN);
+    ROW(goroutine_runtime_wait, (1), GOROUTINE_ETIMEDOUT);
+    ROW(goroutine_runtime_release, (10 * SECOND), GOROUTINE_OK);
+    after_shutdown();
+    all_are_covered();
+    return 0;
+}

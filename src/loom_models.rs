@@ -1,0 +1,386 @@
+//! Models of the protocols between threads, at tiny capacities, over the files that ship. `make loom` runs them, and
+//! tools/loom_mutations.sh runs them against each named mutation and expects a failure.
+
+use crate::goroutine::park::{ParkWord, Ready};
+use crate::promise::cell::{Cell, Waiter};
+use crate::sched::idle::{Idle, last_look};
+use crate::sched::run_queue::{Pushed, RunQueue};
+use crate::sched::turnstile::Turnstile;
+use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
+use crate::timer::state::{Stop, TimerWord};
+use loom::sync::Arc;
+use loom::thread;
+
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(f);
+}
+
+/// Push, pop and steal: every item comes out once, and the ring is never touched by two threads at a time.
+#[test]
+fn loom_gate_each_item_once() {
+    model(|| {
+        let queue = Arc::new(RunQueue::<u32>::new(2));
+        let thief = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                let mut loot = [0; 2];
+                let n = queue.steal(&mut loot).unwrap_or(0);
+                loot[..n].iter().sum::<u32>()
+            })
+        };
+        let mut mine = 0;
+        let _ = queue.push(1);
+        let _ = queue.push(10);
+        mine += queue.pop().unwrap_or(0);
+        let theirs = thief.join().unwrap();
+        while let Some(item) = queue.pop() {
+            mine += item;
+        }
+        assert_eq!(mine + theirs, 11);
+    });
+}
+
+/// Two thieves and an owner that grows its ring meanwhile.
+#[test]
+fn loom_gate_growth_and_two_thieves() {
+    model(|| {
+        let queue = Arc::new(RunQueue::<u32>::new(1));
+        let _ = queue.push(1);
+        let thieves: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = queue.clone();
+                thread::spawn(move || {
+                    let mut loot = [0; 1];
+                    let n = queue.steal(&mut loot).unwrap_or(0);
+                    loot[..n].iter().sum::<u32>()
+                })
+            })
+            .collect();
+        let _ = queue.push(10);
+        let mut sum: u32 = thieves.into_iter().map(|t| t.join().unwrap()).sum();
+        while let Some(item) = queue.pop() {
+            sum += item;
+        }
+        assert_eq!(sum, 11);
+    });
+}
+
+/// A worker goes to sleep while another one pushes: it sees the work, or it is claimed.
+#[test]
+fn loom_idle_no_lost_wakeup_from_owner() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let queue = Arc::new(RunQueue::<u32>::new(2));
+        let sleeper = {
+            let (idle, queue) = (idle.clone(), queue.clone());
+            thread::spawn(move || {
+                idle.announce(0, [&*queue].into_iter(), 0);
+                // Some(0): nothing to see. Otherwise it has work, or looks again.
+                last_look(&queue) != Some(0)
+            })
+        };
+        let claimed = queue.push(7) == Pushed::Share && idle.share(&queue) == Some(0);
+        let saw = sleeper.join().unwrap();
+        assert!(saw || claimed, "the work waits and everybody sleeps");
+    });
+}
+
+/// The same, for an owner that believed nobody was idle and resets its hint at that very moment, then pushes more.
+#[test]
+fn loom_idle_no_lost_wakeup_after_reset() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let queue = Arc::new(RunQueue::<u32>::new(2));
+        queue.share_above.store(0, Ordering::SeqCst);
+        let sleeper = {
+            let (idle, queue) = (idle.clone(), queue.clone());
+            thread::spawn(move || {
+                idle.announce(0, [&*queue].into_iter(), 0);
+                last_look(&queue) != Some(0)
+            })
+        };
+        let mut claimed = false;
+        if queue.push(7) == Pushed::Share {
+            claimed |= idle.share(&queue) == Some(0);
+        }
+        let _ = queue.pop();
+        if queue.push(8) == Pushed::Share {
+            claimed |= idle.share(&queue) == Some(0);
+        }
+        let saw = sleeper.join().unwrap();
+        assert!(saw || claimed, "the second push was lost");
+    });
+}
+
+/// The same for the global queue, whose pushers fence fully; and the last spinner, who stops at that moment.
+#[test]
+fn loom_idle_no_lost_wakeup_from_outside_with_a_spinner() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let global = Arc::new(AtomicU32::new(0));
+        assert!(idle.start_spinning());
+        let spinner = {
+            let (idle, global) = (idle.clone(), global.clone());
+            thread::spawn(move || {
+                if global.load(Ordering::Acquire) != 0 {
+                    return true;
+                }
+                idle.stop_spinning();
+                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+                global.load(Ordering::Acquire) != 0
+            })
+        };
+        global.store(1, Ordering::Release);
+        fence_seq_cst();
+        let claimed = idle.claim() == Some(0);
+        let saw = spinner.join().unwrap();
+        assert!(saw || claimed, "the work waits and everybody sleeps");
+    });
+}
+
+/// A claim and a worker that leaves by itself: exactly one of them has it.
+#[test]
+fn loom_idle_claim_or_leave() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+        let worker = {
+            let idle = idle.clone();
+            thread::spawn(move || idle.leave(0))
+        };
+        let claimed = idle.claim().is_some();
+        let left = worker.join().unwrap();
+        assert!(claimed != left);
+    });
+}
+
+/// Two that ready and a park: the goroutine is queued once.
+#[test]
+fn loom_park_ready_once() {
+    model(|| {
+        let word = Arc::new(ParkWord::new());
+        let saved = Arc::new(Guarded::new(0u32));
+        // SAFETY: nobody else has it yet.
+        unsafe { saved.with(|s| *s = 1) };
+        word.wait(5);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (word, saved) = (word.clone(), saved.clone());
+                thread::spawn(move || {
+                    let won = word.ready(5) == Ready::Won;
+                    if won {
+                        // SAFETY: the winner has the goroutine alone; loom checks.
+                        unsafe { saved.with(|s| *s += 1) };
+                    }
+                    u32::from(won)
+                })
+            })
+            .collect();
+        let wins: u32 = others.into_iter().map(|t| t.join().unwrap()).sum();
+        assert_eq!(wins, 1);
+        assert_eq!(word.ready(5), Ready::Lost);
+        assert_eq!(word.ready(4), Ready::Lost);
+    });
+}
+
+/// A ready that comes while the commit callback runs: one of the two threads runs the goroutine, and has its status.
+#[test]
+fn loom_park_early_ready_is_not_lost() {
+    model(|| {
+        let word = Arc::new(ParkWord::new());
+        let status = Arc::new(Guarded::new(0i32));
+        word.commit(9);
+        let other = {
+            let (word, status) = (word.clone(), status.clone());
+            thread::spawn(move || match word.ready(9) {
+                Ready::Lost => panic!("nobody else readies it"),
+                Ready::Won => {
+                    // SAFETY: the winner has the goroutine alone.
+                    unsafe { status.with(|s| *s = 3) };
+                    true
+                }
+                Ready::Early => {
+                    // SAFETY: so has an early winner, until early_done.
+                    unsafe { status.with(|s| *s = 3) };
+                    word.early_done(9);
+                    false
+                }
+            })
+        };
+        let waits = word.committed(9);
+        if !waits {
+            // SAFETY: committed gave the goroutine back to us.
+            assert_eq!(unsafe { status.with(|s| *s) }, 3);
+        }
+        let queued = other.join().unwrap();
+        assert_eq!(
+            waits, queued,
+            "either it waits and the other one queues it, or it goes on here"
+        );
+    });
+}
+
+/// Cancel against the join step of a park (sched::park, sched::cancel): the flag is seen, or the park is, and the waiter
+/// is never readied while its join still runs.
+#[test]
+fn loom_park_cancel_is_seen_and_waits_for_the_join() {
+    model(|| {
+        let gate = Arc::new(RunQueue::<u32>::new(1));
+        let word = Arc::new(ParkWord::new());
+        let flag = Arc::new(AtomicU32::new(0));
+        let waiter = Arc::new(Guarded::new(0u32));
+        let canceller = {
+            let (gate, word, flag, waiter) = (gate.clone(), word.clone(), flag.clone(), waiter.clone());
+            thread::spawn(move || {
+                flag.store(1, Ordering::SeqCst);
+                fence_heavy();
+                for _ in 0..4 {
+                    if word.parked().is_none() || !gate.is_busy() {
+                        break;
+                    }
+                    thread::yield_now();
+                }
+                if gate.is_busy() {
+                    return None; // the real one looks again for as long as it takes
+                }
+                let won = word
+                    .parked()
+                    .is_some_and(|sequence| word.ready(sequence) == Ready::Won);
+                if won {
+                    // SAFETY: the goroutine would now run, and use its stack, where the waiter lies.
+                    unsafe { waiter.with(|w| *w = 0) };
+                }
+                Some(won)
+            })
+        };
+        gate.enter();
+        word.wait(3);
+        fence_light();
+        let cancelled_here = flag.load(Ordering::Relaxed) != 0;
+        if !cancelled_here {
+            // SAFETY: the join step uses the waiter; loom checks.
+            unsafe { waiter.with(|w| *w = 1) };
+        }
+        gate.leave();
+        if let Some(cancelled_there) = canceller.join().unwrap() {
+            assert!(cancelled_here || cancelled_there, "the cancel was lost");
+        }
+    });
+}
+
+/// Stop and fire: one of them wins; a periodic timer that is stopped while firing does not run again.
+#[test]
+fn loom_timer_stop_or_fire() {
+    model(|| {
+        let word = Arc::new(TimerWord::new());
+        let generation = word.arm();
+        let stopper = {
+            let word = word.clone();
+            thread::spawn(move || word.stop(generation, || false))
+        };
+        let fired = word.fire();
+        let stopped = stopper.join().unwrap();
+        assert!(fired != (stopped == Stop::Unarmed));
+    });
+}
+
+/// The same for an interval, with the re-arming after the run.
+#[test]
+fn loom_timer_interval_stop_is_final() {
+    model(|| {
+        let word = Arc::new(TimerWord::new());
+        let generation = word.arm();
+        let stopper = {
+            let word = word.clone();
+            thread::spawn(move || word.stop(generation, || true))
+        };
+        let mut again = false;
+        if word.fire() {
+            again = word.rearm();
+        }
+        let stopped = stopper.join().unwrap();
+        assert!(stopped != Stop::Nothing);
+        // Armed again after the stop said "will not run again"? Only if the stop found it armed anew, and took it.
+        assert!(!again || stopped == Stop::Unarmed);
+        assert!(!word.fire());
+    });
+}
+
+/// Settle and await: the waiter is woken or sees the value; one that leaves (time-out) frees its memory safely.
+#[test]
+fn loom_settle_wakes_or_leaves() {
+    model(|| {
+        let cell = Arc::new(Cell::<(), u32>::new(0));
+        let settler = {
+            let cell = cell.clone();
+            thread::spawn(move || {
+                let mut woken = 0;
+                assert!(cell.settle(1, 42, |_| woken += 1));
+                woken
+            })
+        };
+        let waiter = Box::into_raw(Box::new(Guarded::new(Waiter::new(()))));
+        // SAFETY: the waiter stays until it left or settle is done with it; loom checks the accesses.
+        let (joined, left) = unsafe {
+            let raw = (*waiter).with(std::ptr::from_mut);
+            let joined = cell.join(raw);
+            let left = joined && cell.leave(raw);
+            // Whoever believes that it is done with the waiter reuses the memory.
+            (*waiter).with(|w| w.touch());
+            (joined, left)
+        };
+        let woken = settler.join().unwrap();
+        assert_eq!(woken, u32::from(joined && !left));
+        assert_eq!(cell.settled(), Some((1, 42)));
+        // SAFETY: came from a box, and nobody has it any more.
+        drop(unsafe { Box::from_raw(waiter) });
+    });
+}
+
+/// Two settlers: one wins, its value stands.
+#[test]
+fn loom_settle_once() {
+    model(|| {
+        let cell = Arc::new(Cell::<(), u32>::new(0));
+        let other = {
+            let cell = cell.clone();
+            thread::spawn(move || cell.settle(1, 7, |_| {}))
+        };
+        let here = cell.settle(2, 8, |_| {});
+        let there = other.join().unwrap();
+        assert!(here != there);
+        assert_eq!(cell.settled(), Some(if here { (2, 8) } else { (1, 7) }));
+    });
+}
+
+/// Shutdown hand-over: whoever is let in keeps the runtime alive.
+#[test]
+fn loom_turnstile_nobody_inside_when_it_ends() {
+    model(|| {
+        let door = Arc::new(Turnstile::new());
+        let runtime = Arc::new(Guarded::new(1u32));
+        door.open();
+        let guest = {
+            let (door, runtime) = (door.clone(), runtime.clone());
+            thread::spawn(move || {
+                if door.enter() {
+                    // SAFETY: inside; loom checks against the one that frees it.
+                    assert_eq!(unsafe { runtime.with(|r| *r) }, 1);
+                    door.leave();
+                }
+            })
+        };
+        door.close();
+        for _ in 0..3 {
+            if door.is_empty() {
+                // SAFETY: closed and empty.
+                unsafe { runtime.with(|r| *r = 0) };
+                break;
+            }
+            thread::yield_now();
+        }
+        guest.join().unwrap();
+    });
+}
