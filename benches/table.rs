@@ -113,10 +113,10 @@ fn measure(all: &mut [Contestant], row: &str, rounds: usize) -> Vec<Option<Vec<(
     let mut results: Vec<Vec<Vec<f64>>> = vec![Vec::new(); all.len()];
     for round in 0..=rounds {
         for (contestant, results) in all.iter_mut().zip(&mut results) {
-            if let Some(numbers) = contestant.round(row).filter(|n| !n.is_empty()) {
-                if round != 0 {
-                    results.push(numbers); // round 0 warms up
-                }
+            if let Some(numbers) = contestant.round(row).filter(|n| !n.is_empty())
+                && round != 0
+            {
+                results.push(numbers); // round 0 warms up
             }
         }
     }

@@ -313,15 +313,21 @@ fn loom_timer_interval_stop_is_final() {
 fn loom_settle_wakes_or_leaves() {
     model(|| {
         let cell = Arc::new(Cell::<(), u32>::new(0));
+        let waiter = Box::into_raw(Box::new(Guarded::new(Waiter::new(()))));
         let settler = {
-            let cell = cell.clone();
+            let (cell, waiter) = (cell.clone(), waiter as usize);
             thread::spawn(move || {
                 let mut woken = 0;
-                assert!(cell.settle(1, 42, |_| woken += 1));
+                let first = cell.settle(1, 42, |_| {
+                    thread::yield_now();
+                    // SAFETY: `wake` may use the waiter: that is the protocol. loom checks.
+                    unsafe { (*(waiter as *mut Guarded<Waiter<()>>)).with(|w| w.touch()) };
+                    woken += 1;
+                });
+                assert!(first);
                 woken
             })
         };
-        let waiter = Box::into_raw(Box::new(Guarded::new(Waiter::new(()))));
         // SAFETY: the waiter stays until it left or settle is done with it; loom checks the accesses.
         let (joined, left) = unsafe {
             let raw = (*waiter).with(std::ptr::from_mut);

@@ -33,10 +33,9 @@ static GoroutineFn emit_task(uint32_t factor, GoroutinePromise **promises) {
     emit_current();
     EMIT(0x48, 0x3B, 0x20); /* cmp rsp, [rax + stack_limit] */
     uint8_t *overflow = emit_jump(JB);
-    EMIT(0x53);             /* push rbx                     i */
-    EMIT(0x41, 0x54);       /* push r12                     promises, then one of them, then its value */
-    EMIT(0x6A, 0x00);       /* push 0                       [rsp]: where an await puts the value; rsp is 0 mod 16 now */
-    EMIT(0x48, 0x89, 0xFB); /* mov rbx, rdi */
+    EMIT(0x53);             /* push rbx                 i */
+    EMIT(0x41, 0x54);       /* push r12                 promises, then one of them */
+    EMIT(0x48, 0x89, 0xFB); /* mov rbx, rdi             rsp is 8 mod 16 in the calls below: the library does not mind */
 
     EMIT(0x49, 0xBC); /* mov r12, promises */
     emit_u64((uintptr_t)promises);
@@ -57,28 +56,23 @@ static GoroutineFn emit_task(uint32_t factor, GoroutinePromise **promises) {
     EMIT(0x85, 0xC0); /* test eax, eax */
     uint8_t *sleep_failed = emit_jump(JS);
 
-    EMIT(0x48, 0x89, 0xD9);                   /* mov rcx, rbx */
-    EMIT(0x48, 0xD1, 0xE9);                   /* shr rcx, 1 */
-    EMIT(0x4D, 0x8B, 0x24, 0xCC);             /* mov r12, [r12 + rcx * 8] */
-    EMIT(0x41, 0x83, 0x3C, 0x24, 0x01);       /* cmp dword [r12 + state], RESOLVED   then its value needs no call */
+    EMIT(0x48, 0x89, 0xD9);             /* mov rcx, rbx */
+    EMIT(0x48, 0xD1, 0xE9);             /* shr rcx, 1 */
+    EMIT(0x4D, 0x8B, 0x24, 0xCC);       /* mov r12, [r12 + rcx * 8] */
+    EMIT(0x41, 0x83, 0x3C, 0x24, 0x01); /* cmp dword [r12 + state], RESOLVED   then it needs no call */
     uint8_t *resolved = emit_jump(JE);
     EMIT(0x4C, 0x89, 0xE7);                         /* mov rdi, r12 */
     EMIT(0x48, 0xC7, 0xC6, 0xFF, 0xFF, 0xFF, 0xFF); /* mov rsi, FOREVER */
-    EMIT(0x48, 0x89, 0xE2);                         /* mov rdx, rsp */
+    EMIT(0x31, 0xD2);                               /* xor edx, edx */
     EMIT_CALL(goroutine_promise_await);
     EMIT(0x85, 0xC0); /* test eax, eax */
     uint8_t *await_failed = emit_jump(JS);
-    EMIT(0x4C, 0x8B, 0x24, 0x24); /* mov r12, [rsp] */
-    uint8_t *awaited = emit_jump(JMP);
     emit_land(resolved);
-    EMIT(0x4D, 0x8B, 0x64, 0x24, 0x08); /* mov r12, [r12 + value] */
-    emit_land(awaited);
 
     EMIT_CALL(goroutine_yield);
-    EMIT(0x49, 0x69, 0xC4); /* imul rax, r12, factor */
+    EMIT(0x49, 0x69, 0x44, 0x24, 0x08); /* imul rax, [r12 + value], factor */
     emit_u32(factor);
     EMIT(0x48, 0x01, 0xD8); /* add rax, rbx */
-    EMIT(0x59);             /* pop rcx */
     EMIT(0x41, 0x5C);       /* pop r12 */
     EMIT(0x5B);             /* pop rbx */
     EMIT(0xC3);             /* ret */

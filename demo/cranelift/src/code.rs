@@ -241,25 +241,19 @@ fn emit_task(f: &mut Body, factor: i64, promises: i64) {
     let offset = f.b.ins().ishl_imm(half, 3);
     let place = f.b.ins().iadd(promises, offset);
     let other = f.load(place, 0);
-    let (wait, there, go_on) = (f.b.create_block(), f.b.create_block(), f.b.create_block());
-    let value = f.b.append_block_param(go_on, I64);
-    let state_address = f.b.ins().iadd_imm(other, i64::from(rt::PROMISE_OFFSET_STATE));
+    let (wait, go_on) = (f.b.create_block(), f.b.create_block());
+    let state_address = f.b.ins().iadd_imm(other, rt::PROMISE_OFFSET_STATE);
     let state = f.b.ins().atomic_load(I32, MemFlags::trusted(), state_address);
     let resolved = f.b.ins().icmp_imm(IntCC::Equal, state, rt::PROMISE_RESOLVED);
-    f.b.ins().brif(resolved, there, &[], wait, &[]);
+    f.b.ins().brif(resolved, go_on, &[], wait, &[]); // then it needs no call
 
     f.b.switch_to_block(wait);
-    let slot = f.slot(8);
-    f.checked("goroutine_promise_await", &[other, forever, slot]);
-    let awaited = f.load(slot, 0);
-    f.b.ins().jump(go_on, &[awaited.into()]);
-
-    f.b.switch_to_block(there); // its value needs no call
-    let ready = f.load(other, rt::PROMISE_OFFSET_VALUE);
-    f.b.ins().jump(go_on, &[ready.into()]);
+    f.checked("goroutine_promise_await", &[other, forever, nowhere]);
+    f.b.ins().jump(go_on, &[]);
 
     f.b.switch_to_block(go_on);
     f.call("goroutine_yield", &[]);
+    let value = f.load(other, rt::PROMISE_OFFSET_VALUE);
     let product = f.b.ins().imul_imm(value, factor);
     let result = f.b.ins().iadd(product, i);
     f.b.ins().return_(&[result]);
