@@ -55,7 +55,7 @@ static void *is_sticky(void *arg) {
     OK(goroutine_promise_resolve(promise, P(8)));
     OK(goroutine_async_complete(id, NULL));
     goroutine_promise_release(promise);
-    promise = goroutine_spawn(in_sleep, P(1));
+    promise = goroutine_spawn(in_sleep, P(GOROUTINE_FOREVER));
     CHECK(promise != NULL);
     OK(goroutine_cancel(promise)); /* before it began, most often */
     goroutine_promise_release(promise);

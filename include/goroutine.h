@@ -1144,7 +1144,7 @@ int64_t goroutine_timer_start(uint64_t delay_ns,
                               void *arg);
 
 /**
- * The same with a spawn request: `spawn->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
+ * The same with a spawn request: `request->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
  * registers are not used. `drop(arg)` runs once, after the stop and after any running callback. `flags`:
  * GOROUTINE_TIMER_UNREF.
  * Context:   T, G.
@@ -1159,7 +1159,7 @@ int64_t goroutine_timer_start(uint64_t delay_ns,
  */
 int64_t goroutine_timer_start_with(uint64_t delay_ns,
                                    uint64_t period_ns,
-                                   const struct GoroutineSpawn *spawn,
+                                   const struct GoroutineSpawn *request,
                                    GoroutineDropFn drop,
                                    uint32_t flags);
 

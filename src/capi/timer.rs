@@ -1,6 +1,7 @@
 //! Timers.
 
 use crate::abi::*;
+use crate::sched::spawn;
 use crate::sched::timers::{self, Request};
 use crate::timer::slot::{Options, Target};
 use core::ffi::{CStr, c_void};
@@ -27,7 +28,7 @@ pub unsafe extern "C" fn goroutine_timer_start(
     realign!(inner::timer_start)
 }
 
-/// The same with a spawn request: `spawn->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
+/// The same with a spawn request: `request->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
 /// registers are not used. `drop(arg)` runs once, after the stop and after any running callback. `flags`:
 /// GOROUTINE_TIMER_UNREF.
 /// Context:   T, G.
@@ -44,7 +45,7 @@ pub unsafe extern "C" fn goroutine_timer_start(
 pub unsafe extern "C" fn goroutine_timer_start_with(
     delay_ns: u64,
     period_ns: u64,
-    spawn: *const GoroutineSpawn,
+    request: *const GoroutineSpawn,
     drop: GoroutineDropFn,
     flags: u32,
 ) -> i64 {
@@ -93,12 +94,14 @@ mod inner {
     pub unsafe extern "C" fn timer_start_with(
         delay_ns: u64,
         period_ns: u64,
-        spawn: *const GoroutineSpawn,
+        request: *const GoroutineSpawn,
         drop: GoroutineDropFn,
         flags: u32,
     ) -> i64 {
         // SAFETY: the caller's promise.
-        super::super::id_or(unsafe { request(delay_ns, period_ns, spawn, drop, flags) }.map(timers::start))
+        super::super::id_or(
+            unsafe { timer_request(delay_ns, period_ns, request, drop, flags) }.map(timers::start),
+        )
     }
 
     pub unsafe extern "C" fn timer_stop(id: i64) -> bool {
@@ -108,30 +111,28 @@ mod inner {
 
 /// # Safety
 /// goroutine_timer_start_with's contract.
-unsafe fn request(
+unsafe fn timer_request(
     delay: u64,
     period: u64,
-    spawn: *const GoroutineSpawn,
+    request: *const GoroutineSpawn,
     drop: GoroutineDropFn,
     flags: u32,
 ) -> Result<Request, GoroutineStatus> {
-    if spawn.is_null() || flags & !GOROUTINE_TIMER_UNREF != 0 {
+    if request.is_null() || flags & !GOROUTINE_TIMER_UNREF != 0 {
         return Err(GOROUTINE_EINVAL);
     }
     // SAFETY: the caller's promise: readable for its size. A short one is completed with zeros.
     let (copy, name) = unsafe {
-        let size = (*spawn).size as usize;
-        if size < GOROUTINE_SPAWN_BYTES_MIN || (*spawn).r#fn.is_null() {
+        let size = (*request).size as usize;
+        if size < GOROUTINE_SPAWN_BYTES_MIN || (*request).r#fn.is_null() {
             return Err(GOROUTINE_EINVAL);
         }
         let mut copy: GoroutineSpawn = core::mem::zeroed();
-        super::copy_sized(&*spawn, &raw mut copy, size);
+        super::copy_sized(&*request, &raw mut copy, size);
         let name = (!copy.name.is_null()).then(|| CStr::from_ptr(copy.name).to_owned());
         (copy, name)
     };
-    if copy.stack_bytes != 0 && crate::stack::class_for(copy.stack_bytes).is_none() {
-        return Err(GOROUTINE_EINVAL);
-    }
+    spawn::check(&copy)?;
     let target = Target::Call {
         f: copy.r#fn as usize as u64,
         arg: copy.int_args[0] as *mut c_void,

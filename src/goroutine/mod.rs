@@ -53,7 +53,9 @@ pub struct Goroutine {
     pub(crate) spawn_flags: u32,
     /// Class of its stack.
     pub(crate) class: u32,
-    pub(crate) reserved: [u32; 2],
+    /// FORKS when it was spawned.
+    pub(crate) forks: u32,
+    pub(crate) reserved: u32,
 
     /// Of a stopped goroutine: the address it continues at is at `[rsp]`.
     pub(crate) rsp: u64,
@@ -105,6 +107,18 @@ impl Goroutine {
 
 /// In `errno`: look at `errno_wide`.
 pub const ERRNO_WIDE: u16 = u16::MAX;
+
+/// How often this process is a child of fork of one that had loaded the library. Goroutines of the parents are still in
+/// memory, and promises and tickets may name them; nothing of this process may run them.
+pub static FORKS: AtomicU32 = AtomicU32::new(0);
+
+impl Goroutine {
+    /// Whether it is one of this process, not of a parent's runtime.
+    #[inline(always)]
+    pub fn is_ours(&self) -> bool {
+        self.forks == FORKS.load(Ordering::Relaxed)
+    }
+}
 
 /// A pointer to a goroutine that its holder may queue or run.
 #[repr(transparent)]

@@ -16,7 +16,8 @@ struct Operation {
     generation: u64,
     completed: bool,
 }
-struct Table {
+/// The operations.
+pub struct Table {
     slots: Vec<Operation>,
     free: Vec<u32>,
     /// The last completed ids, oldest first: their results are kept for a late await. Awaited ones may be among them.
@@ -29,6 +30,24 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     free: Vec::new(),
     completed: std::collections::VecDeque::new(),
 });
+
+/// The lock, to be held across fork.
+pub fn table() -> &'static Mutex<Table> {
+    &TABLE
+}
+
+/// In a child of fork: nobody completes them.
+///
+/// # Safety
+/// The lock is held by the calling thread.
+pub unsafe fn forget_all() {
+    // SAFETY: the caller's promise.
+    let table = unsafe { &mut *TABLE.data_ptr() };
+    for operation in &mut table.slots {
+        operation.promise = std::ptr::null_mut(); // leaked: goroutines of the parent may be linked to it
+    }
+    table.completed.clear();
+}
 
 const SLOT_BITS: u32 = 24;
 /// Results that wait for a late await. Beyond that, the oldest is forgotten.

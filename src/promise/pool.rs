@@ -9,10 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BATCH: usize = 64;
 const CACHE_MAX: usize = 512;
 
-struct Spare(Vec<*mut Promise>);
+/// The spare blocks.
+pub struct Spare(Vec<*mut Promise>);
 // SAFETY: blocks in the pool belong to the pool.
 unsafe impl Send for Spare {}
 static SPARE: Mutex<Spare> = Mutex::new(Spare(Vec::new()));
+
+/// The lock, to be held across fork.
+pub fn spare() -> &'static Mutex<Spare> {
+    &SPARE
+}
+
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// Fills `out` with at least one block if there is memory.

@@ -90,7 +90,7 @@ impl Runtime {
         stack::for_each(|g| {
             // SAFETY: control blocks stay mapped. The flag on a goroutine that ends meanwhile harms nobody: no
             // goroutine starts any more.
-            if unsafe { (*g).id() } != 0 {
+            if unsafe { (*g).id() != 0 && (*g).is_ours() } {
                 raise(g);
                 alive.push(g);
             }

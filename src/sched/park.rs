@@ -206,6 +206,9 @@ pub fn ready(ticket: GoroutineTicket, status: GoroutineStatus) -> bool {
     let g = ticket.goroutine as *mut Goroutine;
     // SAFETY: control blocks stay mapped; the winner of the word owns the goroutine.
     unsafe {
+        if !(*g).is_ours() {
+            return false;
+        }
         match (*g).park.ready(ticket.sequence) {
             Ready::Lost => false,
             Ready::Early => {
@@ -228,6 +231,10 @@ pub fn ready(ticket: GoroutineTicket, status: GoroutineStatus) -> bool {
 /// `g` is the caller's to queue.
 #[inline]
 pub unsafe fn queue(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    if unsafe { !(*g).is_ours() } {
+        return; // a promise from before a fork was settled
+    }
     let worker = tls::worker();
     if worker.is_null() {
         // A goroutine that waits keeps its runtime from ending, so there is one.

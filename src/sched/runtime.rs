@@ -17,14 +17,14 @@ use super::worker::{Counts, Worker};
 use super::{monitor, turn};
 use crate::abi::*;
 use crate::context::{self, goroutine_asm_thread_run, tls};
-use crate::goroutine::{Goroutine, Runnable};
+use crate::goroutine::{FORKS, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
 use crate::sys::{cpu, futex, membarrier, report};
 use crate::thread;
-use crate::timer::Wheel;
+use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -66,14 +66,15 @@ static CURRENT: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
 static DOOR: Turnstile = Turnstile::new();
 static SHUT_DOWN: AtomicBool = AtomicBool::new(false);
 
+/// Users that have retained and not released.
+static RETAINED: AtomicU64 = AtomicU64::new(0);
+
 struct Lifecycle {
     threads: Vec<(String, thread::Handle)>,
-    retained: u64,
     fork_handlers: bool,
 }
 static LIFECYCLE: Mutex<Lifecycle> = Mutex::new(Lifecycle {
     threads: Vec::new(),
-    retained: 0,
     fork_handlers: false,
 });
 
@@ -134,6 +135,10 @@ pub fn enter_or_start() -> Result<Inside, GoroutineStatus> {
 
 /// Starts it. None: defaults and the environment.
 pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
+    // Before the lock, too: a goroutine may ask while a shutdown holds it and waits for that goroutine.
+    if !CURRENT.load(Ordering::Acquire).is_null() {
+        return GOROUTINE_EALREADY;
+    }
     let mut lifecycle = LIFECYCLE.lock();
     if !CURRENT.load(Ordering::Acquire).is_null() {
         return GOROUTINE_EALREADY;
@@ -246,10 +251,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else {
         return GOROUTINE_ETIMEDOUT;
     };
-    shutdown_locked(&mut lifecycle, deadline)
-}
-
-fn shutdown_locked(lifecycle: &mut Lifecycle, deadline: u64) -> GoroutineStatus {
+    let lifecycle = &mut *lifecycle;
     let runtime = CURRENT.load(Ordering::Acquire);
     if runtime.is_null() {
         SHUT_DOWN.store(true, Ordering::Release);
@@ -303,8 +305,8 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
     line.emit();
     stack::for_each(|g| {
         // SAFETY: control blocks stay mapped; what is read is only printed.
-        let (id, parked) = unsafe { ((*g).id(), (*g).park.parked().is_some()) };
-        if id != 0 {
+        let (id, parked, ours) = unsafe { ((*g).id(), (*g).park.parked().is_some(), (*g).is_ours()) };
+        if id != 0 && ours {
             let mut line = report::Line::new();
             line.text("  goroutine ").dec(id).text(if parked {
                 " is parked"
@@ -319,7 +321,7 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
 
 /// One more user of the runtime in this process.
 pub fn retain() {
-    LIFECYCLE.lock().retained += 1;
+    RETAINED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// One less; the last one shuts down.
@@ -327,20 +329,16 @@ pub fn release(deadline: u64) -> GoroutineStatus {
     if !tls::worker().is_null() {
         return GOROUTINE_EDEADLK;
     }
-    let mut lifecycle = LIFECYCLE.lock();
-    match lifecycle.retained {
-        0 => GOROUTINE_EINVAL,
-        1 => {
-            let status = shutdown_locked(&mut lifecycle, deadline);
-            if status == GOROUTINE_OK {
-                lifecycle.retained = 0;
+    match RETAINED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| n.checked_sub(1)) {
+        Err(_) => GOROUTINE_EINVAL,
+        Ok(1) => {
+            let status = shutdown(deadline);
+            if status != GOROUTINE_OK {
+                RETAINED.fetch_add(1, Ordering::AcqRel); // call again
             }
             status
         }
-        _ => {
-            lifecycle.retained -= 1;
-            GOROUTINE_OK
-        }
+        Ok(_) => GOROUTINE_OK,
     }
 }
 
@@ -573,27 +571,62 @@ impl Runtime {
 
 // ---- fork: the child has no runtime, and may start one ----
 
+/// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
+fn fork_locks() -> [&'static dyn ForkLock; 5] {
+    [
+        &LIFECYCLE,
+        crate::ops::async_op::table(),
+        slot::spare(),
+        crate::promise::pool::spare(),
+        &membarrier::SHOOTDOWN,
+    ]
+}
+
+trait ForkLock {
+    fn hold(&self);
+    /// # Safety
+    /// `hold` was called on this thread (or on the one that is this one's image in the parent).
+    unsafe fn let_go(&self);
+}
+
+impl<T> ForkLock for Mutex<T> {
+    fn hold(&self) {
+        std::mem::forget(self.lock());
+    }
+    unsafe fn let_go(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.force_unlock() };
+    }
+}
+
 extern "C" fn before_fork() {
-    std::mem::forget(LIFECYCLE.lock());
+    fork_locks().iter().for_each(|lock| lock.hold());
+    stack::hold_pools();
 }
 
 extern "C" fn after_fork_parent() {
-    // SAFETY: before_fork took it on this thread.
-    unsafe { LIFECYCLE.force_unlock() };
+    // SAFETY: before_fork took them on this thread.
+    unsafe {
+        stack::let_go_of_pools();
+        fork_locks().iter().rev().for_each(|lock| lock.let_go());
+    }
 }
 
 extern "C" fn after_fork_child() {
     // The runtime's memory stays as it is, leaked: its threads are gone, and other locks may be held by ghosts.
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     SHUT_DOWN.store(false, Ordering::Release);
-    DOOR.close();
+    DOOR.reset();
+    FORKS.fetch_add(1, Ordering::Relaxed);
     tls::reset();
-    // SAFETY: before_fork took it on this thread, the only one there is.
+    // SAFETY: before_fork took the locks on this thread, the only one there is.
     unsafe {
         let lifecycle = &mut *LIFECYCLE.data_ptr();
         lifecycle.threads.clear();
-        lifecycle.retained = 0;
-        LIFECYCLE.force_unlock();
+        RETAINED.store(0, Ordering::Relaxed);
+        slot::forget_all();
+        crate::ops::async_op::forget_all();
+        after_fork_parent();
     }
 }
 

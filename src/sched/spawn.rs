@@ -6,7 +6,7 @@ use super::worker::{Worker, bump, foreign_id};
 use crate::abi::*;
 use crate::context::{Entry, INITIAL_FCW, INITIAL_MXCSR, return_address, tls};
 use crate::goroutine::park::ParkWord;
-use crate::goroutine::{Goroutine, Runnable, copy_name};
+use crate::goroutine::{FORKS, Goroutine, Runnable, copy_name};
 use crate::promise::{Promise, pool};
 use crate::stack;
 use std::ffi::c_void;
@@ -46,7 +46,8 @@ unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
             cancel_disabled: 0,
             spawn_flags: 0,
             class: u32::from(class),
-            reserved: [0; 2],
+            forks: FORKS.load(Ordering::Relaxed),
+            reserved: 0,
             rsp: g as u64 - 8,
             rbx: 0,
             rbp: 0,
@@ -180,6 +181,19 @@ unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) -> Result<(), GoroutineSt
     Ok(())
 }
 
+/// Refuses flags and sizes that no runtime accepts.
+pub fn check(request: &GoroutineSpawn) -> Result<(), GoroutineStatus> {
+    if request.flags & !FLAGS != 0
+        || (request.stack_bytes != 0 && stack::class_for(request.stack_bytes).is_none())
+    {
+        return Err(GOROUTINE_EINVAL);
+    }
+    if request.flags & GOROUTINE_SPAWN_BOUND != 0 {
+        return Err(GOROUTINE_ENOSYS); // foreign calls are not in this version
+    }
+    Ok(())
+}
+
 /// `goroutine_spawn_with`.
 ///
 /// # Safety
@@ -189,12 +203,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
     if !short && (request.size as usize) < GOROUTINE_SPAWN_BYTES {
         return Err(GOROUTINE_EINVAL);
     }
-    if request.flags & !FLAGS != 0 {
-        return Err(GOROUTINE_EINVAL);
-    }
-    if request.flags & GOROUTINE_SPAWN_BOUND != 0 {
-        return Err(GOROUTINE_ENOSYS); // foreign calls are not in this version
-    }
+    check(request)?;
     let from_context = !short && !request.context.is_null();
     if request.r#fn.is_null() && !from_context {
         return Err(GOROUTINE_EINVAL);
@@ -276,11 +285,10 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
             copy.write(*request.context);
             if (*copy).rsp == 0 {
                 // Our own stack: a return from there ends the goroutine.
-                sp -= 16;
-                *((sp + 8) as *mut u64) = 0;
+                sp -= 8; // rsp at 8 mod 16, as after a call
                 *(sp as *mut u64) = return_address();
                 (*copy).rsp = sp;
-                sp -= 256; // below what restore_context stages
+                sp = (sp - 256) & !15; // below what restore_context stages
             }
             entry = Entry::Context;
             (*g).entry_arg = copy as u64;

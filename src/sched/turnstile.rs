@@ -50,6 +50,10 @@ impl Turnstile {
     pub fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
+    /// In a child of fork: closed, and whoever was inside is gone.
+    pub fn reset(&self) {
+        self.0.store(CLOSED, Ordering::Release);
+    }
     /// From now on threads may come in.
     pub fn open(&self) {
         self.0.fetch_and(!CLOSED, Ordering::Release);

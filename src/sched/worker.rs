@@ -300,6 +300,11 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let local = self.local.get_mut();
         SEQUENCES[self.index].store(local.next_sequence, Ordering::Relaxed);
+        while let Some(number) = self.stopped.pop() {
+            if timer::slot::slot(number).word.free() {
+                local.timer_slots.push(number);
+            }
+        }
         timer::slot::give_back(local.timer_slots.drain(..));
         crate::promise::pool::give_back(local.promises.drain(..));
     }

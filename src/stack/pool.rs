@@ -191,3 +191,17 @@ pub fn counts() -> (u64, u64, u64) {
         TRIMMED.load(Ordering::Relaxed),
     )
 }
+
+/// Before fork: so that no ghost holds a pool in the child.
+pub fn hold_pools() {
+    POOLS.iter().for_each(|pool| std::mem::forget(pool.lock()));
+}
+
+/// After fork, on both sides.
+///
+/// # Safety
+/// `hold_pools` was called on this thread.
+pub unsafe fn let_go_of_pools() {
+    // SAFETY: the caller's promise.
+    POOLS.iter().for_each(|pool| unsafe { pool.force_unlock() });
+}

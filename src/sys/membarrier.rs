@@ -10,7 +10,8 @@ const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
 
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static PAGE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-static SHOOTDOWN: Mutex<()> = Mutex::new(());
+/// Held while the page's protection changes; also across fork.
+pub static SHOOTDOWN: Mutex<()> = Mutex::new(());
 
 fn membarrier(command: i32) -> i64 {
     // SAFETY: no memory is passed.

@@ -94,7 +94,8 @@ impl Slot {
 
 static TABLE: [AtomicPtr<Slot>; CHUNKS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS];
 
-struct Spare {
+/// The spare slots.
+pub struct Spare {
     free: Vec<u32>,
     chunks: usize,
 }
@@ -102,6 +103,25 @@ static SPARE: Mutex<Spare> = Mutex::new(Spare {
     free: Vec::new(),
     chunks: 0,
 });
+
+/// The lock, to be held across fork.
+pub fn spare() -> &'static Mutex<Spare> {
+    &SPARE
+}
+
+/// In a child of fork: the armed timers belong to a runtime that is gone, and their slots with them.
+pub fn forget_all() {
+    for chunk in &TABLE {
+        let first = chunk.load(Ordering::Acquire);
+        if first.is_null() {
+            return;
+        }
+        for i in 0..CHUNK {
+            // SAFETY: inside the chunk. The slot goes to no free list: it is lost.
+            let _ = unsafe { (*first.add(i)).word.forget() };
+        }
+    }
+}
 
 /// The slot of a number that came from `take`.
 #[inline(always)]

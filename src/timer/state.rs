@@ -113,6 +113,11 @@ impl TimerWord {
         self.0.load(Ordering::Acquire) & 3 == STOPPED
     }
 
+    /// Ends the use, if it is in use, whatever was going on.
+    pub fn forget(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & 3 != FREE && self.free()
+    }
+
     /// The generation, if armed now.
     pub fn armed(&self) -> Option<u64> {
         let word = self.0.load(Ordering::Acquire);
