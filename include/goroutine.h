@@ -613,7 +613,8 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
  * Context:   T.
  * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
- * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself).
+ * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
+ * (a shutdown came, and something is left that only a plain thread could end).
  * Since:     ABI 1.
  *
  * Safety:

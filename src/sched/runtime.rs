@@ -1,7 +1,7 @@
 //! The runtime: one at a time in a process, from start to shutdown, and again.
 //!
-//! Phases: RUNNING -> STOPPING (no more spawns; everything is cancelled) -> STOPPED (workers leave their loops), then it
-//! is freed. Plain threads pass a turnstile on their way in, so that nobody is inside when it is freed; goroutines
+//! Phases: RUNNING -> STOPPING (no more spawns; everything is cancelled) -> CLOSING (plain threads are sent away) ->
+//! STOPPED (workers leave their loops), then it is freed. Plain threads pass a turnstile on their way in, so that nobody is inside when it is freed; goroutines
 //! need none: the shutdown waits for them first.
 //!
 //! Counting what keeps the program alive. Every worker counts what it opened and closed in words that only it writes;
@@ -32,7 +32,8 @@ use std::time::{Duration, Instant};
 
 const RUNNING: u32 = 0;
 const STOPPING: u32 = 1;
-const STOPPED: u32 = 2;
+const CLOSING: u32 = 2;
+const STOPPED: u32 = 3;
 
 /// See the module's head.
 pub struct Runtime {
@@ -264,8 +265,11 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
         .phase
         .compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
     let mut pause = 50_000;
-    while shared.live() != 0 {
+    loop {
         shared.cancel_everything();
+        if shared.live() == 0 {
+            break;
+        }
         let now = now_ns();
         if now >= deadline {
             return stuck(shared, lifecycle);
@@ -273,6 +277,10 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
         crate::sys::time::sleep_until(deadline.min(now + pause));
         pause = (pause * 2).min(2_000_000);
     }
+    // Who still waits for quiescence is told now.
+    shared.phase.store(CLOSING, Ordering::SeqCst);
+    drop(shared.quiet.lock());
+    shared.became_quiet.notify_all();
     DOOR.close();
     while !DOOR.is_empty() {
         if now_ns() >= deadline {
@@ -362,6 +370,9 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
     let status = loop {
         if runtime.is_quiescent() {
             break GOROUTINE_OK;
+        }
+        if runtime.phase.load(Ordering::SeqCst) >= CLOSING {
+            break GOROUTINE_ESHUTDOWN; // something that nobody can end is left: an external_begin
         }
         if deadline == u64::MAX {
             runtime.became_quiet.wait(&mut lock);
