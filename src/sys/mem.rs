@@ -1,6 +1,7 @@
 //! Address space and its advice.
 
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const MADV_GUARD_INSTALL: i32 = 102; // Linux 6.13
 const PIDFD_SELF: i32 = -10000; // Linux 6.14, for process_madvise
@@ -48,22 +49,27 @@ pub fn reserve(bytes: usize, align: usize) -> Option<*mut u8> {
 /// # Safety
 /// The ranges are ours and hold nothing.
 pub unsafe fn guard_install(ranges: &[libc::iovec]) -> bool {
-    // SAFETY: the caller's promise. A partial success is finished one by one below.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_process_madvise,
-            PIDFD_SELF,
-            ranges.as_ptr(),
-            ranges.len(),
-            MADV_GUARD_INSTALL,
-            0,
-        )
-    };
+    static NO_BATCHES: AtomicBool = AtomicBool::new(false);
     let wanted: usize = ranges.iter().map(|r| r.iov_len).sum();
-    if done as usize == wanted {
+    let (list, count) = (ranges.as_ptr(), ranges.len());
+    // SAFETY: the caller's promise.
+    let in_one_call = !NO_BATCHES.load(Ordering::Relaxed)
+        && unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                PIDFD_SELF,
+                list,
+                count,
+                MADV_GUARD_INSTALL,
+                0,
+            )
+        } as usize
+            == wanted;
+    if in_one_call {
         return true;
     }
-    // SAFETY: the caller's promise.
+    NO_BATCHES.store(true, Ordering::Relaxed);
+    // SAFETY: the caller's promise. What the call above may have done is done again: no harm.
     ranges
         .iter()
         .all(|r| unsafe { libc::madvise(r.iov_base, r.iov_len, MADV_GUARD_INSTALL) } == 0)
