@@ -21,6 +21,7 @@ demo: all ## build, then run the demonstration
 test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed package
 	$(CARGO) test --release
 	tools/install_test.sh
+	tools/examples.sh
 	tools/c_tests.sh
 
 check: ## formatting, lints, header, exported symbols, ELF properties

@@ -158,9 +158,9 @@
     jz      goroutine_asm_yield_slow        # a plain thread
     save_control_words                      # early: they are slow to arrive
     mov     dword ptr [rdx + {W_BUSY}], 1   # enter the gate ...
-    mov     ecx, [rdx + {W_HEAD}]
     cmp     dword ptr [rdx + {W_POLL}], 0   # ... and only then look whether somebody wants it
     jne     2f
+    mov     ecx, [rdx + {W_HEAD}]           # not before: a visitor may have been inside until that look
     mov     esi, [rdx + {W_TAIL}]
     mov     r10d, [rdx + {W_MASK}]
     mov     r9, [rdx + {W_SLOTS}]
@@ -427,6 +427,51 @@ goroutine_asm_return:
     lea     rdi, [rip + {on_finish}]
     jmp     goroutine_asm_leave
     end_function goroutine_asm_entry_full
+
+# uintptr_t goroutine_asm_call(function, a, b, c): calls function(a, b, c), which may come back with any callee-saved register
+# clobbered. For callbacks that emitted code may provide and that run above frames of ours.
+    function goroutine_asm_call
+    push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    push    rbx
+    .cfi_def_cfa_offset 24
+    .cfi_offset rbx, -24
+    push    r12
+    .cfi_def_cfa_offset 32
+    .cfi_offset r12, -32
+    push    r13
+    .cfi_def_cfa_offset 40
+    .cfi_offset r13, -40
+    push    r14
+    .cfi_def_cfa_offset 48
+    .cfi_offset r14, -48
+    push    r15
+    .cfi_def_cfa_offset 56
+    .cfi_offset r15, -56
+    sub     rsp, 8
+    .cfi_def_cfa_offset 64
+    mov     rax, rdi
+    mov     rdi, rsi
+    mov     rsi, rdx
+    mov     rdx, rcx
+    call    rax
+    add     rsp, 8
+    .cfi_def_cfa_offset 56
+    pop     r15
+    .cfi_def_cfa_offset 48
+    pop     r14
+    .cfi_def_cfa_offset 40
+    pop     r13
+    .cfi_def_cfa_offset 32
+    pop     r12
+    .cfi_def_cfa_offset 24
+    pop     rbx
+    .cfi_def_cfa_offset 16
+    pop     rbp
+    .cfi_def_cfa_offset 8
+    ret
+    end_function goroutine_asm_call
 
 # The same from a register file, of which the goroutine's argument is a copy.
     function goroutine_asm_entry_context

@@ -92,7 +92,7 @@ static void find_out(void) {
         memset(&s, 0, sizeof s);
         for (j = 0; j < 6; j++) s.registers[j] = 0x1234567800000000ull + (uint64_t)j;
         s.mxcsr = 0x3F80;
-        s.fcw = 0x0C7F;
+        s.fcw = 0x0F7F;
         s.turns = 1;
         CHECK_EQ(U(run_goroutine(FN(emit_sentinel(emit_end(&e), 0, 24)), &s)), i + 2);
     }
@@ -110,8 +110,12 @@ static void round_of(uint32_t workers, uint64_t switches, void *const *yields, v
         State *s = &states[i];
         bool sleeper = i < SLEEPERS;
         for (j = 0; j < 6; j++) s->registers[j] = random_next(&random);
-        s->mxcsr = 0x1F80 | (uint32_t)(1 + i % 3) << 13 | (uint32_t)(i % 2) << 15; /* rounding, flush to zero */
-        s->fcw = 0x007F | (uint32_t)(i % 4) << 10 | (uint32_t)(i % 2) << 9;        /* rounding, precision */
+        s->mxcsr = 0x1F80 | (uint32_t)(1 + i % 3) << 13; /* rounding */
+        s->fcw = 0x037F | (uint32_t)(i % 4) << 10;       /* rounding */
+        if (!is_slow()) {                                /* valgrind knows nothing but rounding */
+            s->mxcsr |= (uint32_t)(i % 2) << 15;         /* flush to zero */
+            s->fcw ^= (uint32_t)(i % 2) << 8;            /* precision */
+        }
         s->turns = sleeper ? switches / GOROUTINES / 50 + 1 : switches / GOROUTINES + 1;
         s->thread = 0;
         s->migrations = 0;
@@ -127,7 +131,8 @@ static void round_of(uint32_t workers, uint64_t switches, void *const *yields, v
         migrations += states[i].migrations - 1; /* the first thread is no migration */
     }
     fprintf(stderr, "%u workers: %" PRIu64 " migrations\n", workers, migrations);
-    CHECK((migrations > 0) == (workers > 1));
+    CHECK(workers > 1 || migrations == 0);
+    CHECK(workers == 1 || migrations > 0 || is_slow()); /* valgrind runs one thread at a time */
     stop();
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demonstration: functions emitted as machine code, by hand and by Cranelift's JIT, run as goroutines; the same in Go
-# if Go is installed. One table at the end. Exit status 1: a result was wrong, or something does not build.
+# The demonstration: functions emitted as machine code, by hand and by Cranelift's JIT, run as goroutines; the same
+# in Go if Go is installed. One table at the end. Exit status 1: a result was wrong, or something does not build.
 #
 # `make demo` builds the library first. DEMO_GOROUTINES: how many, 100,000 by default.
 set -euo pipefail

@@ -504,7 +504,7 @@ extern "C" {
 /**
  * The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the version.
  * Since:     ABI 1.
  *
@@ -516,7 +516,7 @@ uint32_t goroutine_abi_version(void);
 /**
  * The version of the library that is loaded, as in "0.1.0".
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library.
  * Since:     ABI 1.
  *
@@ -528,7 +528,7 @@ const char *goroutine_version(void);
 /**
  * The name of a status: "GOROUTINE_ETIMEDOUT".
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
  * Since:     ABI 1.
  *
@@ -540,7 +540,7 @@ const char *goroutine_status_name(GoroutineStatus status);
 /**
  * A sentence for people about a status.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library.
  * Since:     ABI 1.
  *
@@ -554,7 +554,7 @@ const char *goroutine_status_message(GoroutineStatus status);
  * it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
  * it may differ in the next process. Valid before start.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the offset: `mov reg, fs:[offset]`.
  * Since:     ABI 1.
  *
@@ -566,7 +566,7 @@ int32_t goroutine_tls_offset(void);
 /**
  * Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
  * Since:     ABI 1.
  *
@@ -580,7 +580,7 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
  * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn or timer of a process starts it so by itself;
  * after a shutdown only this function does.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `config` is copied.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
  * that this version does not have).
@@ -595,7 +595,7 @@ GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
  * Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
  * program alive. The calling thread never runs goroutines. It does not shut down.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `*result` (may be NULL): the value, or the reason.
  * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
  * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
@@ -611,7 +611,7 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
 /**
  * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
  * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
  * (a shutdown came, and something is left that only a plain thread could end).
@@ -625,7 +625,7 @@ GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
 /**
  * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
  * freed; what is stuck is named on stderr; call again.
  * Since:     ABI 1.
@@ -638,7 +638,7 @@ GoroutineStatus goroutine_runtime_shutdown(uint64_t timeout_ns);
 /**
  * One more user of the runtime in this process. It does not start it.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -649,7 +649,7 @@ void goroutine_runtime_retain(void);
 /**
  * One user less; the last release shuts down.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
  * Since:     ABI 1.
  *
@@ -661,7 +661,7 @@ GoroutineStatus goroutine_runtime_release(uint64_t timeout_ns);
 /**
  * Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -672,7 +672,7 @@ void goroutine_stats_init_sized(struct GoroutineStats *stats, size_t size);
 /**
  * Counters of the running runtime. All zero when none runs.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `out->size` bytes at most.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
  * Since:     ABI 1.
@@ -686,7 +686,7 @@ GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
  * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
  * and no deadlock is reported.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -697,7 +697,7 @@ void goroutine_external_begin(void);
 /**
  * Ends a goroutine_external_begin.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -711,7 +711,7 @@ void goroutine_external_end(void);
  * Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
@@ -724,7 +724,7 @@ GoroutineStatus goroutine_go(GoroutineFn f, void *arg);
  * Runs `f(arg)` in a new goroutine.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference to the promise: goroutine_promise_release.
  * Returns:   a promise of its return value; NULL when out of memory or shut down, or `f` is NULL.
  * Since:     ABI 1.
@@ -737,7 +737,7 @@ GoroutinePromise *goroutine_spawn(GoroutineFn f, void *arg);
 /**
  * Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -749,7 +749,7 @@ void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
  * Starts a goroutine with registers, stack arguments and options of the caller's choice.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: everything is copied; the caller has one reference to `*out`.
  * Output:    `*out` (may be NULL): the promise of its rax.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
@@ -764,7 +764,7 @@ GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
 /**
  * The running goroutine.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
  * Since:     ABI 1.
  *
@@ -776,7 +776,7 @@ Goroutine *goroutine_current(void);
 /**
  * The id of a goroutine, never reused in a process.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the id; 0 for NULL.
  * Since:     ABI 1.
  *
@@ -788,7 +788,7 @@ uint64_t goroutine_id(const Goroutine *g);
 /**
  * The usable stack of the running goroutine.
  * Context:   G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    lowest usable address, and one past the highest.
  * Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
  * Since:     ABI 1.
@@ -802,7 +802,7 @@ GoroutineStatus goroutine_stack_bounds(void **lo, void **hi);
  * Lets other goroutines run. On a plain thread: sched_yield.
  * Context:   T, G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -814,7 +814,7 @@ void goroutine_yield(void);
  * Parks the goroutine for at least `ns` nanoseconds. On a plain thread it sleeps the thread.
  * Context:   T, G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM.
  * Since:     ABI 1.
  *
@@ -828,7 +828,7 @@ GoroutineStatus goroutine_sleep(uint64_t ns);
  * GOROUTINE_EREJECTED rejects it with `value`, another negative status settles it with that. A positive status, or a call
  * outside a goroutine, is fatal: one line on stderr, the `fatal` callback, abort.
  * Context:   G.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -841,7 +841,7 @@ GOROUTINE_NORETURN void goroutine_exit(GoroutineStatus status,
  * Gives way if somebody asked for it: emitted code calls it when `preempt` is set. Clobbers what a C call clobbers.
  * Context:   T, G.
  * Parks:     if asked to.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -851,10 +851,10 @@ void goroutine_safepoint(void);
 
 /**
  * The same, preserving every register, the flags and the vector state (x87, SSE, AVX, AVX-512), and recording the
- * `GoroutineContext` of the caller in the header's `context` meanwhile. Uses up to 4 KiB of stack.
+ * `GoroutineContext` of the caller in the header's `context` meanwhile.
  * Context:   T, G.
  * Parks:     if asked to.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     up to 4 KiB of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -867,7 +867,7 @@ void goroutine_safepoint_full(void);
  * of it return GOROUTINE_ECANCELED, until it ends. It is not stopped by force.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it has ended), GOROUTINE_EINVAL (NULL, or a promise without a goroutine).
  * Since:     ABI 1.
  *
@@ -880,7 +880,7 @@ GoroutineStatus goroutine_cancel(GoroutinePromise *promise);
  * Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Nothing outside.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -892,7 +892,7 @@ void goroutine_cancel_disable(void);
  * Ends a goroutine_cancel_disable. One too many is fatal.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -905,7 +905,7 @@ void goroutine_cancel_enable(void);
  * returned the goroutine does not run, so `arg` may lie on its stack. `false`: do not park. `commit` must not park.
  * Context:   G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   what goroutine_ready passed; GOROUTINE_OK when `commit` gave false; GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (`timeout_ns` 0:
  * `commit` is not called), GOROUTINE_ECANCELED, GOROUTINE_EINVAL, GOROUTINE_ENOTGOROUTINE, GOROUTINE_ENOMEM.
  * Since:     ABI 1.
@@ -923,7 +923,7 @@ GoroutineStatus goroutine_park(GoroutineParkFn commit,
  * Not R, not S.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -938,7 +938,7 @@ void goroutine_ready(struct GoroutineTicket ticket,
  * A pending promise.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference.
  * Returns:   it; NULL when out of memory.
  * Since:     ABI 1.
@@ -952,7 +952,7 @@ GoroutinePromise *goroutine_promise_new(void);
  * A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference.
  * Returns:   it; NULL when out of memory.
  * Since:     ABI 1.
@@ -966,7 +966,7 @@ GoroutinePromise *goroutine_promise_new_with(GoroutineDropFn drop);
  * One more reference. NULL is ignored. A promise without a reference is fatal.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -979,7 +979,7 @@ void goroutine_promise_retain(GoroutinePromise *promise);
  * A rejected promise whose outcome nobody looked at goes to `unhandled`.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -992,7 +992,7 @@ void goroutine_promise_release(GoroutinePromise *promise);
  * wake a worker. Not R.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
  * Since:     ABI 1.
  *
@@ -1006,7 +1006,7 @@ GoroutineStatus goroutine_promise_resolve(GoroutinePromise *promise,
  * Settles it with a reason. As goroutine_promise_resolve.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   as goroutine_promise_resolve.
  * Since:     ABI 1.
  *
@@ -1019,7 +1019,7 @@ GoroutineStatus goroutine_promise_reject(GoroutinePromise *promise, void *value)
  * Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: borrows `promise`.
  * Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason.
  * Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, the status that a goroutine ended with; GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
@@ -1037,7 +1037,7 @@ GoroutineStatus goroutine_promise_await(GoroutinePromise *promise,
  * The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
  * Context:   T, G.
  * Parks:     as goroutine_promise_await.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: consumes `promise`.
  * Output:    as goroutine_promise_await.
  * Returns:   as goroutine_promise_await.
@@ -1053,7 +1053,7 @@ GoroutineStatus goroutine_promise_await_take(GoroutinePromise *promise, uint64_t
  * the program alive by this. A shutdown before that: `f` does not run.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: retains `promise` until then.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
@@ -1070,7 +1070,7 @@ GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
  * Without inputs it is resolved at once.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
@@ -1085,7 +1085,7 @@ GoroutinePromise *goroutine_promise_all(GoroutinePromise *const *promises,
  * Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
@@ -1100,7 +1100,7 @@ GoroutinePromise *goroutine_promise_all_settled(GoroutinePromise *const *promise
  * Without inputs it is rejected at once.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
@@ -1114,7 +1114,7 @@ GoroutinePromise *goroutine_promise_any(GoroutinePromise *const *promises, size_
  * Settles as the first input does. Without inputs it stays pending.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
@@ -1132,7 +1132,7 @@ GoroutinePromise *goroutine_promise_race(GoroutinePromise *const *promises, size
  * Firing never fails for want of memory: it waits for some.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
@@ -1150,7 +1150,7 @@ int64_t goroutine_timer_start(uint64_t delay_ns,
  * GOROUTINE_TIMER_UNREF.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
  * Returns:   as goroutine_timer_start.
  * Since:     ABI 1.
@@ -1168,7 +1168,7 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  * Stops a timer. Any value may be passed.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
  * Since:     ABI 1.
  *
@@ -1182,7 +1182,7 @@ bool goroutine_timer_stop(int64_t id);
 /**
  * Saves the full register file. A later restore_context of it returns from this call again.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1194,7 +1194,7 @@ void save_context(struct GoroutineContext *to);
  * Continues a saved or made register file: all general registers, flags, x87, SSE, exactly its rsp. The 128 bytes below
  * that rsp are left alone.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1205,7 +1205,7 @@ GOROUTINE_NORETURN void restore_context(const struct GoroutineContext *from);
 /**
  * save_context(from) and restore_context(to) in one: the call returns when somebody switches back.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1216,7 +1216,7 @@ void switch_context(struct GoroutineContext *from, const struct GoroutineContext
 /**
  * Another name of switch_context.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1228,7 +1228,7 @@ void switch_goroutine_context(struct GoroutineContext *from, const struct Gorout
  * switch_context with all signals blocked from before the first register is saved until the target's stack is in
  * place; the caller's mask holds on both sides afterwards.
  * Context:   T, G, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1240,7 +1240,7 @@ void signal_safe_context_switch(struct GoroutineContext *from,
 /**
  * Makes a context that calls `f(arg)` on the given stack. `f` must not return (fatal): it switches away.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the stack stays the caller's.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, `to` not 16-aligned, or less than 1 KiB of stack).
  * Since:     ABI 1.
@@ -1260,7 +1260,7 @@ GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
  * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
@@ -1274,7 +1274,7 @@ int64_t goroutine_async_begin(GoroutineAsyncType kind,
  * Completes an operation, once, from any thread. The last 65,536 results wait for a late await.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (completed or cancelled before), GOROUTINE_EINVAL (no such id was given out).
  * Since:     ABI 1.
  *
@@ -1288,7 +1288,7 @@ GoroutineStatus goroutine_async_complete(int64_t id,
  * Cancels an operation: whoever awaits it gets GOROUTINE_ECANCELED.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   as goroutine_async_complete.
  * Since:     ABI 1.
  *
@@ -1301,7 +1301,7 @@ GoroutineStatus goroutine_async_cancel(int64_t id);
  * Waits for an operation. The first successful await forgets it.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread. On a plain thread it blocks the thread.
- * Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+ * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `*result` (may be NULL), on GOROUTINE_OK.
  * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (it, or the caller, was cancelled), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
  * GOROUTINE_EALREADY (awaited before), GOROUTINE_EINVAL.

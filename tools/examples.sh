@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles each examples/*.c, links it to the .so and to the .a, runs both, and compares what they write with the comment
-# "Prints:" at the source's end. `make` builds the libraries first.
+# Compiles each examples/*.c, links it to the .so and to the .a, runs both, and compares what they write with the
+# comment "Prints:" at the source's end. `make` builds the libraries first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -86,7 +86,9 @@ func runTasks(n int) (bytes float64) {
 	return bytes
 }
 
-func perOp(start time.Time, n int) float64 { return float64(time.Since(start).Nanoseconds()) / float64(n) }
+func perOp(start time.Time, n int) float64 {
+	return float64(time.Since(start).Nanoseconds()) / float64(n)
+}
 
 func batches() float64 {
 	const n = 400_000 / batch
@@ -157,7 +159,8 @@ func main() {
 		slices.Sort(values)
 		return values[rounds/2]
 	}
-	fmt.Printf("%s: all values right; GOMAXPROCS %d, the times with 1, medians of %d\n", runtime.Version(), workers, rounds)
+	fmt.Printf("%s: all values right; GOMAXPROCS %d, the times with 1, medians of %d\n",
+		runtime.Version(), workers, rounds)
 	fmt.Printf("  goroutines                                 %10d\n", n)
 	fmt.Printf("  bytes each (VmRSS + VmPTE), at most        %10.0f\n", bytes)
 	fmt.Printf("  ns per spawn: 100 spawned, run, awaited    %10.1f\n", median(spawn))

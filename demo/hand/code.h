@@ -15,7 +15,8 @@
 #define BATCH_MAX 100
 
 typedef struct {
-    /* task(i): awaits promises[0], sleeps, awaits promises[i / 2], yields, gives FACTOR(i % VARIANTS) * that value + i. */
+    /* task(i): awaits promises[0], sleeps, awaits promises[i / 2], yields,
+     * gives FACTOR(i % VARIANTS) * that value + i. */
     GoroutineFn task[VARIANTS];
     /* odd(i): gives 2 * i + 1. */
     GoroutineFn odd;

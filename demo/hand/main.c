@@ -1,8 +1,9 @@
 /* The demonstration: functions emitted as machine code, by hand, run as goroutines.
  *
- * 100,000 of them (or argv[1]) wait at a gate, sleep on timers at the same time, then each awaits another one's promise:
- * they form a tree in which task i awaits task i / 2. Their values come together in one goroutine_promise_all, and are
- * checked. Then one worker runs the measures of time. Exit status 1: something was wrong. */
+ * 100,000 of them (or argv[1]) wait at a gate, sleep on timers at the same time, then each awaits another one's
+ * promise: they form a tree in which task i awaits task i / 2. Their values come together in one
+ * goroutine_promise_all, and are checked. Then one worker runs the measures of time. Exit status 1: something was
+ * wrong. */
 #define _GNU_SOURCE
 #include "code.h"
 

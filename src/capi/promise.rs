@@ -10,7 +10,7 @@ use core::ptr::null_mut;
 /// A pending promise.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the caller has one reference.
 /// Returns:   it; NULL when out of memory.
 /// Since:     ABI 1.
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn goroutine_promise_new() -> *mut GoroutinePromise {
 /// A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the caller has one reference.
 /// Returns:   it; NULL when out of memory.
 /// Since:     ABI 1.
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn goroutine_promise_new_with(drop: GoroutineDropFn) -> *m
 /// One more reference. NULL is ignored. A promise without a reference is fatal.
 /// Context:   T, G, R.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn goroutine_promise_retain(promise: *mut GoroutinePromise
 /// A rejected promise whose outcome nobody looked at goes to `unhandled`.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn goroutine_promise_release(promise: *mut GoroutinePromis
 /// wake a worker. Not R.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
 /// Since:     ABI 1.
 ///
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn goroutine_promise_resolve(
 /// Settles it with a reason. As goroutine_promise_resolve.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   as goroutine_promise_resolve.
 /// Since:     ABI 1.
 ///
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn goroutine_promise_reject(
 /// Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: borrows `promise`.
 /// Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, the status that a goroutine ended with; GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn goroutine_promise_await(
 /// The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
 /// Context:   T, G.
 /// Parks:     as goroutine_promise_await.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: consumes `promise`.
 /// Output:    as goroutine_promise_await.
 /// Returns:   as goroutine_promise_await.
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn goroutine_promise_await_take(
 /// the program alive by this. A shutdown before that: `f` does not run.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: retains `promise` until then.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn goroutine_promise_then(
 /// Without inputs it is resolved at once.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn goroutine_promise_all(
 /// Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn goroutine_promise_all_settled(
 /// Without inputs it is rejected at once.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn goroutine_promise_any(
 /// Settles as the first input does. Without inputs it stays pending.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.

@@ -8,7 +8,7 @@ use core::mem::size_of;
 
 /// The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   the version.
 /// Since:     ABI 1.
 ///
@@ -22,7 +22,7 @@ pub unsafe extern "C" fn goroutine_abi_version() -> u32 {
 
 /// The version of the library that is loaded, as in "0.1.0".
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library.
 /// Since:     ABI 1.
 ///
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn goroutine_version() -> *const c_char {
 
 /// The name of a status: "GOROUTINE_ETIMEDOUT".
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
 /// Since:     ABI 1.
 ///
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn goroutine_status_name(status: GoroutineStatus) -> *cons
 
 /// A sentence for people about a status.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library.
 /// Since:     ABI 1.
 ///
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn goroutine_status_message(status: GoroutineStatus) -> *c
 /// it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
 /// it may differ in the next process. Valid before start.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   the offset: `mov reg, fs:[offset]`.
 /// Since:     ABI 1.
 ///
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn goroutine_tls_offset() -> i32 {
 
 /// Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
 /// Context:   T, G, R, S. NULL is ignored.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
 /// Since:     ABI 1.
 ///
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn goroutine_config_init_sized(config: *mut GoroutineConfi
 /// `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn or timer of a process starts it so by itself;
 /// after a shutdown only this function does.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `config` is copied.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
 /// that this version does not have).
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
 /// program alive. The calling thread never runs goroutines. It does not shut down.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `*result` (may be NULL): the value, or the reason.
 /// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
 /// GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn goroutine_runtime_run(
 
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
 /// GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
 /// (a shutdown came, and something is left that only a plain thread could end).
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineSta
 
 /// Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
 /// freed; what is stuck is named on stderr; call again.
 /// Since:     ABI 1.
@@ -164,7 +164,7 @@ pub unsafe extern "C" fn goroutine_runtime_shutdown(timeout_ns: u64) -> Goroutin
 
 /// One more user of the runtime in this process. It does not start it.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn goroutine_runtime_retain() {
 
 /// One user less; the last release shuts down.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
 /// Since:     ABI 1.
 ///
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn goroutine_runtime_release(timeout_ns: u64) -> Goroutine
 
 /// Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
 /// Context:   T, G, R, S. NULL is ignored.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn goroutine_stats_init_sized(stats: *mut GoroutineStats, 
 
 /// Counters of the running runtime. All zero when none runs.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `out->size` bytes at most.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
 /// Since:     ABI 1.
@@ -220,7 +220,7 @@ pub unsafe extern "C" fn goroutine_runtime_stats(out: *mut GoroutineStats) -> Go
 /// A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
 /// and no deadlock is reported.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn goroutine_external_begin() {
 
 /// Ends a goroutine_external_begin.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -315,7 +315,9 @@ mod inner {
         unsafe {
             match crate::ops::main::run(f as usize as u64, arg) {
                 Ok(outcome) => {
-                    if !result.is_null() {
+                    if !result.is_null()
+                        && (outcome.status == GOROUTINE_OK || outcome.status == GOROUTINE_EREJECTED)
+                    {
                         *result = outcome.value;
                     }
                     outcome.status

@@ -11,7 +11,7 @@ use core::ffi::{CStr, c_void};
 /// Firing never fails for want of memory: it waits for some.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn goroutine_timer_start(
 /// GOROUTINE_TIMER_UNREF.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
 /// Returns:   as goroutine_timer_start.
 /// Since:     ABI 1.
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn goroutine_timer_start_with(
 /// Stops a timer. Any value may be passed.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's, and the reserve below `stack_limit` is enough.
+/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
 /// Since:     ABI 1.
 ///

@@ -67,6 +67,8 @@ unsafe extern "C" {
     pub fn goroutine_asm_park(next: Next, arg: *mut c_void);
     /// The same for a goroutine that is over.
     pub fn goroutine_asm_leave(next: Next, arg: *mut c_void) -> !;
+    /// Calls `f(a, b, c)`, which may clobber callee-saved registers.
+    pub fn goroutine_asm_call(f: usize, a: usize, b: usize, c: usize) -> usize;
     /// Schedules on this thread until `next` gives null.
     pub fn goroutine_asm_thread_run(next: Next, arg: *mut c_void);
     /// Behind the exported names.

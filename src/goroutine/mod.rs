@@ -27,7 +27,7 @@ pub struct Goroutine {
     pub(crate) stack_limit: u64,
     /// 0 in a control block that is not in use. Written at spawn and end; shutdown reads it from elsewhere.
     pub(crate) id: AtomicU64,
-    /// Written by the monitor and collectors, cleared by the owner.
+    /// Raised by whoever wants it to give way (a cancel, a shutdown), cleared by the owner.
     pub(crate) preempt: AtomicU32,
     /// GOROUTINE_FLAG_*; the cancel bit is set by others.
     pub(crate) flags: AtomicU32,

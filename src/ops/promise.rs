@@ -1,7 +1,7 @@
 //! Settling promises from anywhere, and waiting for them.
 
 use crate::abi::*;
-use crate::context::tls;
+use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::Goroutine;
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
@@ -197,7 +197,12 @@ unsafe extern "C" fn then_body(then: *mut c_void) -> *mut c_void {
     unsafe {
         let then = Box::from_raw(then.cast::<Then>());
         let outcome = (*then.promise).outcome().expect("a then runs after the settling");
-        (then.f)(then.arg, outcome.status, outcome.value);
+        goroutine_asm_call(
+            then.f as usize,
+            then.arg as usize,
+            outcome.status as usize,
+            outcome.value as usize,
+        );
         release(then.promise);
     }
     std::ptr::null_mut()

@@ -1,15 +1,28 @@
 //! Waiting for time to pass.
 
 use crate::abi::*;
-use crate::context::tls;
+use crate::context::{goroutine_asm_yield, tls};
+use crate::goroutine::Goroutine;
 use crate::sched::park;
 use crate::sys::time::sleep_until;
 use std::ptr::null_mut;
 
 /// Parks the goroutine, or blocks a plain thread, for `ns`.
 pub fn sleep(ns: u64) -> GoroutineStatus {
+    let g = tls::current();
+    if ns == 0 {
+        // SAFETY: callable anywhere; g is the running goroutine, if any.
+        unsafe {
+            goroutine_asm_yield();
+            return if g.as_ref().is_some_and(Goroutine::is_cancelled) {
+                GOROUTINE_ECANCELED
+            } else {
+                GOROUTINE_OK
+            };
+        }
+    }
     let deadline = park::deadline_after(ns);
-    if tls::current().is_null() {
+    if g.is_null() {
         sleep_until(deadline);
         return GOROUTINE_OK;
     }

@@ -3,6 +3,7 @@
 use super::cell::{Cell, Waiter};
 use super::pool;
 use crate::abi::*;
+use crate::context::goroutine_asm_call;
 use crate::goroutine::park::Ready;
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::sys::{futex, report};
@@ -264,7 +265,7 @@ impl Promise {
         let outcome = self.outcome()?;
         if let Some(drop_value) = self.drop_value {
             // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
-            unsafe { drop_value(outcome.value) };
+            unsafe { goroutine_asm_call(drop_value as usize, outcome.value as usize, 0, 0) };
         }
         let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
         (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)

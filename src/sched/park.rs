@@ -22,7 +22,7 @@ use super::timers;
 use super::turn;
 use super::worker::Worker;
 use crate::abi::*;
-use crate::context::{goroutine_asm_park, tls};
+use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{Goroutine, Runnable};
 use crate::sync::fence_light;
@@ -127,6 +127,14 @@ struct Commit {
     timer: i64,
 }
 
+/// # Safety
+/// The callback and its argument are the user's.
+unsafe fn call_commit(commit: &Commit, ticket: GoroutineTicket) -> bool {
+    let (goroutine, sequence) = (ticket.goroutine as usize, ticket.sequence as usize); // two registers, as the ABI says
+    // SAFETY: the caller's promise. Only the low byte of a returned `bool` is defined.
+    unsafe { goroutine_asm_call(commit.f as usize, goroutine, sequence, commit.arg as usize) as u8 != 0 }
+}
+
 /// `goroutine_park`: as [`park`], with the user's commit.
 ///
 /// # Safety
@@ -186,7 +194,7 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
                 (*g).wake_status = GOROUTINE_ECANCELED;
                 (*g).park.early_done(sequence);
             }
-        } else if !(commit.f)(ticket, commit.arg) && (*g).park.ready(sequence) == Ready::Early {
+        } else if !call_commit(commit, ticket) && (*g).park.ready(sequence) == Ready::Early {
             (*g).park.early_done(sequence);
         }
         // The callback may have called the library: the worker is the thread's, read again.

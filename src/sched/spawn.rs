@@ -292,7 +292,7 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
             }
             entry = Entry::Context;
             (*g).entry_arg = copy as u64;
-        } else if !short || request.int_args[1..].iter().any(|&a| a != 0) {
+        } else {
             let count = if short { 0 } else { request.stack_args_count };
             sp = (sp - count * 8) & !15;
             if count != 0 {

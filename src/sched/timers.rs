@@ -4,7 +4,7 @@ use super::expire::OUT;
 use super::runtime::{self, Runtime};
 use super::worker::{Worker, bump};
 use crate::abi::*;
-use crate::context::tls;
+use crate::context::{goroutine_asm_call, tls};
 use crate::sys::time::now_ns;
 use crate::timer::SHARED;
 use crate::timer::slot::{self, Options, Target, slot};
@@ -251,7 +251,7 @@ fn close(options: Option<Box<Options>>, arg: *mut c_void) {
         counted = !options.unref;
         if let Some(drop_arg) = options.drop {
             // SAFETY: the caller of goroutine_timer_start_with gave it for this argument; it runs once.
-            unsafe { drop_arg(arg) };
+            unsafe { goroutine_asm_call(drop_arg as usize, arg as usize, 0, 0) };
         }
     }
     if !counted {

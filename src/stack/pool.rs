@@ -3,11 +3,12 @@
 //! LIFO everywhere: the stack used last is the warmest. Nothing is trimmed when a stack comes back; `trim` gives memory
 //! back later, for stacks that nobody wanted for a while, and moves them to `cold`.
 
+use super::bounds_of;
 use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
-use super::{GUARD, bounds_of};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stacks carved, and moved between cache and pool, at a time.
@@ -18,7 +19,8 @@ const CACHE_MAX: usize = 256;
 const WARM: usize = 1024;
 
 struct Pool {
-    warm: Vec<*mut Goroutine>,
+    /// The warmest at the back.
+    warm: VecDeque<*mut Goroutine>,
     cold: Vec<*mut Goroutine>,
     slab: Option<Slab>,
     /// Fewest warm stacks since the last trim: so many, nobody wanted.
@@ -30,7 +32,7 @@ unsafe impl Send for Pool {}
 const CLASSES: usize = (CLASS_MAX - CLASS_MIN + 1) as usize;
 static POOLS: [Mutex<Pool>; CLASSES] = [const {
     Mutex::new(Pool {
-        warm: Vec::new(),
+        warm: VecDeque::new(),
         cold: Vec::new(),
         slab: None,
         low_water: 0,
@@ -57,7 +59,7 @@ impl Pool {
             return carved != 0;
         }
         for _ in 0..count {
-            let Some(stack) = self.warm.pop().or_else(|| self.cold.pop()) else {
+            let Some(stack) = self.warm.pop_back().or_else(|| self.cold.pop()) else {
                 break;
             };
             out.push(stack);
@@ -83,7 +85,7 @@ pub fn acquire(class: u8) -> Option<*mut Goroutine> {
 /// # Safety
 /// Nobody runs on it, and nobody else will give it back.
 pub unsafe fn give_back(g: *mut Goroutine, class: u8) {
-    pool(class).lock().warm.push(g);
+    pool(class).lock().warm.push_back(g);
 }
 
 /// A worker's own spare stacks, of the default class.
@@ -138,41 +140,45 @@ impl Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        pool(self.class).lock().warm.append(&mut self.stacks);
+        pool(self.class).lock().warm.extend(self.stacks.drain(..));
     }
 }
 
 /// Gives back the memory of at most `most` stacks that nobody wanted since the last call. Returns how many.
+/// A few at a time: while their memory goes they are in no pool, and a burst would have to carve others.
 pub fn trim(most: usize) -> usize {
     let mut trimmed = 0;
     for class in CLASS_MIN..=CLASS_MAX {
-        let victims: Vec<*mut Goroutine> = {
+        let mut surplus = {
             let mut pool = pool(class).lock();
-            let surplus = pool
-                .low_water
-                .min(pool.warm.len())
-                .saturating_sub(WARM)
-                .min(most - trimmed);
-            pool.low_water = pool.warm.len() - surplus;
-            pool.warm.drain(..surplus).collect()
+            let unwanted = pool.low_water.min(pool.warm.len());
+            pool.low_water = pool.warm.len();
+            unwanted.saturating_sub(WARM).min(most - trimmed)
         };
-        if victims.is_empty() {
-            continue;
-        }
-        let ranges: Vec<libc::iovec> = victims
-            .iter()
-            .map(|&g| {
+        while surplus != 0 {
+            let victims: Vec<*mut Goroutine> = {
+                let mut pool = pool(class).lock();
+                let n = surplus.min(BATCH).min(pool.warm.len());
+                pool.low_water = pool.low_water.saturating_sub(n);
+                pool.warm.drain(..n).collect()
+            };
+            if victims.is_empty() {
+                break;
+            }
+            let range = |&g: &*mut Goroutine| {
                 let b = bounds_of(g);
                 libc::iovec {
-                    iov_base: (b.base + GUARD) as *mut _,
+                    iov_base: b.low as *mut _,
                     iov_len: b.end - b.low,
                 }
-            })
-            .collect();
-        // SAFETY: the victims are in no pool and run nowhere.
-        unsafe { mem::discard(&ranges) };
-        trimmed += victims.len();
-        pool(class).lock().cold.extend(victims);
+            };
+            let ranges: Vec<libc::iovec> = victims.iter().map(range).collect();
+            // SAFETY: the victims are in no pool and run nowhere.
+            unsafe { mem::discard(&ranges) };
+            surplus -= victims.len();
+            trimmed += victims.len();
+            pool(class).lock().cold.extend(victims);
+        }
     }
     TRIMMED.fetch_add(trimmed as u64, Ordering::Relaxed);
     trimmed

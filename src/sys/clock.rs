@@ -2,8 +2,8 @@
 //!
 //! Each worker has one. Between two readings of CLOCK_MONOTONIC, at most 2^20 counter ticks apart (about 0.3 ms), time is
 //! interpolated with a rate that was measured over several milliseconds. It is used where time must not be too early to be
-//! a base for a deadline: the result is never below CLOCK_MONOTONIC, and at most `slack` above (0.1 us at the end of
-//! an interval). Whether a deadline has passed is asked of CLOCK_MONOTONIC itself.
+//! a base for a deadline: the result is never below CLOCK_MONOTONIC, and at most 0.3 us above (the time a
+//! reading takes, and the uncertainty of the rate). Whether a deadline has passed is asked of CLOCK_MONOTONIC itself.
 //!
 //! Without an invariant counter, while the rate is not known yet, or after anything odd (a suspended machine, a thread that
 //! was descheduled in the middle of a reading), it is CLOCK_MONOTONIC.
@@ -16,7 +16,7 @@ const INTERVAL: u64 = 1 << 20;
 /// Ticks over which the rate is measured at least, and at most.
 const MEASURE: std::ops::Range<u64> = 1 << 24..1 << 40;
 /// A reading of both clocks is trusted if it took less.
-const READING: u64 = 2000;
+const READING: u64 = 500;
 
 /// See the module's head.
 #[derive(Default)]

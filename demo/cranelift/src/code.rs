@@ -194,7 +194,8 @@ impl Body<'_> {
         self.b.ins().load(I64, MemFlags::trusted(), address, offset)
     }
 
-    /// A loop that counts from 0 to `n`, which is at least 1, and carries a sum. `body` gets both and gives the new sum.
+    /// A loop that counts from 0 to `n`, which is at least 1, and carries a sum. `body` gets both and gives the
+    /// new sum.
     fn count(&mut self, n: Value, sum: Value, body: impl FnOnce(&mut Self, Value, Value) -> Value) -> Value {
         let head = self.b.create_block();
         let done = self.b.create_block();

@@ -1,8 +1,9 @@
 //! The demonstration: functions compiled by Cranelift at run time, run as goroutines.
 //!
-//! The same workload and table as `demo/hand/main.c`: 100,000 goroutines (or as many as the first argument says) wait at
-//! a gate, sleep on timers at the same time, then each awaits another one's promise. Their values come together in one
-//! `goroutine_promise_all`, and are checked. Then one worker runs the measures of time. Exit status 1: something was wrong.
+//! The same workload and table as `demo/hand/main.c`: 100,000 goroutines (or as many as the first argument says)
+//! wait at a gate, sleep on timers at the same time, then each awaits another one's promise. Their values come
+//! together in one `goroutine_promise_all`, and are checked. Then one worker runs the measures of time. Exit status
+//! 1: something was wrong.
 
 mod code;
 mod runtime;
