@@ -76,6 +76,19 @@
     .cfi_startproc
     .endm
 
+# A function that nobody calls, but that lies as a return address on a new stack: unwinders look up the byte before it, so
+# there is one. The stack ends here.
+    .macro first_instruction name
+    .balign 64
+    .globl \name
+    .hidden \name
+    .type \name, @function
+    .cfi_startproc
+    .cfi_undefined rip
+    nop
+\name:
+    .endm
+
     .macro end_function name
     .cfi_endproc
     .size \name, . - \name
@@ -143,9 +156,10 @@
 # ---------------------------------------------------------------------------------------------------------------------
 # void goroutine_asm_yield(void)
 #
-# The fast path: 50 instructions, 17 stores with the caller's `call`, no atomic instruction. It touches the TLS block, the
+# The fast path: 55 instructions, 17 stores with the caller's `call`, no atomic instruction. It touches the TLS block, the
 # worker's queue words, one queue slot (1 line each), one line of each control block, one line of each stack.
-# Branches, all predicted the same way unless something is up: worker, poll, empty, turns, errno twice, two control words.
+# Branches, all predicted the same way unless something is up: worker, dummy, poll, empty, turns, errno three times, two
+# control words.
 #
 # It is the run queue's owner side written out (src/sched/run_queue.rs): busy = 1, look at poll, work, busy = 0.
 # The gate opens only after the leaving goroutine's stack has been left, so a thief never sees it earlier.
@@ -154,8 +168,11 @@
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     rdx, fs:[r8 + {TLS_WORKER}]
     mov     rax, fs:[r8 + {TLS_CURRENT}]
+    lea     rdi, [rip + goroutine_dummy]
     test    rdx, rdx
     jz      goroutine_asm_yield_slow        # a plain thread
+    cmp     rax, rdi
+    je      goroutine_asm_yield_slow        # a callback on a worker's own stack
     save_control_words                      # early: they are slow to arrive
     mov     dword ptr [rdx + {W_BUSY}], 1   # enter the gate ...
     cmp     dword ptr [rdx + {W_POLL}], 0   # ... and only then look whether somebody wants it
@@ -184,6 +201,8 @@
     mov     fs:[r8 + {TLS_CURRENT}], r11
     mov     rdi, [rip + goroutine_errno_offset]
     mov     esi, fs:[rdi]                   # errno stays what it is if it is what both have saved
+    cmp     esi, {ERRNO_WIDE}
+    jae     4f
     movzx   edi, word ptr [rax + {G_ERRNO}]
     cmp     esi, edi
     jne     4f
@@ -391,8 +410,7 @@ goroutine_asm_run:
 # No frame above: `rip` undefined is how unwinders and GDB know that the stack ends here.
 # What the function leaves in rbx, rbp, r12-r15 does not matter: only rsp and rax are used after it returns.
 # ---------------------------------------------------------------------------------------------------------------------
-    function goroutine_asm_entry
-    .cfi_undefined rip
+    first_instruction goroutine_asm_entry
     mov     rdi, [r11 + {G_ARG}]
     call    [r11 + {G_FN}]
     .globl  goroutine_asm_return
@@ -404,8 +422,7 @@ goroutine_asm_return:
     end_function goroutine_asm_entry
 
 # The same with every argument register: the stack holds six integers, eight doubles, then the stack arguments.
-    function goroutine_asm_entry_full
-    .cfi_undefined rip
+    first_instruction goroutine_asm_entry_full
     pop     rdi
     pop     rsi
     pop     rdx
@@ -474,8 +491,7 @@ goroutine_asm_return:
     end_function goroutine_asm_call
 
 # The same from a register file, of which the goroutine's argument is a copy.
-    function goroutine_asm_entry_context
-    .cfi_undefined rip
+    first_instruction goroutine_asm_entry_context
     mov     rdi, [r11 + {G_ARG}]
     jmp     goroutine_asm_restore_context
     end_function goroutine_asm_entry_context
@@ -623,6 +639,12 @@ goroutine_asm_return:
     mov     rbp, rsp
     .cfi_def_cfa_register rbp
     pushfq
+    push    rbx                             # where unwinders find the three that are used below
+    .cfi_offset rbx, -32
+    push    r12
+    .cfi_offset r12, -40
+    push    r13
+    .cfi_offset r13, -48
     sub     rsp, {C_BYTES} + 8
     and     rsp, -64
     mov     [rsp + {C_RAX}], rax
@@ -697,6 +719,9 @@ goroutine_asm_return:
     pop     rbp
     .cfi_def_cfa rsp, 8
     .cfi_restore rbp
+    .cfi_restore rbx
+    .cfi_restore r12
+    .cfi_restore r13
     ret
     end_function goroutine_asm_safepoint_full
 

@@ -373,11 +373,11 @@ mod inner {
     }
 
     pub unsafe extern "C" fn external_begin() {
-        runtime::external(true);
+        runtime::external_begin();
     }
 
     pub unsafe extern "C" fn external_end() {
-        runtime::external(false);
+        runtime::external_end();
     }
 }
 

@@ -74,8 +74,8 @@ pub struct Goroutine {
     pub(crate) entry_arg: u64,
     /// malloc'ed copy, or null.
     pub(crate) name: *mut c_char,
-    /// Sequence of the park that is under way; only its own park code uses it.
-    pub(crate) sequence: u64,
+    /// Called with `entry_arg` when it is over, off its stack: for the library's own goroutines.
+    pub(crate) end: Option<unsafe fn(arg: *mut c_void)>,
 }
 
 use crate::abi as a;

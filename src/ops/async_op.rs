@@ -92,7 +92,7 @@ pub fn begin(kind: GoroutineAsyncType) -> i64 {
     operation.generation += 1;
     operation.promise = promise;
     operation.completed = false;
-    runtime.async_pending.fetch_add(1, Ordering::SeqCst);
+    runtime.foreign.async_opened.fetch_add(1, Ordering::SeqCst);
     (operation.generation << SLOT_BITS) as i64 | i64::from(slot)
 }
 
@@ -120,6 +120,8 @@ impl Table {
 /// Completes (GOROUTINE_OK) or cancels (GOROUTINE_ECANCELED) one, once.
 pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineStatus {
     let mut dropped = std::ptr::null_mut();
+    // Held to the end, so that the runtime it counts for is the one it was begun in: a shutdown ends every operation.
+    let inside = runtime::enter_to_end();
     let promise = {
         let mut table = TABLE.lock();
         let Some(operation) = table.find(id) else {
@@ -127,6 +129,9 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
         };
         if operation.completed {
             return GOROUTINE_EALREADY;
+        }
+        if inside.is_none() {
+            return GOROUTINE_ESHUTDOWN;
         }
         operation.completed = true;
         let promise = operation.promise;
@@ -154,8 +159,8 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
             ops::release(dropped);
         }
     }
-    if let Some(runtime) = runtime::enter() {
-        runtime.async_pending.fetch_sub(1, Ordering::SeqCst);
+    if let Some(runtime) = inside {
+        runtime.foreign.async_closed.fetch_add(1, Ordering::SeqCst);
         runtime.closed_from_outside();
     }
     GOROUTINE_OK

@@ -169,10 +169,13 @@ unsafe fn start_then(then: *mut Then) {
     const RETRY_NS: u64 = 1_000_000;
     let f = then_body as *const () as u64;
     // SAFETY: then_body has the type of a GoroutineFn.
-    match unsafe { spawn::plain(f, then.cast(), false) } {
-        Ok(_) => {}
+    match unsafe { spawn::internal(f, then.cast(), then_end) } {
+        Ok(()) => {}
         Err(GOROUTINE_ENOMEM) => {
-            let target = crate::timer::slot::Target::Call { f, arg: then.cast() };
+            let target = crate::timer::slot::Target::Call {
+                f: then_again as *const () as u64,
+                arg: then.cast(),
+            };
             let request = crate::sched::timers::Request {
                 delay: RETRY_NS,
                 period: 0,
@@ -185,17 +188,14 @@ unsafe fn start_then(then: *mut Then) {
         }
         // Shutting down: like everything else that has not started, it does not.
         // SAFETY: nobody else has it.
-        Err(_) => unsafe {
-            let then = Box::from_raw(then);
-            release(then.promise);
-        },
+        Err(_) => unsafe { then_end(then.cast()) },
     }
 }
 
 unsafe extern "C" fn then_body(then: *mut c_void) -> *mut c_void {
-    // SAFETY: start_then gave it to us alone.
+    // SAFETY: the block stays until then_end.
     unsafe {
-        let then = Box::from_raw(then.cast::<Then>());
+        let then = &*then.cast::<Then>();
         let outcome = (*then.promise).outcome().expect("a then runs after the settling");
         goroutine_asm_call(
             then.f as usize,
@@ -203,7 +203,19 @@ unsafe extern "C" fn then_body(then: *mut c_void) -> *mut c_void {
             outcome.status as usize,
             outcome.value as usize,
         );
-        release(then.promise);
     }
+    std::ptr::null_mut()
+}
+
+/// Its goroutine is over, also by goroutine_exit; or it never started.
+unsafe fn then_end(then: *mut c_void) {
+    // SAFETY: start_then gave it to that goroutine alone.
+    unsafe { release(Box::from_raw(then.cast::<Then>()).promise) };
+}
+
+/// A timer's way to try again.
+unsafe extern "C" fn then_again(then: *mut c_void) -> *mut c_void {
+    // SAFETY: start_then gave it to the timer alone.
+    unsafe { start_then(then.cast()) };
     std::ptr::null_mut()
 }

@@ -26,31 +26,28 @@ pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
     fence_heavy();
     let mut round = 0;
     loop {
-        let attempt = promise.with_goroutine(|g| {
+        let found = promise.with_goroutine(|g| {
             // SAFETY: it cannot end, so it is the goroutine of this promise.
-            unsafe {
-                if is_joining(g, runtime) {
-                    Attempt::Again
-                } else {
-                    Attempt::Ticket(ticket(g))
-                }
-            }
+            unsafe { attempt(g, runtime) }
         });
-        match attempt {
+        match found {
             // Queueing takes no lock of ours, but it may wake a thread: outside the promise's lock.
-            Some(Attempt::Ticket(Some(ticket))) => {
+            Some(Attempt::Wake(ticket)) => {
                 park::ready(ticket, GOROUTINE_ECANCELED);
                 return GOROUTINE_OK;
             }
-            Some(Attempt::Ticket(None)) | None => return GOROUTINE_OK,
+            Some(Attempt::Done) | None => return GOROUTINE_OK,
             Some(Attempt::Again) => backoff(&mut round),
         }
     }
 }
 
 enum Attempt {
+    /// Not parked: it sees the flag when it parks. Or it does not want to be woken.
+    Done,
+    /// Perhaps inside the join step of a park, with its stack still in use.
     Again,
-    Ticket(Option<GoroutineTicket>),
+    Wake(GoroutineTicket),
 }
 
 fn raise(g: *mut Goroutine) {
@@ -61,20 +58,22 @@ fn raise(g: *mut Goroutine) {
     }
 }
 
-/// Whether it may be inside the join step of a park, with its stack still in use.
-unsafe fn is_joining(g: *mut Goroutine, runtime: &Runtime) -> bool {
-    // SAFETY: control blocks stay mapped; the word was written before the park word.
-    let parked = unsafe { (*g).park.parked() }.is_some();
-    // SAFETY: as above.
-    let worker = unsafe { (&raw const (*g).last_worker).read_volatile() } as usize;
-    parked && runtime.workers[worker].queue.is_busy()
-}
-
-unsafe fn ticket(g: *mut Goroutine) -> Option<GoroutineTicket> {
-    // SAFETY: control blocks stay mapped; the count is only written by the goroutine itself, before it parks.
+/// After the flag and the heavy fence. The sequence is read once: what was parked then had its gate busy before, so an
+/// open gate afterwards means that this very join is over.
+unsafe fn attempt(g: *mut Goroutine, runtime: &Runtime) -> Attempt {
+    // SAFETY: control blocks stay mapped. `cancel_disabled` and `last_worker` were written before the park word.
     unsafe {
-        let sequence = (*g).park.parked()?;
-        ((*g).cancel_disabled == 0).then_some(GoroutineTicket {
+        let Some(sequence) = (*g).park.parked() else {
+            return Attempt::Done;
+        };
+        if (&raw const (*g).cancel_disabled).read_volatile() != 0 {
+            return Attempt::Done;
+        }
+        let worker = (&raw const (*g).last_worker).read_volatile() as usize;
+        if runtime.workers[worker].queue.is_busy() {
+            return Attempt::Again;
+        }
+        Attempt::Wake(GoroutineTicket {
             goroutine: g as u64,
             sequence,
         })
@@ -97,13 +96,9 @@ impl Runtime {
         });
         fence_heavy();
         for g in alive {
-            // SAFETY: as above; a stale ticket does nothing.
-            unsafe {
-                if !is_joining(g, self)
-                    && let Some(ticket) = ticket(g)
-                {
-                    park::ready(ticket, GOROUTINE_ECANCELED);
-                }
+            // SAFETY: as above; a stale ticket does nothing. Again: the shutdown comes again.
+            if let Attempt::Wake(ticket) = unsafe { attempt(g, self) } {
+                park::ready(ticket, GOROUTINE_ECANCELED);
             }
         }
     }

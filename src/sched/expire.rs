@@ -8,7 +8,7 @@ use crate::abi::GOROUTINE_ETIMEDOUT;
 use crate::goroutine::Runnable;
 use crate::goroutine::park::Ready;
 use crate::timer::slot::{self, Target, slot};
-use crate::timer::{SHARED, Wheel};
+use crate::timer::{OUT, Wheel};
 use std::sync::atomic::Ordering;
 
 /// Most timers taken from a wheel in one go, so that the gate is not held for long.
@@ -87,9 +87,6 @@ pub unsafe fn collect(wheel: &mut Wheel, now: u64, due: &mut Due) {
         }
     }
 }
-
-/// `Fields::bucket` of a slot that is in no wheel any more.
-pub const OUT: u16 = u16::MAX - 1;
 
 /// Queues on `worker`, which the caller holds, what came out of any wheel. Not inside a gate.
 ///
@@ -188,5 +185,3 @@ pub unsafe fn shared(mine: &Worker, runtime: &Runtime, now: u64) -> bool {
     unsafe { dispatch(mine, &mut due) };
     any
 }
-
-const _: () = assert!(SHARED != OUT);

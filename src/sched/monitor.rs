@@ -1,6 +1,6 @@
 //! The monitor thread: it watches the workers while any of them runs, and sleeps when none does.
 //!
-//! Everything here is a backstop with a bound of one tick. What must be prompt is prompt without it.
+//! Everything here is a backstop with a bound of one tick (a doze, just after all were idle). What must be prompt is prompt without it.
 //!
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// While workers run.
 const TICK_NS: u64 = 500_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
-const DOZE_NS: u64 = 10_000_000;
+const DOZE_NS: u64 = 1_000_000;
 /// So many dozes, then it sleeps until it is woken.
-const DOZES: u32 = 20;
+const DOZES: u32 = 100;
 const TRIM_EVERY_NS: u64 = 1_000_000_000;
 const TRIM_BATCH: usize = 16_384;
 
@@ -105,11 +105,12 @@ pub fn run(runtime: &'static Runtime) {
 
 fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
     let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
+    let shared_is_due = runtime.shared_due.load(Ordering::Relaxed) <= now;
     for (worker, head) in runtime.workers.iter().zip(heads) {
         if runtime.idle.contains(worker.index) {
             continue;
         }
-        if worker.next_due.load(Ordering::Relaxed) <= now {
+        if shared_is_due || worker.next_due.load(Ordering::Relaxed) <= now {
             worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
             wake = true;
         }

@@ -78,8 +78,8 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
         };
         goroutine_asm_park(on_park, (&raw mut request).cast());
         let status = (*g).wake_status;
-        if request.timer != 0 && status != GOROUTINE_ETIMEDOUT {
-            timers::disarm(request.timer);
+        if request.timer != 0 {
+            timers::disarm(request.timer); // fired or not: a ready may pass any status
         }
         status
     }
@@ -159,7 +159,7 @@ pub unsafe fn park_with(
         };
         goroutine_asm_park(on_commit, (&raw mut commit).cast());
         let status = (*g).wake_status;
-        if commit.timer != 0 && status != GOROUTINE_ETIMEDOUT {
+        if commit.timer != 0 {
             timers::disarm(commit.timer);
         }
         status
@@ -246,7 +246,7 @@ pub unsafe fn queue(g: *mut Goroutine) {
     let worker = tls::worker();
     if worker.is_null() {
         // A goroutine that waits keeps its runtime from ending, so there is one.
-        return match runtime::enter() {
+        return match runtime::enter_to_end() {
             Some(runtime) => runtime.queue_from_outside(Runnable(g)),
             None => unreachable!("a runtime ended with a parked goroutine in it"),
         };

@@ -52,8 +52,6 @@ pub struct Runtime {
     pub(crate) sleeping_until: AtomicU64,
     /// What plain threads opened and closed; atomically.
     pub(crate) foreign: Counts,
-    /// Async operations that are pending: they keep the program alive, too.
-    pub(crate) async_pending: AtomicU64,
     pub(crate) monitor: Monitor,
     phase: AtomicU32,
     waiters: AtomicU32,
@@ -120,6 +118,20 @@ pub fn enter() -> Option<Inside> {
     })
 }
 
+/// [`enter`] for who ends something that a shutdown waits for: a door that is closed for a moment is waited for.
+/// None: there is no runtime any more.
+pub fn enter_to_end() -> Option<Inside> {
+    loop {
+        if let Some(inside) = enter() {
+            return Some(inside);
+        }
+        if CURRENT.load(Ordering::Acquire).is_null() {
+            return None;
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// [`enter`], and a start with defaults if there never was one.
 pub fn enter_or_start() -> Result<Inside, GoroutineStatus> {
     if let Some(inside) = enter() {
@@ -183,7 +195,6 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         shared_due: AtomicU64::new(u64::MAX),
         sleeping_until: AtomicU64::new(u64::MAX),
         foreign: Counts::default(),
-        async_pending: AtomicU64::new(0),
         monitor: Monitor::new(),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
@@ -264,36 +275,42 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     let _ = shared
         .phase
         .compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
-    let mut pause = 50_000;
     loop {
-        shared.cancel_everything();
+        let mut pause = 50_000;
+        loop {
+            shared.cancel_everything();
+            if shared.live() == 0 {
+                break;
+            }
+            let now = now_ns();
+            if now >= deadline {
+                return stuck(shared, lifecycle);
+            }
+            crate::sys::time::sleep_until(deadline.min(now + pause));
+            pause = (pause * 2).min(2_000_000);
+        }
+        // Who still waits for quiescence is told now.
+        shared.phase.store(CLOSING, Ordering::SeqCst);
+        drop(shared.quiet.lock());
+        shared.became_quiet.notify_all();
+        DOOR.close();
+        while !DOOR.is_empty() {
+            if now_ns() >= deadline {
+                DOOR.open();
+                return stuck(shared, lifecycle);
+            }
+            std::thread::yield_now();
+        }
+        // The last thread out may have left something behind: a spawn that had looked at the phase before us.
         if shared.live() == 0 {
             break;
         }
-        let now = now_ns();
-        if now >= deadline {
-            return stuck(shared, lifecycle);
-        }
-        crate::sys::time::sleep_until(deadline.min(now + pause));
-        pause = (pause * 2).min(2_000_000);
-    }
-    // Who still waits for quiescence is told now.
-    shared.phase.store(CLOSING, Ordering::SeqCst);
-    drop(shared.quiet.lock());
-    shared.became_quiet.notify_all();
-    DOOR.close();
-    while !DOOR.is_empty() {
-        if now_ns() >= deadline {
-            DOOR.open();
-            return stuck(shared, lifecycle);
-        }
-        std::thread::yield_now();
+        DOOR.open();
     }
     shared.stop_threads();
     if !join(lifecycle, deadline) {
         return stuck(shared, lifecycle); // the door stays closed: call again
     }
-    shared.cancel_everything(); // timers that were started at the last moment
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
@@ -304,9 +321,11 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
 
 fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
     let mut line = report::Line::new();
+    let timers = runtime.timers_left();
     line.text("shutdown timed out: ")
-        .dec(runtime.live())
-        .text(" goroutines left, threads still there:");
+        .dec(runtime.live().saturating_sub(timers))
+        .text(" goroutines and ");
+    line.dec(timers).text(" timers left, threads still there:");
     for (name, _) in &lifecycle.threads {
         line.text(" ").text(name);
     }
@@ -485,12 +504,16 @@ impl Runtime {
 
     /// Whether nothing that keeps the program alive is left.
     pub fn is_quiescent(&self) -> bool {
-        if self.async_pending.load(Ordering::SeqCst) != 0 {
-            return false;
-        }
-        let closed = self.sum(|c| &c.closed);
+        let closed = EXTERNAL_CLOSED.load(Ordering::SeqCst)
+            + self.sum(|c| &c.async_closed)
+            + self.sum(|c| &c.timers_closed)
+            + self.sum(|c| &c.closed);
         fence_seq_cst();
-        closed == self.sum(|c| &c.opened) && self.async_pending.load(Ordering::SeqCst) == 0
+        let opened = EXTERNAL_OPENED.load(Ordering::SeqCst)
+            + self.sum(|c| &c.async_opened)
+            + self.sum(|c| &c.timers_opened)
+            + self.sum(|c| &c.opened);
+        closed == opened
     }
 
     /// Wakes the waiters if so. Called where a last thing may have been closed.
@@ -509,14 +532,25 @@ impl Runtime {
         }
     }
 
-    /// Goroutines that exist, daemons included.
+    /// What a shutdown waits for: goroutines, daemons included, and timers that fire or are armed.
     pub fn live(&self) -> u64 {
-        let closed = self.sum(|c| &c.closed) + self.sum(|c| &c.daemons_closed);
-        let timers_closed = self.sum(|c| &c.timers_closed);
+        let closed = self.sum(|c| &c.closed)
+            + self.sum(|c| &c.daemons_closed)
+            + self.sum(|c| &c.timers_closed)
+            + self.sum(|c| &c.unref_closed);
         fence_seq_cst();
-        let opened = self.sum(|c| &c.opened) + self.sum(|c| &c.daemons_opened);
-        let timers = self.sum(|c| &c.timers_opened) - timers_closed;
-        (opened - closed).saturating_sub(timers)
+        let opened = self.sum(|c| &c.opened)
+            + self.sum(|c| &c.daemons_opened)
+            + self.sum(|c| &c.timers_opened)
+            + self.sum(|c| &c.unref_opened);
+        opened - closed
+    }
+
+    /// Public timers that are armed or fire.
+    fn timers_left(&self) -> u64 {
+        let closed = self.sum(|c| &c.timers_closed) + self.sum(|c| &c.unref_closed);
+        fence_seq_cst();
+        self.sum(|c| &c.timers_opened) + self.sum(|c| &c.unref_opened) - closed
     }
 
     /// A failure that nobody looked at.
@@ -555,18 +589,20 @@ impl Runtime {
     pub fn stats(&self) -> GoroutineStats {
         let (stacks, spare, trimmed) = stack::counts();
         let (promises, promises_spare) = crate::promise::pool::counts();
-        let daemons = self.sum(|c| &c.daemons_opened);
-        let daemons_closed = self.sum(|c| &c.daemons_closed);
-        let finished = self.sum(|c| &c.closed) - self.sum(|c| &c.timers_closed) + daemons_closed;
-        let spawned = self.sum(|c| &c.opened) - self.sum(|c| &c.timers_opened) + daemons;
+        // Closed first: what is closed was opened before, so no difference is ever below zero.
+        let async_closed = self.sum(|c| &c.async_closed);
+        let finished = self.sum(|c| &c.closed) + self.sum(|c| &c.daemons_closed);
+        fence_seq_cst();
+        let spawned = self.sum(|c| &c.opened) + self.sum(|c| &c.daemons_opened);
+        let async_opened = self.sum(|c| &c.async_opened);
         GoroutineStats {
             size: std::mem::size_of::<GoroutineStats>() as u32,
             workers: self.workers.len() as u32,
             spawned,
             finished,
-            live: spawned.saturating_sub(finished),
+            live: spawned - finished,
             timers: super::timers::pending(self),
-            async_operations: self.async_pending.load(Ordering::Relaxed),
+            async_operations: async_opened - async_closed,
             stolen: self.sum(|c| &c.stolen),
             sleeps: self.sum(|c| &c.sleeps),
             wakes: self.sum(|c| &c.wakes),
@@ -629,12 +665,14 @@ extern "C" fn after_fork_child() {
     SHUT_DOWN.store(false, Ordering::Release);
     DOOR.reset();
     FORKS.fetch_add(1, Ordering::Relaxed);
+    thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
     unsafe {
         let lifecycle = &mut *LIFECYCLE.data_ptr();
         lifecycle.threads.clear();
         RETAINED.store(0, Ordering::Relaxed);
+        EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
         after_fork_parent();
@@ -643,19 +681,31 @@ extern "C" fn after_fork_child() {
 
 const _: () = assert!(MAX_WORKERS == 256);
 
-/// `goroutine_external_begin` and `_end`: counted like an async operation.
-pub fn external(begin: bool) {
-    let Ok(runtime) = enter_or_start() else { return };
-    if begin {
-        runtime.async_pending.fetch_add(1, Ordering::SeqCst);
-        return;
-    }
-    let pending = &runtime.async_pending;
-    if pending
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-        .is_err()
-    {
+/// What plain threads announced with `goroutine_external_begin`, and took back. Of the process: they know no runtime.
+static EXTERNAL_OPENED: AtomicU64 = AtomicU64::new(0);
+static EXTERNAL_CLOSED: AtomicU64 = AtomicU64::new(0);
+
+/// `goroutine_external_begin`.
+pub fn external_begin() {
+    EXTERNAL_OPENED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// `goroutine_external_end`.
+pub fn external_end() {
+    let opened = EXTERNAL_OPENED.load(Ordering::SeqCst);
+    let ended = EXTERNAL_CLOSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+        (n < opened).then_some(n + 1)
+    });
+    if ended.is_err() {
         report::fatal("goroutine_external_end without a goroutine_external_begin");
     }
-    runtime.closed_from_outside();
+    if let Some(runtime) = enter() {
+        runtime.closed_from_outside();
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        slot::give_back(self.shared_wheel.get_mut().take_all().into_iter());
+    }
 }

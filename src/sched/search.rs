@@ -150,6 +150,10 @@ unsafe fn sleep(worker: &Worker) -> bool {
     let runtime = worker.runtime();
     // SAFETY: the caller holds the worker.
     let local = unsafe { worker.local() };
+    if let Some(idle) = runtime.config.idle {
+        // SAFETY: the configured function and its argument. Before the last look: it may make work.
+        unsafe { idle(runtime.config.idle_arg) };
+    }
     worker.sleeping.store(1, Ordering::SeqCst);
     let share_above = SHARE_ABOVE_MAX.min((1 << local.fruitless.min(16)) - 1);
     let mut work_elsewhere = false;
@@ -169,15 +173,14 @@ unsafe fn sleep(worker: &Worker) -> bool {
         local.fruitless += 1;
         work_here = true;
     }
+    work_here |= worker.load() != 0 || !local.pinned.is_empty();
     if work_here {
-        return !leave(worker);
+        let claimed = !leave(worker);
+        runtime.wake_monitor();
+        return claimed;
     }
     if runtime.has_waiters() {
         runtime.check_quiescent();
-    }
-    if let Some(idle) = runtime.config.idle {
-        // SAFETY: the configured function and its argument.
-        unsafe { idle(runtime.config.idle_arg) };
     }
     local.fruitless += 1;
     bump(&worker.counts.sleeps, 1);

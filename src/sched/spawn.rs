@@ -61,10 +61,44 @@ unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
             entry_fn: f,
             entry_arg: arg,
             name: std::ptr::null_mut(),
-            sequence: 0,
+            end: None,
         });
         (g as *mut u64).sub(1).write(Entry::Plain.address());
     }
+}
+
+/// A goroutine of the library's own: `f(arg)`, and `end(arg)` off its stack when it is over, however that comes about.
+///
+/// # Safety
+/// `f` is a GoroutineFn.
+pub unsafe fn internal(
+    f: u64,
+    arg: *mut c_void,
+    end: unsafe fn(arg: *mut c_void),
+) -> Result<(), GoroutineStatus> {
+    let runtime = runtime::enter_or_start()?;
+    if runtime.is_stopping() {
+        return Err(GOROUTINE_ESHUTDOWN);
+    }
+    let worker = tls::worker();
+    // SAFETY: the thread holds its worker, if any; the stack is ours from a pool.
+    unsafe {
+        let g = if worker.is_null() {
+            stack::acquire(runtime.class)
+        } else {
+            (*worker).local().stacks.pop()
+        };
+        let g = g.ok_or(GOROUTINE_ENOMEM)?;
+        let id = if worker.is_null() {
+            foreign_id()
+        } else {
+            (*worker).next_id()
+        };
+        init(g, runtime.class, id, f, arg as u64);
+        (*g).end = Some(end);
+        launch(g, &runtime);
+    }
+    Ok(())
 }
 
 /// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not.
@@ -124,7 +158,7 @@ unsafe fn plain_outside(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut
             return Err(GOROUTINE_ENOMEM);
         }
         let promise = (*g).promise;
-        launch(g, &runtime)?;
+        launch(g, &runtime);
         Ok(promise)
     }
 }
@@ -146,12 +180,12 @@ unsafe fn give_promise(g: *mut Goroutine) -> bool {
 
 /// Counts it and queues it, from any thread.
 ///
-/// A shutdown that begins after our look at its phase sees what we opened, and cancels it: it counts again until all is
-/// closed. A plain thread is at the door meanwhile, so the runtime stays.
+/// A shutdown that begins after our look at its phase counts again once the last plain thread is out, so it sees what we
+/// opened, and cancels it.
 ///
 /// # Safety
 /// `g` is ready to run and the caller's.
-unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) -> Result<(), GoroutineStatus> {
+unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
     // SAFETY: the caller's promise; the thread holds its worker, if any.
     unsafe {
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
@@ -178,7 +212,6 @@ unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) -> Result<(), GoroutineSt
             (*worker).enqueue(g);
         }
     }
-    Ok(())
 }
 
 /// Refuses flags and sizes that no runtime accepts.
@@ -267,7 +300,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
         }
         fill(g, request, short, from_context);
         let promise = (*g).promise;
-        launch(g, &runtime)?;
+        launch(g, &runtime);
         Ok(promise)
     }
 }
@@ -277,7 +310,7 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
     // SAFETY: the caller checked that the stack has room; g is its own.
     unsafe {
         let mut sp = g as u64;
-        let mut entry = Entry::Plain;
+        let entry;
         if from_context {
             sp -= size_of::<GoroutineContext>() as u64;
             sp &= !15;
@@ -330,6 +363,9 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
     let runtime = worker.runtime();
     // SAFETY: the caller's promise.
     unsafe {
+        if runtime.is_stopping() {
+            return timers::finish(number as usize as *mut c_void);
+        }
         let options = timers::spawn_options(number);
         let class = options
             .and_then(|(s, _)| {
@@ -355,6 +391,7 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
             u64::from(number),
         );
         (*g).spawn_flags = GOROUTINE_SPAWN_PRIORITY;
+        (*g).end = Some(timers::finish);
         if let Some((s, name)) = options {
             (*g).user = s.user;
             (*g).rbx = s.rbx;

@@ -1,14 +1,13 @@
 //! Arming and stopping timers. A timer lies in the wheel of the worker that started it; plain threads share one.
 
-use super::expire::OUT;
 use super::runtime::{self, Runtime};
 use super::worker::{Worker, bump};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::sys::time::now_ns;
-use crate::timer::SHARED;
 use crate::timer::slot::{self, Options, Target, slot};
 use crate::timer::state::Stop;
+use crate::timer::{OUT, SHARED};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -67,18 +66,22 @@ unsafe fn put(
     }
 }
 
-/// A one-shot time-out is not needed any more. It may have fired.
-pub fn disarm(id: i64) {
+/// A one-shot time-out of a park is not needed any more. It may have fired.
+///
+/// # Safety
+/// On a thread that holds a worker.
+pub unsafe fn disarm(id: i64) {
     if let Some((number, generation)) = slot::lookup(id)
         && slot(number).word.stop(generation, || false) == Stop::Unarmed
     {
-        unlink(number);
+        // SAFETY: the caller's promise.
+        unlink(unsafe { (*tls::worker()).runtime() }, number);
     }
 }
 
 /// A stopped slot leaves its wheel: at once if the wheel is ours, else its owner does it at its next look.
 #[inline]
-fn unlink(number: u32) {
+fn unlink(runtime: &Runtime, number: u32) {
     let wheel = slot(number).wheel();
     let worker = tls::worker();
     // SAFETY: the calling thread holds the worker, if any; inside its gate the wheel is ours.
@@ -97,7 +100,6 @@ fn unlink(number: u32) {
             return;
         }
     }
-    let Some(runtime) = runtime::enter() else { return };
     if wheel == SHARED {
         let mut shared = runtime.shared_wheel.lock();
         // SAFETY: the lock is held.
@@ -142,10 +144,15 @@ pub fn start(request: Request) -> i64 {
         if !reserve(worker) {
             return i64::from(GOROUTINE_ENOMEM);
         }
-        if request.options.as_ref().is_none_or(|o| !o.unref) {
-            bump(&worker.counts.opened, 1);
-            bump(&worker.counts.timers_opened, 1);
-        }
+        let counts = &worker.counts;
+        bump(
+            if is_unref(&request.options) {
+                &counts.unref_opened
+            } else {
+                &counts.timers_opened
+            },
+            1,
+        );
         let number = worker.local().timer_slots.pop().expect("reserved above");
         worker.queue.enter();
         let id = put(
@@ -174,10 +181,13 @@ fn start_outside(request: Request) -> i64 {
     if !slot::take(1, &mut one) {
         return i64::from(GOROUTINE_ENOMEM);
     }
-    if request.options.as_ref().is_none_or(|o| !o.unref) {
-        runtime.foreign.opened.fetch_add(1, Ordering::AcqRel);
-        runtime.foreign.timers_opened.fetch_add(1, Ordering::AcqRel);
-    }
+    let counts = &runtime.foreign;
+    let opened = if is_unref(&request.options) {
+        &counts.unref_opened
+    } else {
+        &counts.timers_opened
+    };
+    opened.fetch_add(1, Ordering::AcqRel);
     let deadline = now_ns().saturating_add(request.delay);
     put_shared(
         &runtime,
@@ -224,7 +234,14 @@ pub fn stop(id: i64) -> bool {
     let Some((number, generation)) = slot::lookup(id) else {
         return false;
     };
+    // A plain thread stays inside until the end is counted.
+    let Some(runtime) = runtime::enter_to_end() else {
+        return false;
+    };
     let timer = slot(number);
+    if !timer.is_call() {
+        return false; // a made-up id that hits a sleep or a time-out
+    }
     match timer.word.stop(generation, || timer.is_periodic()) {
         Stop::Nothing => false,
         Stop::LastRun => true, // the firing goroutine ends it
@@ -237,39 +254,46 @@ pub fn stop(id: i64) -> bool {
                 };
                 (fields.options.take(), arg)
             };
-            unlink(number);
-            close(options, arg);
+            unlink(&runtime, number);
+            close(&runtime, options, arg);
             true
         }
     }
 }
 
+fn is_unref(options: &Option<Box<Options>>) -> bool {
+    options.as_ref().is_some_and(|o| o.unref)
+}
+
 /// The end of a public timer: its `drop` runs, and it keeps the program alive no more.
-fn close(options: Option<Box<Options>>, arg: *mut c_void) {
-    let mut counted = true;
-    if let Some(options) = options {
-        counted = !options.unref;
-        if let Some(drop_arg) = options.drop {
-            // SAFETY: the caller of goroutine_timer_start_with gave it for this argument; it runs once.
-            unsafe { goroutine_asm_call(drop_arg as usize, arg as usize, 0, 0) };
-        }
-    }
-    if !counted {
-        return;
+fn close(runtime: &Runtime, options: Option<Box<Options>>, arg: *mut c_void) {
+    let unref = is_unref(&options);
+    if let Some(drop_arg) = options.and_then(|o| o.drop) {
+        // SAFETY: the caller of goroutine_timer_start_with gave it for this argument; it runs once.
+        unsafe { goroutine_asm_call(drop_arg as usize, arg as usize, 0, 0) };
     }
     let worker = tls::worker();
     if worker.is_null() {
-        if let Some(runtime) = runtime::enter() {
-            runtime.foreign.timers_closed.fetch_add(1, Ordering::AcqRel);
-            runtime.foreign.closed.fetch_add(1, Ordering::AcqRel);
-            runtime.closed_from_outside();
+        let counts = &runtime.foreign;
+        if unref {
+            &counts.unref_closed
+        } else {
+            &counts.timers_closed
         }
+        .fetch_add(1, Ordering::AcqRel);
+        runtime.closed_from_outside();
         return;
     }
     // SAFETY: the calling thread holds the worker.
     let counts = unsafe { &(*worker).counts };
-    bump(&counts.timers_closed, 1);
-    bump(&counts.closed, 1);
+    bump(
+        if unref {
+            &counts.unref_closed
+        } else {
+            &counts.timers_closed
+        },
+        1,
+    );
 }
 
 /// What a firing slot says about the goroutine to spawn for it.
@@ -283,36 +307,39 @@ pub unsafe fn spawn_options(number: u32) -> Option<(GoroutineSpawn, *const std::
     options.spawn.map(|s| (s, name))
 }
 
-/// The body of the goroutine that a due timer starts: calls the function, then the next period or the end.
+/// The body of the goroutine that a due timer starts. Its end, however it comes about, is [`finish`].
 ///
 /// # Safety
 /// Runs in a goroutine; `number` is a FIRING slot that belongs to it.
 pub unsafe extern "C" fn body(number: *mut c_void) -> *mut c_void {
-    let number = number as usize as u32;
-    let timer = slot(number);
+    let timer = slot(number as usize as u32);
     // SAFETY: TimerWord I3: FIRING, so the fields are ours.
-    let (target, period) = unsafe { (timer.fields().target, timer.fields().period) };
+    let target = unsafe { timer.fields() }.target;
     if let Target::Call { f, arg } = target {
         // A stop that came between the firing and now wins: periodic timers "will not run again".
         if !timer.word.is_stopped() {
-            // SAFETY: the address of a GoroutineFn, checked when the timer was started.
-            let f: unsafe extern "C" fn(*mut c_void) -> *mut c_void =
-                unsafe { std::mem::transmute(f as usize) };
-            // SAFETY: the caller of goroutine_timer_start gave both.
-            unsafe { f(arg) };
+            // SAFETY: the caller of goroutine_timer_start gave the function, a GoroutineFn, and its argument.
+            unsafe { goroutine_asm_call(f as usize, arg as usize, 0, 0) };
         }
-        finish(number, period, arg);
     }
     std::ptr::null_mut()
 }
 
-/// After the call, or instead of it: the next period, or the end of the timer.
-fn finish(number: u32, period: u64, arg: *mut c_void) {
+/// The goroutine of a firing timer is over: the next period, or the end of the timer.
+///
+/// # Safety
+/// On a thread that holds a worker; `number` is a FIRING slot that belongs to the caller.
+pub unsafe fn finish(number: *mut c_void) {
+    let number = number as usize as u32;
     let timer = slot(number);
     let worker = tls::worker();
-    // SAFETY: the goroutine runs on a worker; the slot is FIRING (or STOPPED while firing), so it is ours.
+    // SAFETY: the caller's promise: FIRING, or STOPPED while firing.
     unsafe {
         let worker = &*worker;
+        let period = timer.fields().period;
+        let Target::Call { arg, .. } = timer.fields().target else {
+            return;
+        };
         if period != 0 && !worker.runtime().is_stopping() {
             // On the grid of the first deadline, so that an interval never drifts; missed beats are left out.
             let missed = now_ns().saturating_sub(timer.fields().deadline) / period;
@@ -339,7 +366,7 @@ fn finish(number: u32, period: u64, arg: *mut c_void) {
         if timer.word.free() {
             worker.local().timer_slots.push(number);
         }
-        close(options, arg);
+        close(worker.runtime(), options, arg);
     }
 }
 
@@ -374,7 +401,7 @@ pub unsafe fn postpone(worker: &Worker, number: u32) {
             if timer.word.free() {
                 worker.local().timer_slots.push(number);
             }
-            close(options, arg);
+            close(worker.runtime(), options, arg);
         }
     }
 }

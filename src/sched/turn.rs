@@ -101,7 +101,7 @@ unsafe fn take_urgent(worker: &Worker) -> Option<Runnable> {
     // Urgent and pinned goroutines take turns, so that neither waits for ever.
     let urgent = worker.urgent_len.load(Ordering::Relaxed) != 0;
     let g = if urgent && (local.pinned.is_empty() || local.urgent_streak % 2 == 0) {
-        worker.pop_urgent()
+        worker.pop_urgent().or_else(|| local.pinned.pop_front()) // a thief may have emptied the lane
     } else {
         local.pinned.pop_front()
     };
@@ -261,6 +261,9 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     unsafe {
         let worker = &*worker;
         let runtime = worker.runtime();
+        if let Some(end) = (*g).end {
+            end((*g).entry_arg as *mut c_void);
+        }
         let promise = (*g).promise;
         if !promise.is_null() {
             let mut settled = Settled::new();

@@ -61,18 +61,26 @@ pub struct Local {
 /// Counts that only the owner writes, and anybody adds up.
 #[derive(Default)]
 pub struct Counts {
-    /// What keeps the program alive: opened ...
+    /// Goroutines spawned ...
     pub opened: AtomicU64,
-    /// ... and closed.
+    /// ... and ended, but for daemons.
     pub closed: AtomicU64,
-    /// Daemons spawned.
+    /// Daemons spawned ...
     pub daemons_opened: AtomicU64,
-    /// Daemons ended.
+    /// ... and ended.
     pub daemons_closed: AtomicU64,
-    /// Timers among `opened`.
+    /// Public timers started ...
     pub timers_opened: AtomicU64,
-    /// Timers among `closed`.
+    /// ... and over, with any run of theirs, but for unreferenced ones.
     pub timers_closed: AtomicU64,
+    /// Unreferenced timers started ...
+    pub unref_opened: AtomicU64,
+    /// ... and over.
+    pub unref_closed: AtomicU64,
+    /// Async operations begun ...
+    pub async_opened: AtomicU64,
+    /// ... and completed or cancelled.
+    pub async_closed: AtomicU64,
     /// Goroutines taken from others.
     pub stolen: AtomicU64,
     /// Times it slept.
@@ -300,11 +308,17 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let local = self.local.get_mut();
         SEQUENCES[self.index].store(local.next_sequence, Ordering::Relaxed);
+        let wheel = &mut self.gated.get_mut().wheel;
         while let Some(number) = self.stopped.pop() {
+            // SAFETY: it lies in this wheel, or is out of it; nobody else has the wheel any more.
+            if unsafe { timer::slot::slot(number).fields() }.bucket != timer::OUT {
+                wheel.remove(number);
+            }
             if timer::slot::slot(number).word.free() {
                 local.timer_slots.push(number);
             }
         }
+        local.timer_slots.extend(wheel.take_all());
         timer::slot::give_back(local.timer_slots.drain(..));
         crate::promise::pool::give_back(local.promises.drain(..));
     }

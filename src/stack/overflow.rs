@@ -83,6 +83,7 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     unsafe {
         let previous = (*PREVIOUS.0.get())[i];
         match previous.sa_sigaction {
+            libc::SIG_IGN if (*info).si_code <= 0 => {} // sent by kill(2), and ignored
             libc::SIG_DFL | libc::SIG_IGN => {
                 // Ignoring a fault loops for ever; the kernel kills for it, and so do we: the instruction runs again.
                 let mut default: libc::sigaction = std::mem::zeroed();

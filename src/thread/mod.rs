@@ -20,6 +20,8 @@ pub struct Thread {
     name: CString,
     body: Option<Box<dyn FnOnce() + Send>>,
     hooks: [(GoroutineThreadFn, *mut c_void); 2],
+    /// Of the thread that started it.
+    creator_mask: libc::sigset_t,
 }
 
 /// A thread to join.
@@ -32,22 +34,28 @@ pub fn start(
     body: impl FnOnce() + Send + 'static,
 ) -> Result<Handle, i32> {
     let name = CString::new(name).expect("names have no NUL");
-    let thread = Box::into_raw(Box::new(Thread {
-        name,
-        body: Some(Box::new(body)),
-        hooks,
-    }));
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut id = MaybeUninit::<libc::pthread_t>::uninit();
     let mut old_mask = MaybeUninit::<libc::sigset_t>::uninit();
     let blocked = asynchronous_signals();
+    // SAFETY: with a null set the mask is only read.
+    let creator_mask = unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), old_mask.as_mut_ptr());
+        old_mask.assume_init()
+    };
+    let thread = Box::into_raw(Box::new(Thread {
+        name,
+        body: Some(Box::new(body)),
+        hooks,
+        creator_mask,
+    }));
     // SAFETY: initialised before use, in this order; the new thread inherits the mask and takes over the record.
     let result = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
         libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, old_mask.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, null_mut());
         let result = libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), main, thread.cast());
-        libc::pthread_sigmask(libc::SIG_SETMASK, old_mask.as_ptr(), null_mut());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &creator_mask, null_mut());
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         result
     };
@@ -76,6 +84,15 @@ impl Handle {
             crate::sys::time::sleep_until(deadline_ns.min(now + delay));
             delay = (delay * 2).min(1_000_000);
         }
+    }
+}
+
+/// In a child of fork, on the image of one of our threads: the signals that our creator had open are open again.
+pub fn restore_mask() {
+    let thread = tls::thread();
+    if !thread.is_null() {
+        // SAFETY: the record of this thread, copied with the process.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &(*thread).creator_mask, null_mut()) };
     }
 }
 

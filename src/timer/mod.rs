@@ -11,3 +11,6 @@ pub use wheel::Wheel;
 
 /// The wheel of threads that hold no worker.
 pub const SHARED: u16 = u16::MAX;
+
+/// `Fields::bucket` of a slot that is in no wheel any more.
+pub const OUT: u16 = u16::MAX - 1;

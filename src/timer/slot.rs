@@ -85,6 +85,14 @@ impl Slot {
         // SAFETY: written before the arming that the caller has acquired.
         unsafe { (&raw const (*self.fields.get()).wheel).read_volatile() }
     }
+    /// Whether it calls a function, or else readies a park. What it says of a use that is over does not matter.
+    pub fn is_call(&self) -> bool {
+        // SAFETY: as above; plain data.
+        matches!(
+            unsafe { (&raw const (*self.fields.get()).target).read_volatile() },
+            Target::Call { .. }
+        )
+    }
     /// Whether it is periodic; as [`Slot::wheel`].
     pub fn is_periodic(&self) -> bool {
         // SAFETY: as above.
@@ -206,10 +214,8 @@ pub fn armed_calls() -> Vec<i64> {
         for number in first..first + CHUNK as u32 {
             let timer = slot(number);
             if let Some(generation) = timer.word.armed() {
-                // SAFETY: the kind of target does not change while armed; a slot that is reused meanwhile gives an id
-                // that is stale, which a stop answers with Nothing.
-                let target = unsafe { (&raw const (*timer.fields.get()).target).read_volatile() };
-                if matches!(target, Target::Call { .. }) {
+                // A slot that is reused meanwhile gives an id that is stale, which a stop answers with Nothing.
+                if timer.is_call() {
                     ids.push(id(number, generation));
                 }
             }

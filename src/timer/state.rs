@@ -128,6 +128,10 @@ impl TimerWord {
     #[inline]
     #[must_use]
     pub fn free(&self) -> bool {
+        debug_assert!(
+            self.0.load(Ordering::Relaxed) & 3 != FREE,
+            "a timer slot is freed twice"
+        );
         let next = (self.0.load(Ordering::Relaxed) >> 2) + 1;
         if next >> GENERATION_BITS != 0 {
             return false; // stays FIRING or STOPPED, in a generation whose ids are answered with Nothing

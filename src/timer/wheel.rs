@@ -105,6 +105,23 @@ impl Wheel {
         }
     }
 
+    /// Ends every timer in it, without firing; gives the slots that can be used again.
+    pub fn take_all(&mut self) -> Vec<u32> {
+        let heap = self.heap.drain(..).map(|(_, number)| number);
+        let numbers: Vec<u32> = self
+            .buckets
+            .iter_mut()
+            .flat_map(|b| b.drain(..))
+            .chain(heap)
+            .collect();
+        self.occupied = [0; LEVELS];
+        self.count = 0;
+        numbers
+            .into_iter()
+            .filter(|&number| slot(number).word.free())
+            .collect()
+    }
+
     /// The next slot that is due, earliest first; it is taken out.
     pub fn pop_due(&mut self, now: u64) -> Option<u32> {
         self.advance(now >> TICK_SHIFT);
