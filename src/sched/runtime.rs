@@ -26,7 +26,8 @@ use crate::sys::{cpu, futex, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::lock_api::RawMutex as _;
+use parking_lot::{Condvar, Mutex, RawMutex};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -634,6 +635,11 @@ trait ForkLock {
     /// # Safety
     /// `hold` was called on this thread (or on the one that is this one's image in the parent).
     unsafe fn let_go(&self);
+    /// In the child: free, and nobody waits for it. An unlock would look for waiters, in a table that a ghost may hold.
+    ///
+    /// # Safety
+    /// As `let_go`.
+    unsafe fn reset(&self);
 }
 
 impl<T> ForkLock for Mutex<T> {
@@ -643,6 +649,10 @@ impl<T> ForkLock for Mutex<T> {
     unsafe fn let_go(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.force_unlock() };
+    }
+    unsafe fn reset(&self) {
+        // SAFETY: the caller's promise: the only thread there is, and it holds the lock.
+        unsafe { std::ptr::from_ref(self.raw()).cast_mut().write(RawMutex::INIT) };
     }
 }
 
@@ -675,7 +685,8 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
-        after_fork_parent();
+        stack::reset_pools();
+        fork_locks().iter().for_each(|lock| lock.reset());
     }
 }
 

@@ -7,7 +7,8 @@ use super::bounds_of;
 use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
-use parking_lot::Mutex;
+use parking_lot::lock_api::RawMutex as _;
+use parking_lot::{Mutex, RawMutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -210,4 +211,15 @@ pub fn hold_pools() {
 pub unsafe fn let_go_of_pools() {
     // SAFETY: the caller's promise.
     POOLS.iter().for_each(|pool| unsafe { pool.force_unlock() });
+}
+
+/// In the child: free, and nobody waits for them.
+///
+/// # Safety
+/// As [`let_go_of_pools`], and no other thread is there.
+pub unsafe fn reset_pools() {
+    for pool in &POOLS {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::from_ref(pool.raw()).cast_mut().write(RawMutex::INIT) };
+    }
 }
