@@ -44,7 +44,8 @@
  * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
  * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
  * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR and the x87 control
- * word. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
+ * word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
+ * `stack_limit` is enough for all of them. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
  *
  * Ownership
  *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
@@ -104,9 +105,9 @@ typedef struct GoroutinePromise GoroutinePromise;
 #define GOROUTINE_CONFIG_OWN_CODE 1
 /** Config flag: install no signal handlers. */
 #define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
-/** Config flag: report when all goroutines wait for each other. */
+/** Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
-/** Config flag: learn stack sizes per spawned function. */
+/** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
 
 /** `ffi_exhausted`: wait for a thread, first come first served. */
@@ -232,7 +233,7 @@ typedef struct GoroutinePromise GoroutinePromise;
 /** Kind of an async operation: the caller's own. */
 #define GOROUTINE_ASYNC_CUSTOM 4
 
-/** Spawn flag: bound to an OS thread from its start. */
+/** Spawn flag: bound to an OS thread from its start. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_SPAWN_BOUND 1
 /** Spawn flag: runs before regular goroutines. */
 #define GOROUTINE_SPAWN_PRIORITY 2
@@ -321,13 +322,15 @@ typedef struct GoroutineConfig {
     uint32_t workers;
     /** Must be 0. */
     uint32_t reserved;
-    /** Bytes reserved per goroutine, guard included, rounded up to a power of two; 0: 256 KiB. */
+    /**
+     * Bytes reserved per goroutine, guard included, rounded up to a power of two, at least 128 KiB; 0: 256 KiB.
+     */
     uint64_t stack_bytes;
     /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
     uint64_t stack_bytes_max;
     /** Most threads for bound goroutines. */
     uint32_t ffi_threads_max;
-    /** How many of them to start at once. */
+    /** How many of them to start at once. Not in this version: GOROUTINE_ENOSYS if not 0. */
     uint32_t ffi_threads_prestart;
     /** `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`. */
     uint32_t ffi_exhausted;
@@ -382,17 +385,17 @@ typedef struct GoroutineStats {
     uint64_t threads;
     /** Stacks reserved. */
     uint64_t stacks;
-    /** Stacks in pools. */
+    /** Stacks in the shared pools; workers keep up to 256 more each. */
     uint64_t stacks_free;
     /** Stacks whose memory was given back by the background trim. */
     uint64_t stacks_trimmed;
-    /** Promises that exist now. */
+    /** Promises that exist now, and up to 512 spare ones per worker. */
     uint64_t promises;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
 typedef struct GoroutineSpawn {
-    /** Bytes of this struct that the caller knows: 64, or all of it. */
+    /** Bytes of this struct that the caller knows: 64, or 240 and more (what is beyond is not looked at). */
     uint32_t size;
     /** `GOROUTINE_SPAWN_*`. */
     uint32_t flags;
@@ -418,7 +421,9 @@ typedef struct GoroutineSpawn {
     uint64_t r15;
     /** First values of the header's `user` words. */
     uint64_t user[3];
-    /** Bytes to reserve, guard included, rounded up to a power of two; 0: the configured default. */
+    /**
+     * Bytes to reserve, guard included, rounded up to a power of two, at least 128 KiB; 0: the configured default.
+     */
     uint64_t stack_bytes;
     /** For dumps and reports; NULL: none. At most 63 bytes are kept. */
     const char *name;
@@ -470,7 +475,9 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_ENOMEM (-12)
 /** Somebody still waits on the object. */
 #define GOROUTINE_EBUSY (-16)
-/** An argument is out of range, or NULL where none is allowed. */
+/**
+ * An argument is out of range, NULL where none is allowed, or a struct's size is not set (goroutine_*_init).
+ */
 #define GOROUTINE_EINVAL (-22)
 /** The channel is closed. */
 #define GOROUTINE_EPIPE (-32)
@@ -488,7 +495,7 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_EREJECTED (-4096)
 /** Only a goroutine may call that. */
 #define GOROUTINE_ENOTGOROUTINE (-4097)
-/** The runtime is shutting down. */
+/** The runtime is shutting down, or was shut down: goroutine_runtime_start starts it again. */
 #define GOROUTINE_ESHUTDOWN (-4098)
 /** The goroutine ran out of stack. */
 #define GOROUTINE_ESTACKOVERFLOW (-4099)
@@ -504,48 +511,44 @@ extern "C" {
 /**
  * The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the version.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 uint32_t goroutine_abi_version(void);
 
 /**
  * The version of the library that is loaded, as in "0.1.0".
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 const char *goroutine_version(void);
 
 /**
  * The name of a status: "GOROUTINE_ETIMEDOUT".
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 const char *goroutine_status_name(GoroutineStatus status);
 
 /**
  * A sentence for people about a status.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   a string that lives as long as the library.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 const char *goroutine_status_message(GoroutineStatus status);
 
@@ -554,19 +557,17 @@ const char *goroutine_status_message(GoroutineStatus status);
  * it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
  * it may differ in the next process. Valid before start.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the offset: `mov reg, fs:[offset]`.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 int32_t goroutine_tls_offset(void);
 
 /**
  * Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
  * Since:     ABI 1.
  *
@@ -577,17 +578,16 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
 
 /**
  * Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
- * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn or timer of a process starts it so by itself;
+ * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn, timer or async operation of a process starts it so by itself;
  * after a shutdown only this function does.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `config` is copied.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
  * that this version does not have).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
 
@@ -595,14 +595,13 @@ GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
  * Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
  * program alive. The calling thread never runs goroutines. It does not shut down.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `*result` (may be NULL): the value, or the reason.
  * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
  * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
                                       void *arg,
@@ -611,57 +610,52 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
 /**
  * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
  * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
  * (a shutdown came, and something is left that only a plain thread could end).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
 
 /**
  * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
- * freed; what is stuck is named on stderr; call again.
+ * freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_shutdown(uint64_t timeout_ns);
 
 /**
  * One more user of the runtime in this process. It does not start it.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_runtime_retain(void);
 
 /**
  * One user less; the last release shuts down.
  * Context:   T.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_release(uint64_t timeout_ns);
 
 /**
  * Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -672,13 +666,12 @@ void goroutine_stats_init_sized(struct GoroutineStats *stats, size_t size);
 /**
  * Counters of the running runtime. All zero when none runs.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `out->size` bytes at most.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
 
@@ -686,22 +679,20 @@ GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
  * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
  * and no deadlock is reported.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_external_begin(void);
 
 /**
  * Ends a goroutine_external_begin.
  * Context:   T, G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_external_end(void);
 
@@ -711,12 +702,11 @@ void goroutine_external_end(void);
  * Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_go(GoroutineFn f, void *arg);
 
@@ -724,20 +714,18 @@ GoroutineStatus goroutine_go(GoroutineFn f, void *arg);
  * Runs `f(arg)` in a new goroutine.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference to the promise: goroutine_promise_release.
  * Returns:   a promise of its return value; NULL when out of memory or shut down, or `f` is NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_spawn(GoroutineFn f, void *arg);
 
 /**
  * Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
  * Context:   T, G, R, S. NULL is ignored.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -749,14 +737,13 @@ void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
  * Starts a goroutine with registers, stack arguments and options of the caller's choice.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: everything is copied; the caller has one reference to `*out`.
  * Output:    `*out` (may be NULL): the promise of its rax.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
                                      GoroutinePromise **out);
@@ -764,37 +751,34 @@ GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
 /**
  * The running goroutine.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 Goroutine *goroutine_current(void);
 
 /**
  * The id of a goroutine, never reused in a process.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   the id; 0 for NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 uint64_t goroutine_id(const Goroutine *g);
 
 /**
  * The usable stack of the running goroutine.
  * Context:   G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    lowest usable address, and one past the highest.
  * Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_stack_bounds(void **lo, void **hi);
 
@@ -802,11 +786,10 @@ GoroutineStatus goroutine_stack_bounds(void **lo, void **hi);
  * Lets other goroutines run. On a plain thread: sched_yield.
  * Context:   T, G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_yield(void);
 
@@ -814,12 +797,11 @@ void goroutine_yield(void);
  * Parks the goroutine for at least `ns` nanoseconds. On a plain thread it sleeps the thread.
  * Context:   T, G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_sleep(uint64_t ns);
 
@@ -828,11 +810,10 @@ GoroutineStatus goroutine_sleep(uint64_t ns);
  * GOROUTINE_EREJECTED rejects it with `value`, another negative status settles it with that. A positive status, or a call
  * outside a goroutine, is fatal: one line on stderr, the `fatal` callback, abort.
  * Context:   G.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GOROUTINE_NORETURN void goroutine_exit(GoroutineStatus status,
                      void *value);
@@ -841,11 +822,10 @@ GOROUTINE_NORETURN void goroutine_exit(GoroutineStatus status,
  * Gives way if somebody asked for it: emitted code calls it when `preempt` is set. Clobbers what a C call clobbers.
  * Context:   T, G.
  * Parks:     if asked to.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_safepoint(void);
 
@@ -854,11 +834,11 @@ void goroutine_safepoint(void);
  * `GoroutineContext` of the caller in the header's `context` meanwhile.
  * Context:   T, G.
  * Parks:     if asked to.
- * Stack:     up to 4 KiB of the goroutine's; the reserve below `stack_limit` is enough.
+ * Stack:     up to 4 KiB of the goroutine's.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_safepoint_full(void);
 
@@ -867,24 +847,23 @@ void goroutine_safepoint_full(void);
  * of it return GOROUTINE_ECANCELED, until it ends. It is not stopped by force.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it has ended), GOROUTINE_EINVAL (NULL, or a promise without a goroutine).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_cancel(GoroutinePromise *promise);
 
 /**
- * Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Nothing outside.
+ * Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Does nothing
+ * outside a goroutine.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_cancel_disable(void);
 
@@ -892,11 +871,10 @@ void goroutine_cancel_disable(void);
  * Ends a goroutine_cancel_disable. One too many is fatal.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_cancel_enable(void);
 
@@ -905,13 +883,12 @@ void goroutine_cancel_enable(void);
  * returned the goroutine does not run, so `arg` may lie on its stack. `false`: do not park. `commit` must not park.
  * Context:   G.
  * Parks:     yes. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   what goroutine_ready passed; GOROUTINE_OK when `commit` gave false; GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (`timeout_ns` 0:
  * `commit` is not called), GOROUTINE_ECANCELED, GOROUTINE_EINVAL, GOROUTINE_ENOTGOROUTINE, GOROUTINE_ENOMEM.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_park(GoroutineParkFn commit,
                                void *arg,
@@ -923,11 +900,10 @@ GoroutineStatus goroutine_park(GoroutineParkFn commit,
  * Not R, not S.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_ready(struct GoroutineTicket ticket,
                      GoroutineStatus status);
@@ -938,13 +914,12 @@ void goroutine_ready(struct GoroutineTicket ticket,
  * A pending promise.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference.
  * Returns:   it; NULL when out of memory.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_new(void);
 
@@ -952,13 +927,12 @@ GoroutinePromise *goroutine_promise_new(void);
  * A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the caller has one reference.
  * Returns:   it; NULL when out of memory.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_new_with(GoroutineDropFn drop);
 
@@ -966,11 +940,10 @@ GoroutinePromise *goroutine_promise_new_with(GoroutineDropFn drop);
  * One more reference. NULL is ignored. A promise without a reference is fatal.
  * Context:   T, G, R.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_promise_retain(GoroutinePromise *promise);
 
@@ -979,11 +952,10 @@ void goroutine_promise_retain(GoroutinePromise *promise);
  * A rejected promise whose outcome nobody looked at goes to `unhandled`.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 void goroutine_promise_release(GoroutinePromise *promise);
 
@@ -992,12 +964,11 @@ void goroutine_promise_release(GoroutinePromise *promise);
  * wake a worker. Not R.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_promise_resolve(GoroutinePromise *promise,
                                           void *value);
@@ -1006,12 +977,11 @@ GoroutineStatus goroutine_promise_resolve(GoroutinePromise *promise,
  * Settles it with a reason. As goroutine_promise_resolve.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   as goroutine_promise_resolve.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_promise_reject(GoroutinePromise *promise, void *value);
 
@@ -1019,15 +989,15 @@ GoroutineStatus goroutine_promise_reject(GoroutinePromise *promise, void *value)
  * Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: borrows `promise`.
- * Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason.
- * Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, the status that a goroutine ended with; GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
- * GOROUTINE_ECANCELED (both speak of the caller only), GOROUTINE_ENOMEM, GOROUTINE_EINVAL.
+ * Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason; nothing with any other status.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, or the status that the goroutine ended with; of the caller: GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL. (A goroutine may end with one of these,
+ * too: then the promise's `state` is not 0.)
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_promise_await(GoroutinePromise *promise,
                                         uint64_t timeout_ns,
@@ -1037,29 +1007,27 @@ GoroutineStatus goroutine_promise_await(GoroutinePromise *promise,
  * The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
  * Context:   T, G.
  * Parks:     as goroutine_promise_await.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: consumes `promise`.
  * Output:    as goroutine_promise_await.
  * Returns:   as goroutine_promise_await.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_promise_await_take(GoroutinePromise *promise, uint64_t timeout_ns, void **value);
 
 /**
- * Runs `f(arg, status, value)` once, in a goroutine, when `promise` settles. A promise that never settles does not keep
+ * Runs `f(arg, status, value)` once, in a goroutine (it may clobber registers), when `promise` settles. A promise that never settles does not keep
  * the program alive by this. A shutdown before that: `f` does not run.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: retains `promise` until then.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
                                        GoroutineThenFn f,
@@ -1070,13 +1038,12 @@ GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
  * Without inputs it is resolved at once.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_all(GoroutinePromise *const *promises,
                                         size_t n);
@@ -1085,13 +1052,12 @@ GoroutinePromise *goroutine_promise_all(GoroutinePromise *const *promises,
  * Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_all_settled(GoroutinePromise *const *promises, size_t n);
 
@@ -1100,13 +1066,12 @@ GoroutinePromise *goroutine_promise_all_settled(GoroutinePromise *const *promise
  * Without inputs it is rejected at once.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_any(GoroutinePromise *const *promises, size_t n);
 
@@ -1114,30 +1079,28 @@ GoroutinePromise *goroutine_promise_any(GoroutinePromise *const *promises, size_
  * Settles as the first input does. Without inputs it stays pending.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
  * Returns:   a promise; NULL when out of memory, or an element is NULL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutinePromise *goroutine_promise_race(GoroutinePromise *const *promises, size_t n);
 
 /* ---- Timers. ---- */
 
 /**
- * Runs `f(arg)` in a goroutine of its own, before regular work, once `delay_ns` has passed, and then every `period_ns`
+ * Runs `f(arg)` in a goroutine of its own (it may clobber registers and call goroutine_exit), before regular work, once `delay_ns` has passed, and then every `period_ns`
  * (0: once). Intervals keep to the grid of the first deadline; runs of one timer never overlap, missed beats are left out.
  * Firing never fails for want of memory: it waits for some.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 int64_t goroutine_timer_start(uint64_t delay_ns,
                               uint64_t period_ns,
@@ -1150,13 +1113,12 @@ int64_t goroutine_timer_start(uint64_t delay_ns,
  * GOROUTINE_TIMER_UNREF.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
  * Returns:   as goroutine_timer_start.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 int64_t goroutine_timer_start_with(uint64_t delay_ns,
                                    uint64_t period_ns,
@@ -1168,12 +1130,11 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  * Stops a timer. Any value may be passed.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 bool goroutine_timer_stop(int64_t id);
 
@@ -1182,7 +1143,6 @@ bool goroutine_timer_stop(int64_t id);
 /**
  * Saves the full register file. A later restore_context of it returns from this call again.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1194,7 +1154,6 @@ void save_context(struct GoroutineContext *to);
  * Continues a saved or made register file: all general registers, flags, x87, SSE, exactly its rsp. The 128 bytes below
  * that rsp are left alone.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1205,7 +1164,6 @@ GOROUTINE_NORETURN void restore_context(const struct GoroutineContext *from);
 /**
  * save_context(from) and restore_context(to) in one: the call returns when somebody switches back.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1216,7 +1174,6 @@ void switch_context(struct GoroutineContext *from, const struct GoroutineContext
 /**
  * Another name of switch_context.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1228,7 +1185,6 @@ void switch_goroutine_context(struct GoroutineContext *from, const struct Gorout
  * switch_context with all signals blocked from before the first register is saved until the target's stack is in
  * place; the caller's mask holds on both sides afterwards.
  * Context:   T, G, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1240,7 +1196,6 @@ void signal_safe_context_switch(struct GoroutineContext *from,
 /**
  * Makes a context that calls `f(arg)` on the given stack. `f` must not return (fatal): it switches away.
  * Context:   T, G, R, S.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Ownership: the stack stays the caller's.
  * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, `to` not 16-aligned, or less than 1 KiB of stack).
  * Since:     ABI 1.
@@ -1260,12 +1215,11 @@ GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
  * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 int64_t goroutine_async_begin(GoroutineAsyncType kind,
                               void *user);
@@ -1274,12 +1228,11 @@ int64_t goroutine_async_begin(GoroutineAsyncType kind,
  * Completes an operation, once, from any thread. The last 65,536 results wait for a late await.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (completed or cancelled before), GOROUTINE_EINVAL (no such id was given out).
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_async_complete(int64_t id,
                                          void *result);
@@ -1288,12 +1241,11 @@ GoroutineStatus goroutine_async_complete(int64_t id,
  * Cancels an operation: whoever awaits it gets GOROUTINE_ECANCELED.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Returns:   as goroutine_async_complete.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_async_cancel(int64_t id);
 
@@ -1301,14 +1253,13 @@ GoroutineStatus goroutine_async_cancel(int64_t id);
  * Waits for an operation. The first successful await forgets it.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread. On a plain thread it blocks the thread.
- * Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
  * Output:    `*result` (may be NULL), on GOROUTINE_OK.
  * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (it, or the caller, was cancelled), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
  * GOROUTINE_EALREADY (awaited before), GOROUTINE_EINVAL.
  * Since:     ABI 1.
  *
  * Safety:
- * Pointers are valid or NULL as said above.
+ * Pointers are as the text says, or NULL.
  */
 GoroutineStatus goroutine_async_await(int64_t id,
                                       uint64_t timeout_ns,

@@ -8,9 +8,9 @@ use core::ffi::{c_char, c_void};
 pub const GOROUTINE_CONFIG_OWN_CODE: u32 = 1;
 /// Config flag: install no signal handlers.
 pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
-/// Config flag: report when all goroutines wait for each other.
+/// Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS.
 pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
-/// Config flag: learn stack sizes per spawned function.
+/// Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS.
 pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
 
 /// `ffi_exhausted`: wait for a thread, first come first served.
@@ -61,13 +61,13 @@ pub struct GoroutineConfig {
     pub workers: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// Bytes reserved per goroutine, guard included, rounded up to a power of two; 0: 256 KiB.
+    /// Bytes reserved per goroutine, guard included, rounded up to a power of two, at least 128 KiB; 0: 256 KiB.
     pub stack_bytes: u64,
     /// The largest reservation that a spawn may ask for; 0: 1 GiB.
     pub stack_bytes_max: u64,
     /// Most threads for bound goroutines.
     pub ffi_threads_max: u32,
-    /// How many of them to start at once.
+    /// How many of them to start at once. Not in this version: GOROUTINE_ENOSYS if not 0.
     pub ffi_threads_prestart: u32,
     /// `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`.
     pub ffi_exhausted: u32,
@@ -126,10 +126,10 @@ pub struct GoroutineStats {
     pub threads: u64,
     /// Stacks reserved.
     pub stacks: u64,
-    /// Stacks in pools.
+    /// Stacks in the shared pools; workers keep up to 256 more each.
     pub stacks_free: u64,
     /// Stacks whose memory was given back by the background trim.
     pub stacks_trimmed: u64,
-    /// Promises that exist now.
+    /// Promises that exist now, and up to 512 spare ones per worker.
     pub promises: u64,
 }

@@ -3,7 +3,7 @@
 use super::GoroutineContext;
 use core::ffi::{c_char, c_void};
 
-/// Spawn flag: bound to an OS thread from its start.
+/// Spawn flag: bound to an OS thread from its start. Not in this version: GOROUTINE_ENOSYS.
 pub const GOROUTINE_SPAWN_BOUND: u32 = 1;
 /// Spawn flag: runs before regular goroutines.
 pub const GOROUTINE_SPAWN_PRIORITY: u32 = 2;
@@ -16,7 +16,7 @@ pub const GOROUTINE_SPAWN_PINNED: u32 = 8;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct GoroutineSpawn {
-    /// Bytes of this struct that the caller knows: 64, or all of it.
+    /// Bytes of this struct that the caller knows: 64, or 240 and more (what is beyond is not looked at).
     pub size: u32,
     /// `GOROUTINE_SPAWN_*`.
     pub flags: u32,
@@ -42,7 +42,7 @@ pub struct GoroutineSpawn {
     pub r15: u64,
     /// First values of the header's `user` words.
     pub user: [u64; 3],
-    /// Bytes to reserve, guard included, rounded up to a power of two; 0: the configured default.
+    /// Bytes to reserve, guard included, rounded up to a power of two, at least 128 KiB; 0: the configured default.
     pub stack_bytes: u64,
     /// For dumps and reports; NULL: none. At most 63 bytes are kept.
     pub name: *const c_char,

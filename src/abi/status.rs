@@ -31,7 +31,7 @@ statuses! {
     GOROUTINE_EAGAIN = -11, "Not ready, and the time-out was 0.";
     GOROUTINE_ENOMEM = -12, "Out of memory or address space.";
     GOROUTINE_EBUSY = -16, "Somebody still waits on the object.";
-    GOROUTINE_EINVAL = -22, "An argument is out of range, or NULL where none is allowed.";
+    GOROUTINE_EINVAL = -22, "An argument is out of range, NULL where none is allowed, or a struct's size is not set (goroutine_*_init).";
     GOROUTINE_EPIPE = -32, "The channel is closed.";
     GOROUTINE_EDEADLK = -35, "The wait could never end.";
     GOROUTINE_ENOSYS = -38, "Not available in this build of the library.";
@@ -40,7 +40,7 @@ statuses! {
     GOROUTINE_ECANCELED = -125, "The goroutine was cancelled.";
     GOROUTINE_EREJECTED = -4096, "The promise was rejected; the value is the reason.";
     GOROUTINE_ENOTGOROUTINE = -4097, "Only a goroutine may call that.";
-    GOROUTINE_ESHUTDOWN = -4098, "The runtime is shutting down.";
+    GOROUTINE_ESHUTDOWN = -4098, "The runtime is shutting down, or was shut down: goroutine_runtime_start starts it again.";
     GOROUTINE_ESTACKOVERFLOW = -4099, "The goroutine ran out of stack.";
     GOROUTINE_EFFITHREADS = -4100, "No thread for foreign calls is free.";
 }

@@ -7,12 +7,11 @@ use core::ffi::c_void;
 /// Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_async_begin(kind: GoroutineAsyncType, user: *mut c_void) -> i64 {
@@ -22,12 +21,11 @@ pub unsafe extern "C" fn goroutine_async_begin(kind: GoroutineAsyncType, user: *
 /// Completes an operation, once, from any thread. The last 65,536 results wait for a late await.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (completed or cancelled before), GOROUTINE_EINVAL (no such id was given out).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_async_complete(id: i64, result: *mut c_void) -> GoroutineStatus {
@@ -37,12 +35,11 @@ pub unsafe extern "C" fn goroutine_async_complete(id: i64, result: *mut c_void) 
 /// Cancels an operation: whoever awaits it gets GOROUTINE_ECANCELED.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   as goroutine_async_complete.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_async_cancel(id: i64) -> GoroutineStatus {
@@ -52,14 +49,13 @@ pub unsafe extern "C" fn goroutine_async_cancel(id: i64) -> GoroutineStatus {
 /// Waits for an operation. The first successful await forgets it.
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread. On a plain thread it blocks the thread.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `*result` (may be NULL), on GOROUTINE_OK.
 /// Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (it, or the caller, was cancelled), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
 /// GOROUTINE_EALREADY (awaited before), GOROUTINE_EINVAL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_async_await(

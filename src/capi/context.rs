@@ -6,7 +6,6 @@ use core::ffi::c_void;
 
 /// Saves the full register file. A later restore_context of it returns from this call again.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -20,7 +19,6 @@ pub unsafe extern "C" fn save_context(to: *mut GoroutineContext) {
 /// Continues a saved or made register file: all general registers, flags, x87, SSE, exactly its rsp. The 128 bytes below
 /// that rsp are left alone.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -33,7 +31,6 @@ pub unsafe extern "C" fn restore_context(from: *const GoroutineContext) -> ! {
 
 /// save_context(from) and restore_context(to) in one: the call returns when somebody switches back.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -46,7 +43,6 @@ pub unsafe extern "C" fn switch_context(from: *mut GoroutineContext, to: *const 
 
 /// Another name of switch_context.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -60,7 +56,6 @@ pub unsafe extern "C" fn switch_goroutine_context(from: *mut GoroutineContext, t
 /// switch_context with all signals blocked from before the first register is saved until the target's stack is in
 /// place; the caller's mask holds on both sides afterwards.
 /// Context:   T, G, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -76,7 +71,6 @@ pub unsafe extern "C" fn signal_safe_context_switch(
 
 /// Makes a context that calls `f(arg)` on the given stack. `f` must not return (fatal): it switches away.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the stack stays the caller's.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, `to` not 16-aligned, or less than 1 KiB of stack).
 /// Since:     ABI 1.

@@ -15,12 +15,11 @@ use core::ptr::null_mut;
 /// Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_go(f: GoroutineFn, arg: *mut c_void) -> GoroutineStatus {
@@ -30,13 +29,12 @@ pub unsafe extern "C" fn goroutine_go(f: GoroutineFn, arg: *mut c_void) -> Gorou
 /// Runs `f(arg)` in a new goroutine.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the caller has one reference to the promise: goroutine_promise_release.
 /// Returns:   a promise of its return value; NULL when out of memory or shut down, or `f` is NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_spawn(f: GoroutineFn, arg: *mut c_void) -> *mut GoroutinePromise {
@@ -45,7 +43,6 @@ pub unsafe extern "C" fn goroutine_spawn(f: GoroutineFn, arg: *mut c_void) -> *m
 
 /// Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
 /// Context:   T, G, R, S. NULL is ignored.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -59,14 +56,13 @@ pub unsafe extern "C" fn goroutine_spawn_init_sized(request: *mut GoroutineSpawn
 /// Starts a goroutine with registers, stack arguments and options of the caller's choice.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: everything is copied; the caller has one reference to `*out`.
 /// Output:    `*out` (may be NULL): the promise of its rax.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_spawn_with(
@@ -78,12 +74,11 @@ pub unsafe extern "C" fn goroutine_spawn_with(
 
 /// The running goroutine.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_current() -> *mut Goroutine {
@@ -92,12 +87,11 @@ pub unsafe extern "C" fn goroutine_current() -> *mut Goroutine {
 
 /// The id of a goroutine, never reused in a process.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   the id; 0 for NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_id(g: *const Goroutine) -> u64 {
@@ -106,13 +100,12 @@ pub unsafe extern "C" fn goroutine_id(g: *const Goroutine) -> u64 {
 
 /// The usable stack of the running goroutine.
 /// Context:   G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    lowest usable address, and one past the highest.
 /// Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_stack_bounds(
@@ -125,11 +118,10 @@ pub unsafe extern "C" fn goroutine_stack_bounds(
 /// Lets other goroutines run. On a plain thread: sched_yield.
 /// Context:   T, G.
 /// Parks:     yes. It may resume on another thread.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_yield() {
@@ -139,12 +131,11 @@ pub unsafe extern "C" fn goroutine_yield() {
 /// Parks the goroutine for at least `ns` nanoseconds. On a plain thread it sleeps the thread.
 /// Context:   T, G.
 /// Parks:     yes. It may resume on another thread.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_sleep(ns: u64) -> GoroutineStatus {
@@ -155,11 +146,10 @@ pub unsafe extern "C" fn goroutine_sleep(ns: u64) -> GoroutineStatus {
 /// GOROUTINE_EREJECTED rejects it with `value`, another negative status settles it with that. A positive status, or a call
 /// outside a goroutine, is fatal: one line on stderr, the `fatal` callback, abort.
 /// Context:   G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_exit(status: GoroutineStatus, value: *mut c_void) -> ! {
@@ -169,11 +159,10 @@ pub unsafe extern "C" fn goroutine_exit(status: GoroutineStatus, value: *mut c_v
 /// Gives way if somebody asked for it: emitted code calls it when `preempt` is set. Clobbers what a C call clobbers.
 /// Context:   T, G.
 /// Parks:     if asked to.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_safepoint() {
@@ -184,11 +173,11 @@ pub unsafe extern "C" fn goroutine_safepoint() {
 /// `GoroutineContext` of the caller in the header's `context` meanwhile.
 /// Context:   T, G.
 /// Parks:     if asked to.
-/// Stack:     up to 4 KiB of the goroutine's; the reserve below `stack_limit` is enough.
+/// Stack:     up to 4 KiB of the goroutine's.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_safepoint_full() {
@@ -199,26 +188,25 @@ pub unsafe extern "C" fn goroutine_safepoint_full() {
 /// of it return GOROUTINE_ECANCELED, until it ends. It is not stopped by force.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it has ended), GOROUTINE_EINVAL (NULL, or a promise without a goroutine).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_cancel(promise: *mut GoroutinePromise) -> GoroutineStatus {
     realign!(inner::cancel)
 }
 
-/// Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Nothing outside.
+/// Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Does nothing
+/// outside a goroutine.
 /// Context:   T, G, R.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_cancel_disable() {
@@ -228,11 +216,10 @@ pub unsafe extern "C" fn goroutine_cancel_disable() {
 /// Ends a goroutine_cancel_disable. One too many is fatal.
 /// Context:   T, G, R.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_cancel_enable() {
@@ -243,13 +230,12 @@ pub unsafe extern "C" fn goroutine_cancel_enable() {
 /// returned the goroutine does not run, so `arg` may lie on its stack. `false`: do not park. `commit` must not park.
 /// Context:   G.
 /// Parks:     yes. It may resume on another thread.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   what goroutine_ready passed; GOROUTINE_OK when `commit` gave false; GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (`timeout_ns` 0:
 /// `commit` is not called), GOROUTINE_ECANCELED, GOROUTINE_EINVAL, GOROUTINE_ENOTGOROUTINE, GOROUTINE_ENOMEM.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_park(
@@ -265,11 +251,10 @@ pub unsafe extern "C" fn goroutine_park(
 /// Not R, not S.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_ready(ticket: GoroutineTicket, status: GoroutineStatus) {
@@ -298,11 +283,12 @@ mod inner {
         if request.is_null() || size < size_of::<u32>() {
             return;
         }
-        // SAFETY: integers and null pointers are all zero; the rest is the caller's promise.
+        // SAFETY: the caller's promise. All of it: the caller may know more fields than we do.
         unsafe {
-            let mut empty: GoroutineSpawn = core::mem::zeroed();
-            empty.size = size.min(size_of::<GoroutineSpawn>()) as u32;
-            super::super::copy_sized(&empty, request, size);
+            request.cast::<u8>().write_bytes(0, size);
+            request
+                .cast::<u32>()
+                .write(size.min(size_of::<GoroutineSpawn>()) as u32);
         }
     }
 

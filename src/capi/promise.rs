@@ -10,13 +10,12 @@ use core::ptr::null_mut;
 /// A pending promise.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the caller has one reference.
 /// Returns:   it; NULL when out of memory.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_new() -> *mut GoroutinePromise {
@@ -26,13 +25,12 @@ pub unsafe extern "C" fn goroutine_promise_new() -> *mut GoroutinePromise {
 /// A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: the caller has one reference.
 /// Returns:   it; NULL when out of memory.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_new_with(drop: GoroutineDropFn) -> *mut GoroutinePromise {
@@ -42,11 +40,10 @@ pub unsafe extern "C" fn goroutine_promise_new_with(drop: GoroutineDropFn) -> *m
 /// One more reference. NULL is ignored. A promise without a reference is fatal.
 /// Context:   T, G, R.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_retain(promise: *mut GoroutinePromise) {
@@ -57,11 +54,10 @@ pub unsafe extern "C" fn goroutine_promise_retain(promise: *mut GoroutinePromise
 /// A rejected promise whose outcome nobody looked at goes to `unhandled`.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_release(promise: *mut GoroutinePromise) {
@@ -72,12 +68,11 @@ pub unsafe extern "C" fn goroutine_promise_release(promise: *mut GoroutinePromis
 /// wake a worker. Not R.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_resolve(
@@ -90,12 +85,11 @@ pub unsafe extern "C" fn goroutine_promise_resolve(
 /// Settles it with a reason. As goroutine_promise_resolve.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   as goroutine_promise_resolve.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_reject(
@@ -108,15 +102,15 @@ pub unsafe extern "C" fn goroutine_promise_reject(
 /// Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: borrows `promise`.
-/// Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, the status that a goroutine ended with; GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
-/// GOROUTINE_ECANCELED (both speak of the caller only), GOROUTINE_ENOMEM, GOROUTINE_EINVAL.
+/// Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason; nothing with any other status.
+/// Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, or the status that the goroutine ended with; of the caller: GOROUTINE_EAGAIN,
+/// GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL. (A goroutine may end with one of these,
+/// too: then the promise's `state` is not 0.)
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_await(
@@ -130,14 +124,13 @@ pub unsafe extern "C" fn goroutine_promise_await(
 /// The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
 /// Context:   T, G.
 /// Parks:     as goroutine_promise_await.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: consumes `promise`.
 /// Output:    as goroutine_promise_await.
 /// Returns:   as goroutine_promise_await.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_await_take(
@@ -148,17 +141,16 @@ pub unsafe extern "C" fn goroutine_promise_await_take(
     realign!(inner::promise_await_take)
 }
 
-/// Runs `f(arg, status, value)` once, in a goroutine, when `promise` settles. A promise that never settles does not keep
+/// Runs `f(arg, status, value)` once, in a goroutine (it may clobber registers), when `promise` settles. A promise that never settles does not keep
 /// the program alive by this. A shutdown before that: `f` does not run.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: retains `promise` until then.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_then(
@@ -173,13 +165,12 @@ pub unsafe extern "C" fn goroutine_promise_then(
 /// Without inputs it is resolved at once.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_all(
@@ -192,13 +183,12 @@ pub unsafe extern "C" fn goroutine_promise_all(
 /// Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_all_settled(
@@ -212,13 +202,12 @@ pub unsafe extern "C" fn goroutine_promise_all_settled(
 /// Without inputs it is rejected at once.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_any(
@@ -231,13 +220,12 @@ pub unsafe extern "C" fn goroutine_promise_any(
 /// Settles as the first input does. Without inputs it stays pending.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
 /// Returns:   a promise; NULL when out of memory, or an element is NULL.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_promise_race(
@@ -259,8 +247,7 @@ mod inner {
     }
 
     pub unsafe extern "C" fn promise_retain(promise: *mut GoroutinePromise) {
-        // SAFETY: the caller's promise.
-        if let Some(promise) = unsafe { promise.as_ref() } {
+        if let Some(promise) = alive(promise, "goroutine_promise_retain") {
             promise.retain();
         }
     }
@@ -315,8 +302,7 @@ mod inner {
         f: GoroutineThenFn,
         arg: *mut c_void,
     ) -> GoroutineStatus {
-        // SAFETY: the caller's promise.
-        match (unsafe { promise.as_ref() }, f) {
+        match (alive(promise, "goroutine_promise_then"), f) {
             (Some(promise), Some(f)) => ops::then(promise, f, arg),
             _ => GOROUTINE_EINVAL,
         }
@@ -355,9 +341,16 @@ mod inner {
     }
 }
 
-fn settle(promise: *mut GoroutinePromise, value: *mut c_void, status: GoroutineStatus) -> GoroutineStatus {
+/// The promise; None: NULL. One without a reference is fatal: its memory is never unmapped, so it can be asked.
+fn alive<'a>(promise: *const GoroutinePromise, caller: &str) -> Option<&'a GoroutinePromise> {
     // SAFETY: the exported functions' contract.
-    let Some(promise) = (unsafe { promise.as_ref() }) else {
+    let promise = unsafe { promise.as_ref() }?;
+    promise.check_alive(caller);
+    Some(promise)
+}
+
+fn settle(promise: *mut GoroutinePromise, value: *mut c_void, status: GoroutineStatus) -> GoroutineStatus {
+    let Some(promise) = alive(promise, "goroutine_promise_resolve or _reject") else {
         return GOROUTINE_EINVAL;
     };
     if promise.is_of_goroutine() {
@@ -373,8 +366,7 @@ fn settle(promise: *mut GoroutinePromise, value: *mut c_void, status: GoroutineS
 /// # Safety
 /// The exported functions' contract.
 unsafe fn wait(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut c_void) -> GoroutineStatus {
-    // SAFETY: the caller's promise.
-    let Some(promise) = (unsafe { promise.as_ref() }) else {
+    let Some(promise) = alive(promise, "goroutine_promise_await") else {
         return GOROUTINE_EINVAL;
     };
     match ops::wait(promise, timeout_ns) {
@@ -401,7 +393,10 @@ unsafe fn combined(kind: Kind, promises: *const *mut GoroutinePromise, n: usize)
         // SAFETY: the caller's promise.
         unsafe { core::slice::from_raw_parts(promises.cast(), n) }
     };
-    if inputs.iter().any(|p: &*const GoroutinePromise| p.is_null()) {
+    if inputs
+        .iter()
+        .any(|&p: &*const GoroutinePromise| alive(p, "a promise combinator").is_none())
+    {
         return null_mut();
     }
     // SAFETY: the caller's promise.

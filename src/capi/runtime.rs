@@ -8,12 +8,11 @@ use core::mem::size_of;
 
 /// The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   the version.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_abi_version() -> u32 {
@@ -22,12 +21,11 @@ pub unsafe extern "C" fn goroutine_abi_version() -> u32 {
 
 /// The version of the library that is loaded, as in "0.1.0".
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_version() -> *const c_char {
@@ -36,12 +34,11 @@ pub unsafe extern "C" fn goroutine_version() -> *const c_char {
 
 /// The name of a status: "GOROUTINE_ETIMEDOUT".
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_status_name(status: GoroutineStatus) -> *const c_char {
@@ -50,12 +47,11 @@ pub unsafe extern "C" fn goroutine_status_name(status: GoroutineStatus) -> *cons
 
 /// A sentence for people about a status.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   a string that lives as long as the library.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_status_message(status: GoroutineStatus) -> *const c_char {
@@ -66,12 +62,11 @@ pub unsafe extern "C" fn goroutine_status_message(status: GoroutineStatus) -> *c
 /// it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
 /// it may differ in the next process. Valid before start.
 /// Context:   T, G, R, S.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   the offset: `mov reg, fs:[offset]`.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_tls_offset() -> i32 {
@@ -80,7 +75,6 @@ pub unsafe extern "C" fn goroutine_tls_offset() -> i32 {
 
 /// Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
 /// Context:   T, G, R, S. NULL is ignored.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
 /// Since:     ABI 1.
 ///
@@ -93,17 +87,16 @@ pub unsafe extern "C" fn goroutine_config_init_sized(config: *mut GoroutineConfi
 }
 
 /// Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
-/// `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn or timer of a process starts it so by itself;
+/// `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn, timer or async operation of a process starts it so by itself;
 /// after a shutdown only this function does.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: `config` is copied.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
 /// that this version does not have).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig) -> GoroutineStatus {
@@ -113,14 +106,13 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
 /// program alive. The calling thread never runs goroutines. It does not shut down.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `*result` (may be NULL): the value, or the reason.
 /// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
 /// GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_run(
@@ -133,14 +125,13 @@ pub unsafe extern "C" fn goroutine_runtime_run(
 
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
 /// GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
 /// (a shutdown came, and something is left that only a plain thread could end).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineStatus {
@@ -149,13 +140,12 @@ pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineSta
 
 /// Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
-/// freed; what is stuck is named on stderr; call again.
+/// freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_shutdown(timeout_ns: u64) -> GoroutineStatus {
@@ -164,11 +154,10 @@ pub unsafe extern "C" fn goroutine_runtime_shutdown(timeout_ns: u64) -> Goroutin
 
 /// One more user of the runtime in this process. It does not start it.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_retain() {
@@ -177,12 +166,11 @@ pub unsafe extern "C" fn goroutine_runtime_retain() {
 
 /// One user less; the last release shuts down.
 /// Context:   T.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_release(timeout_ns: u64) -> GoroutineStatus {
@@ -191,7 +179,6 @@ pub unsafe extern "C" fn goroutine_runtime_release(timeout_ns: u64) -> Goroutine
 
 /// Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
 /// Context:   T, G, R, S. NULL is ignored.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -204,13 +191,12 @@ pub unsafe extern "C" fn goroutine_stats_init_sized(stats: *mut GoroutineStats, 
 
 /// Counters of the running runtime. All zero when none runs.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Output:    `out->size` bytes at most.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_stats(out: *mut GoroutineStats) -> GoroutineStatus {
@@ -220,11 +206,10 @@ pub unsafe extern "C" fn goroutine_runtime_stats(out: *mut GoroutineStats) -> Go
 /// A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
 /// and no deadlock is reported.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_external_begin() {
@@ -233,11 +218,10 @@ pub unsafe extern "C" fn goroutine_external_begin() {
 
 /// Ends a goroutine_external_begin.
 /// Context:   T, G.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_external_end() {
@@ -280,8 +264,11 @@ mod inner {
         }
         let mut defaults = config::defaults();
         defaults.size = size.min(size_of::<GoroutineConfig>()) as u32;
-        // SAFETY: the caller's promise.
-        unsafe { super::super::copy_sized(&defaults, config, size) }
+        // SAFETY: the caller's promise. All of it: the caller may know more fields than we do.
+        unsafe {
+            config.cast::<u8>().write_bytes(0, size);
+            super::super::copy_sized(&defaults, config, size);
+        }
     }
 
     pub unsafe extern "C" fn runtime_start(config: *const GoroutineConfig) -> GoroutineStatus {
@@ -347,12 +334,13 @@ mod inner {
         if stats.is_null() || size < size_of::<u32>() {
             return;
         }
-        let empty = GoroutineStats {
-            size: size.min(size_of::<GoroutineStats>()) as u32,
-            ..Default::default()
-        };
-        // SAFETY: the caller's promise.
-        unsafe { super::super::copy_sized(&empty, stats, size) }
+        // SAFETY: the caller's promise. All of it: the caller may know more fields than we do.
+        unsafe {
+            stats.cast::<u8>().write_bytes(0, size);
+            stats
+                .cast::<u32>()
+                .write(size.min(size_of::<GoroutineStats>()) as u32);
+        }
     }
 
     pub unsafe extern "C" fn runtime_stats(out: *mut GoroutineStats) -> GoroutineStatus {

@@ -6,17 +6,16 @@ use crate::sched::timers::{self, Request};
 use crate::timer::slot::{Options, Target};
 use core::ffi::{CStr, c_void};
 
-/// Runs `f(arg)` in a goroutine of its own, before regular work, once `delay_ns` has passed, and then every `period_ns`
+/// Runs `f(arg)` in a goroutine of its own (it may clobber registers and call goroutine_exit), before regular work, once `delay_ns` has passed, and then every `period_ns`
 /// (0: once). Intervals keep to the grid of the first deadline; runs of one timer never overlap, missed beats are left out.
 /// Firing never fails for want of memory: it waits for some.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_timer_start(
@@ -33,13 +32,12 @@ pub unsafe extern "C" fn goroutine_timer_start(
 /// GOROUTINE_TIMER_UNREF.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
 /// Returns:   as goroutine_timer_start.
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_timer_start_with(
@@ -55,12 +53,11 @@ pub unsafe extern "C" fn goroutine_timer_start_with(
 /// Stops a timer. Any value may be passed.
 /// Context:   T, G.
 /// Parks:     never.
-/// Stack:     at most 512 B of the goroutine's; the reserve below `stack_limit` is enough.
 /// Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
 /// Since:     ABI 1.
 ///
 /// # Safety
-/// Pointers are valid or NULL as said above.
+/// Pointers are as the text says, or NULL.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_timer_stop(id: i64) -> bool {

@@ -217,6 +217,14 @@ impl Promise {
         self.cell.if_pending(|| f(self.goroutine))
     }
 
+    /// Ends the process with a line if nobody has a reference: a use after the last release.
+    #[inline(always)]
+    pub fn check_alive(&self, caller: &str) {
+        if self.cell.refs.load(Ordering::Relaxed) == 0 {
+            dead(self, caller);
+        }
+    }
+
     /// One more reference.
     pub fn retain(&self) {
         if self.cell.refs.fetch_add(1, Ordering::Relaxed) == 0 {

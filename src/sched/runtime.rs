@@ -285,7 +285,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
             }
             let now = now_ns();
             if now >= deadline {
-                return stuck(shared, lifecycle);
+                return stuck(shared, lifecycle, deadline);
             }
             crate::sys::time::sleep_until(deadline.min(now + pause));
             pause = (pause * 2).min(2_000_000);
@@ -298,7 +298,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
         while !DOOR.is_empty() {
             if now_ns() >= deadline {
                 DOOR.open();
-                return stuck(shared, lifecycle);
+                return stuck(shared, lifecycle, deadline);
             }
             std::thread::yield_now();
         }
@@ -310,7 +310,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     }
     shared.stop_threads();
     if !join(lifecycle, deadline) {
-        return stuck(shared, lifecycle); // the door stays closed: call again
+        return stuck(shared, lifecycle, deadline); // the door stays closed: call again
     }
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
@@ -320,7 +320,10 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     GOROUTINE_OK
 }
 
-fn stuck(runtime: &Runtime, lifecycle: &Lifecycle) -> GoroutineStatus {
+fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineStatus {
+    if deadline == 0 {
+        return GOROUTINE_EAGAIN; // somebody polls
+    }
     let mut line = report::Line::new();
     let timers = runtime.timers_left();
     line.text("shutdown timed out: ")
