@@ -16,6 +16,10 @@ const SPIN_NS: u64 = 20_000;
 /// A thief costs its victim an interrupt (the heavy fence), about 2 us on both sides. It is worth it if the victim
 /// would not get to the work itself within this time.
 const WORTH_NS: u64 = 8_000;
+/// How long a victim may not have begun anything of its queue before a thief comes.
+const PATIENCE_NS: u64 = 4_000;
+/// Pauses between two looks of a spinner: each look takes the victim's hottest line away from it for a moment.
+const PAUSES: u32 = 64;
 /// Most goroutines taken from a victim.
 const LOOT: usize = 256;
 /// `share_above` grows with searches that found nothing worth it: 0, 1, 3, 7 ... this. The monitor covers the rest.
@@ -59,11 +63,25 @@ pub unsafe fn search(worker: &Worker) -> Option<Runnable> {
     }
 }
 
+/// What a spinner has seen of another worker's queue.
+struct Seen {
+    /// Pops when it began to look.
+    pops: u32,
+    /// Shortest and longest length since.
+    least: u32,
+    most: u32,
+}
+
 /// Looks at everything again and again for a while.
 unsafe fn spin(worker: &Worker) -> Option<Runnable> {
     let runtime = worker.runtime();
     let start = now_ns();
-    let heads: Vec<u32> = runtime.workers.iter().map(|w| w.queue.pops()).collect();
+    let look = |w: &Worker| Seen {
+        pops: w.queue.pops(),
+        least: u32::MAX,
+        most: 0,
+    };
+    let mut seen: Vec<Seen> = runtime.workers.iter().map(look).collect();
     loop {
         // SAFETY: the caller holds the worker.
         unsafe {
@@ -82,16 +100,26 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                     return Some(g);
                 }
             }
-            for (other, head) in runtime.workers.iter().zip(&heads) {
+            for (other, seen) in runtime.workers.iter().zip(&mut seen) {
                 if other.index == worker.index {
                     continue;
                 }
                 let waited = now - start;
                 let length = other.load();
-                let moved = other.queue.pops().wrapping_sub(*head);
-                // How long the victim would need for what it has, at the pace we saw.
-                let drain = u64::from(length) * waited / u64::from(moved.max(1));
-                if (length != 0 && drain >= WORTH_NS) && rob(worker, other) {
+                let moved = other.queue.pops().wrapping_sub(seen.pops);
+                seen.least = seen.least.min(length);
+                seen.most = seen.most.max(length);
+                let worth = match moved {
+                    // One that has not begun any is given a moment: it may be about to, in a burst of spawns.
+                    0 => waited >= PATIENCE_NS,
+                    // It would need too long at the pace we saw, or it has more than it gets done: its queue stays as
+                    // long as it is (goroutines that yield all the time).
+                    _ => {
+                        u64::from(length) * waited / u64::from(moved) >= WORTH_NS
+                            || (waited >= WORTH_NS && seen.least > seen.most / 2)
+                    }
+                };
+                if length != 0 && worth && rob(worker, other) {
                     return turn::pick(worker);
                 }
                 if other.next_due.load(Ordering::Relaxed) <= now.saturating_sub(WORTH_NS)
@@ -105,7 +133,7 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 return None;
             }
         }
-        for _ in 0..16 {
+        for _ in 0..PAUSES {
             std::hint::spin_loop();
         }
     }
