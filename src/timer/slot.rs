@@ -88,10 +88,8 @@ impl Slot {
     /// Whether it calls a function, or else readies a park. What it says of a use that is over does not matter.
     pub fn is_call(&self) -> bool {
         // SAFETY: as above; plain data.
-        matches!(
-            unsafe { (&raw const (*self.fields.get()).target).read_volatile() },
-            Target::Call { .. }
-        )
+        let target = unsafe { (&raw const (*self.fields.get()).target).read_volatile() };
+        matches!(target, Target::Call { .. })
     }
     /// Whether it is periodic; as [`Slot::wheel`].
     pub fn is_periodic(&self) -> bool {
