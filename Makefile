@@ -22,6 +22,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	$(CARGO) test --release
 	tools/install_test.sh
 	tools/examples.sh
+	tools/gdb_test.sh
 	tools/c_tests.sh
 
 check: ## formatting, lints, header, exported symbols, ELF properties

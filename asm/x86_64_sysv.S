@@ -76,17 +76,20 @@
     .cfi_startproc
     .endm
 
-# A function that nobody calls, but that lies as a return address on a new stack: unwinders look up the byte before it, so
-# there is one. The stack ends here.
+# A function that nobody calls, but whose first instruction (NAME_first) lies as a return address on a new stack. Unwinders
+# look up the byte before a return address, so there is one that belongs to the function. The stack ends here.
     .macro first_instruction name
     .balign 64
     .globl \name
     .hidden \name
     .type \name, @function
+    .globl \name\()_first
+    .hidden \name\()_first
+\name:
     .cfi_startproc
     .cfi_undefined rip
     nop
-\name:
+\name\()_first:
     .endm
 
     .macro end_function name
@@ -368,7 +371,7 @@ goroutine_asm_run:
     cmp     di, [r11 + {G_FCW}]
     jne     2f
 3:  load_registers
-    lea     rsi, [rip + goroutine_asm_entry]
+    lea     rsi, [rip + goroutine_asm_entry_first]
     cmp     rsi, [rsp]
     je      5f
     ret

@@ -83,9 +83,9 @@ unsafe extern "C" {
     pub fn goroutine_asm_switch_context(from: *mut C, to: *const C);
     /// Behind the exported names.
     pub fn goroutine_asm_signal_safe_switch(from: *mut C, to: *const C);
-    fn goroutine_asm_entry();
-    fn goroutine_asm_entry_full();
-    fn goroutine_asm_entry_context();
+    fn goroutine_asm_entry_first();
+    fn goroutine_asm_entry_full_first();
+    fn goroutine_asm_entry_context_first();
     fn goroutine_asm_return();
     fn goroutine_asm_context_entry();
     static mut goroutine_errno_offset: i64;
@@ -109,9 +109,9 @@ impl Entry {
     #[inline(always)]
     pub fn address(self) -> u64 {
         (match self {
-            Self::Plain => goroutine_asm_entry as *const (),
-            Self::Full => goroutine_asm_entry_full as *const (),
-            Self::Context => goroutine_asm_entry_context as *const (),
+            Self::Plain => goroutine_asm_entry_first as *const (),
+            Self::Full => goroutine_asm_entry_full_first as *const (),
+            Self::Context => goroutine_asm_entry_context_first as *const (),
         }) as u64
     }
 }

@@ -246,3 +246,83 @@ impl Wheel {
         self.sift_up(now_at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A small generator, so that a failure can be repeated from the seed in its message.
+    struct Random(u64);
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+    }
+
+    #[test]
+    fn wheel_agrees_with_a_sorted_set() {
+        for seed in 1..=20u64 {
+            let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15);
+            let mut now = random.next() >> 20;
+            let mut wheel = Wheel::new(now);
+            let mut model = BTreeSet::new();
+            let mut spare = Vec::new();
+            assert!(slot::take(4096, &mut spare));
+            for _ in 0..20_000 {
+                match random.next() % 4 {
+                    0 | 1 if !spare.is_empty() => {
+                        // From the past to a year ahead, all magnitudes alike.
+                        let ahead = random.next() >> (8 + random.next() % 56);
+                        let deadline = (now + ahead).saturating_sub(random.next() % 1000);
+                        let number = spare.pop().expect("checked above");
+                        // SAFETY: the slot is ours.
+                        unsafe { slot::slot(number).fields() }.deadline = deadline;
+                        wheel.insert(number);
+                        model.insert((deadline, number));
+                    }
+                    2 if !model.is_empty() => {
+                        let nth = random.next() as usize % model.len();
+                        let entry = *model.iter().nth(nth).expect("in range");
+                        model.remove(&entry);
+                        wheel.remove(entry.1);
+                        spare.push(entry.1);
+                    }
+                    _ => {
+                        let first = model.first().map_or(u64::MAX, |e| e.0);
+                        assert!(
+                            wheel.next_due() <= first,
+                            "seed {seed}: would sleep past a deadline"
+                        );
+                        // Sometimes to just where it wants to be asked again, sometimes anywhere.
+                        let hop = random.next() >> (16 + random.next() % 48);
+                        now = if random.next() % 2 == 0 && wheel.next_due() != u64::MAX {
+                            now.max(wheel.next_due())
+                        } else {
+                            now + hop
+                        };
+                        let mut last = 0;
+                        while let Some(number) = wheel.pop_due(now) {
+                            // SAFETY: the slot is ours.
+                            let deadline = unsafe { slot::slot(number).fields() }.deadline;
+                            assert!(
+                                deadline <= now && deadline >= last,
+                                "seed {seed}: too early, or out of order"
+                            );
+                            last = deadline;
+                            assert!(model.remove(&(deadline, number)), "seed {seed}: not in the model");
+                            spare.push(number);
+                        }
+                        let next = model.first().map_or(u64::MAX, |e| e.0);
+                        assert!(next > now, "seed {seed}: a due timer was left");
+                    }
+                }
+                assert_eq!(wheel.len(), model.len(), "seed {seed}");
+            }
+        }
+    }
+}
