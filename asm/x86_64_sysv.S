@@ -67,6 +67,28 @@
     .cfi_offset r15, -56
     .endm
 
+# At the start of a function: six pushes, and where unwinders find them.
+    .macro push_callee_saved
+    push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    push    rbx
+    .cfi_def_cfa_offset 24
+    .cfi_offset rbx, -24
+    push    r12
+    .cfi_def_cfa_offset 32
+    .cfi_offset r12, -32
+    push    r13
+    .cfi_def_cfa_offset 40
+    .cfi_offset r13, -40
+    push    r14
+    .cfi_def_cfa_offset 48
+    .cfi_offset r14, -48
+    push    r15
+    .cfi_def_cfa_offset 56
+    .cfi_offset r15, -56
+    .endm
+
     .macro function name
     .balign 64
     .globl \name
@@ -314,24 +336,7 @@
 #                                                                                          TLS sched_sp -^
 # ---------------------------------------------------------------------------------------------------------------------
     function goroutine_asm_thread_run
-    push    rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset rbp, -16
-    push    rbx
-    .cfi_def_cfa_offset 24
-    .cfi_offset rbx, -24
-    push    r12
-    .cfi_def_cfa_offset 32
-    .cfi_offset r12, -32
-    push    r13
-    .cfi_def_cfa_offset 40
-    .cfi_offset r13, -40
-    push    r14
-    .cfi_def_cfa_offset 48
-    .cfi_offset r14, -48
-    push    r15
-    .cfi_def_cfa_offset 56
-    .cfi_offset r15, -56
+    push_callee_saved
     sub     rsp, 24
     .cfi_def_cfa_offset 80
     stmxcsr [rsp + 16]
@@ -451,24 +456,7 @@ goroutine_asm_return:
 # uintptr_t goroutine_asm_call(function, a, b, c): calls function(a, b, c), which may come back with any callee-saved register
 # clobbered. For callbacks that emitted code may provide and that run above frames of ours.
     function goroutine_asm_call
-    push    rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset rbp, -16
-    push    rbx
-    .cfi_def_cfa_offset 24
-    .cfi_offset rbx, -24
-    push    r12
-    .cfi_def_cfa_offset 32
-    .cfi_offset r12, -32
-    push    r13
-    .cfi_def_cfa_offset 40
-    .cfi_offset r13, -40
-    push    r14
-    .cfi_def_cfa_offset 48
-    .cfi_offset r14, -48
-    push    r15
-    .cfi_def_cfa_offset 56
-    .cfi_offset r15, -56
+    push_callee_saved
     sub     rsp, 8
     .cfi_def_cfa_offset 64
     mov     rax, rdi

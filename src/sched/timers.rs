@@ -58,7 +58,7 @@ unsafe fn put(
         fields.options = options;
         fields.wheel = worker.index as u16;
         let generation = timer.word.arm();
-        worker.gated().wheel.insert(number);
+        worker.gated().wheel.insert_fields(number, fields);
         if deadline < worker.next_due.load(Ordering::Relaxed) {
             worker.next_due.store(deadline, Ordering::Release);
         }
@@ -82,7 +82,8 @@ pub unsafe fn disarm(id: i64) {
 /// A stopped slot leaves its wheel: at once if the wheel is ours, else its owner does it at its next look.
 #[inline]
 fn unlink(runtime: &Runtime, number: u32) {
-    let wheel = slot(number).wheel();
+    let timer = slot(number);
+    let wheel = timer.wheel();
     let worker = tls::worker();
     // SAFETY: the calling thread holds the worker, if any; inside its gate the wheel is ours.
     unsafe {
@@ -90,11 +91,11 @@ fn unlink(runtime: &Runtime, number: u32) {
             let worker = &*worker;
             worker.queue.enter();
             // Ours could have been emptied by a visitor that found the slot stopped.
-            if slot(number).fields().bucket != OUT {
-                worker.gated().wheel.remove(number);
+            if timer.fields().bucket != OUT {
+                worker.gated().wheel.remove_fields(number, timer.fields());
             }
             worker.queue.leave();
-            if slot(number).word.free() {
+            if timer.word.free() {
                 worker.local().timer_slots.push(number);
             }
             return;
@@ -103,11 +104,11 @@ fn unlink(runtime: &Runtime, number: u32) {
     if wheel == SHARED {
         let mut shared = runtime.shared_wheel.lock();
         // SAFETY: the lock is held.
-        if unsafe { slot(number).fields() }.bucket != OUT {
+        if unsafe { timer.fields() }.bucket != OUT {
             shared.remove(number);
         }
         drop(shared);
-        if slot(number).word.free() {
+        if timer.word.free() {
             slot::give_back(std::iter::once(number));
         }
     } else {

@@ -10,7 +10,7 @@
 //!
 //! All functions: the caller has exclusive access to the wheel, and to the fields of the slots in it.
 
-use super::slot::slot;
+use super::slot::{Fields, slot};
 
 const TICK_SHIFT: u32 = 20;
 const LEVELS: usize = 8;
@@ -54,14 +54,19 @@ impl Wheel {
     /// Adds a slot; its deadline is set.
     #[inline]
     pub fn insert(&mut self, number: u32) {
-        self.count += 1;
-        self.place(number);
+        // SAFETY: the module's contract.
+        self.insert_fields(number, unsafe { slot(number).fields() });
     }
 
-    #[inline]
-    fn place(&mut self, number: u32) {
-        // SAFETY: the module's contract.
-        let fields = unsafe { slot(number).fields() };
+    /// [`Wheel::insert`] for who has looked the slot up already.
+    #[inline(always)]
+    pub fn insert_fields(&mut self, number: u32, fields: &mut Fields) {
+        self.count += 1;
+        self.place(number, fields);
+    }
+
+    #[inline(always)]
+    fn place(&mut self, number: u32, fields: &mut Fields) {
         let tick = fields.deadline >> TICK_SHIFT;
         if tick <= self.tick {
             fields.bucket = HEAP;
@@ -82,9 +87,14 @@ impl Wheel {
     /// Takes a slot out.
     #[inline]
     pub fn remove(&mut self, number: u32) {
-        self.count -= 1;
         // SAFETY: the module's contract.
-        let fields = unsafe { slot(number).fields() };
+        self.remove_fields(number, unsafe { slot(number).fields() });
+    }
+
+    /// [`Wheel::remove`] for who has looked the slot up already.
+    #[inline(always)]
+    pub fn remove_fields(&mut self, number: u32, fields: &Fields) {
+        self.count -= 1;
         let (bucket, index) = (fields.bucket, fields.index as usize);
         if bucket == HEAP {
             self.heap_remove(index);
@@ -187,7 +197,8 @@ impl Wheel {
             self.occupied[level] &= !(1 << at);
             let timers = std::mem::take(&mut self.buckets[level * 64 + at]);
             for &number in &timers {
-                self.place(number);
+                // SAFETY: the module's contract.
+                self.place(number, unsafe { slot(number).fields() });
             }
             if timers.capacity() <= 4096 {
                 let mut kept = timers;
