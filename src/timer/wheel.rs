@@ -311,7 +311,7 @@ mod tests {
                         );
                         // Sometimes to just where it wants to be asked again, sometimes anywhere.
                         let hop = random.next() >> (16 + random.next() % 48);
-                        now = if random.next() % 2 == 0 && wheel.next_due() != u64::MAX {
+                        now = if random.next().is_multiple_of(2) && wheel.next_due() != u64::MAX {
                             now.max(wheel.next_due())
                         } else {
                             now + hop
