@@ -159,10 +159,6 @@ impl ReadyList {
         }
         self.last = g;
     }
-    /// Whether nobody is in it.
-    pub fn is_empty(&self) -> bool {
-        self.first.is_null()
-    }
 }
 
 impl Default for ReadyList {

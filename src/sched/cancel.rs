@@ -83,7 +83,7 @@ unsafe fn attempt(g: *mut Goroutine, runtime: &Runtime) -> Attempt {
 impl Runtime {
     /// Every goroutine is asked to stop, every timer is stopped. Called again and again by a shutdown: nothing new starts.
     pub(super) fn cancel_everything(&self) {
-        super::timers::stop_all(self);
+        super::timers::stop_all();
         crate::ops::async_op::cancel_all();
         let mut alive = Vec::new();
         stack::for_each(|g| {

@@ -22,8 +22,6 @@ pub struct Due {
     calls: Vec<u32>,
     /// Slots that are free again.
     free: Vec<u32>,
-    /// Whether more is due.
-    pub more: bool,
 }
 
 impl Due {
@@ -33,7 +31,6 @@ impl Due {
             ready: Vec::new(),
             calls: Vec::new(),
             free: Vec::new(),
-            more: false,
         }
     }
     /// Whether nothing came out.
@@ -47,10 +44,8 @@ impl Due {
 /// # Safety
 /// The caller has exclusive access to the wheel.
 pub unsafe fn collect(wheel: &mut Wheel, now: u64, due: &mut Due) {
-    due.more = true;
     for _ in 0..BATCH {
         let Some(number) = wheel.pop_due(now) else {
-            due.more = false;
             return;
         };
         let timer = slot(number);

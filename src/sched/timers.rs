@@ -421,9 +421,8 @@ pub fn pending(runtime: &Runtime) -> u64 {
 }
 
 /// At shutdown: every public timer that is armed is stopped.
-pub fn stop_all(runtime: &Runtime) {
+pub fn stop_all() {
     for id in slot::armed_calls() {
         stop(id);
     }
-    let _ = runtime;
 }

@@ -1,4 +1,4 @@
-//! Every call into the operating system, errno mapped once.
+//! Every call into the operating system.
 
 pub mod clock;
 pub mod cpu;
@@ -7,9 +7,3 @@ pub mod mem;
 pub mod membarrier;
 pub mod report;
 pub mod time;
-
-/// The calling thread's errno.
-pub fn errno() -> i32 {
-    // SAFETY: glibc and musl give a valid address for the calling thread.
-    unsafe { *libc::__errno_location() }
-}
