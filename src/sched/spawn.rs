@@ -128,7 +128,7 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
         if promised {
             promise = pool::take_one();
             if promise.is_null() {
-                local.stacks.push(g);
+                discard(g, class);
                 return Err(GOROUTINE_ENOMEM);
             }
             Promise::init(promise, 2, None, g);
@@ -154,7 +154,7 @@ unsafe fn plain_outside(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut
     unsafe {
         init(g, class, foreign_id(), f, arg as u64);
         if promised && !give_promise(g) {
-            stack::give_back(g, class);
+            discard(g, class);
             return Err(GOROUTINE_ENOMEM);
         }
         let promise = (*g).promise;
@@ -176,6 +176,19 @@ unsafe fn give_promise(g: *mut Goroutine) -> bool {
         (*g).promise = promise;
     }
     true
+}
+
+/// It does not start after all: not in use, and its stack goes back.
+///
+/// # Safety
+/// `g` is the caller's and not started.
+#[cold]
+unsafe fn discard(g: *mut Goroutine, class: u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*g).id.store(0, Ordering::Release);
+        stack::give_back(g, class);
+    }
 }
 
 /// Counts it and queues it, from any thread.
@@ -282,8 +295,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
         } + 4096
             + LIMIT as usize;
         if needed > bounds.top - bounds.low || (promised && !give_promise(g)) {
-            (*g).id.store(0, Ordering::Release);
-            stack::give_back(g, class);
+            discard(g, class);
             return Err(if needed > bounds.top - bounds.low {
                 GOROUTINE_EINVAL
             } else {
