@@ -25,7 +25,9 @@
 # A switch stores these words (one cache line), loads the other goroutine's, pops its return address and JUMPS there. A
 # `ret` would be predicted to return to the leaving goroutine's call site, and a wrong prediction costs more than all the
 # saving. What bounds a switch is the number of its stores (one per cycle leaves the core), so nothing is stored that
-# can be compared instead: errno is nearly always what it was.
+# can be compared instead: errno is nearly always what it was, and so are the control words. Of MXCSR only the control bits
+# are compared: the six status flags belong to no call (the ABI says so), a goroutine that rounded once has one set for ever,
+# and `ldmxcsr` costs 10 times the rest of a switch on some CPUs.
 #
 # Registers in every switch: rax = the goroutine that leaves, r11 = the goroutine that comes, rdx = worker,
 # r8 = TLS offset of our thread block. All are caller-saved: user code expects none back.
@@ -236,10 +238,11 @@
     jne     4f
 5:  mov     esi, [rax + {G_MXCSR}]
     movzx   edi, word ptr [rax + {G_FCW}]
-    cmp     esi, [r11 + {G_MXCSR}]
-    jne     6f
+    xor     esi, [r11 + {G_MXCSR}]
+    test    esi, {MXCSR_CONTROL}
+    jnz     6f
     cmp     di, [r11 + {G_FCW}]
-    jne     6f
+    jne     8f
 7:  load_registers
     mov     dword ptr [rdx + {W_BUSY}], 0   # the old stack is left: open the gate
     jump_to_goroutine
@@ -249,7 +252,9 @@
     load_errno
     jmp     5b
 6:  ldmxcsr [r11 + {G_MXCSR}]
-    fldcw   [r11 + {G_FCW}]
+    cmp     di, [r11 + {G_FCW}]
+    je      7b
+8:  fldcw   [r11 + {G_FCW}]
     jmp     7b
 2:  # Somebody wants something of the worker: let go of the gate, then the long way.
     mov     dword ptr [rdx + {W_BUSY}], 0
@@ -371,10 +376,11 @@ goroutine_asm_run:
     load_errno
     mov     esi, [rsp]
     movzx   edi, word ptr [rsp + 4]
-    cmp     esi, [r11 + {G_MXCSR}]
-    jne     2f
+    xor     esi, [r11 + {G_MXCSR}]
+    test    esi, {MXCSR_CONTROL}
+    jnz     2f
     cmp     di, [r11 + {G_FCW}]
-    jne     2f
+    jne     4f
 3:  load_registers
     lea     rsi, [rip + goroutine_asm_entry_first]
     cmp     rsi, [rsp]
@@ -385,7 +391,9 @@ goroutine_asm_run:
     .cfi_startproc
     cfi_thread_frame
 2:  ldmxcsr [r11 + {G_MXCSR}]
-    fldcw   [r11 + {G_FCW}]
+    cmp     di, [r11 + {G_FCW}]
+    je      3b
+4:  fldcw   [r11 + {G_FCW}]
     jmp     3b
 1:  ldmxcsr [rsp + 16]
     fldcw   [rsp + 20]

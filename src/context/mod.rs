@@ -29,6 +29,7 @@ std::arch::global_asm!(
     G_ARG = const offset_of!(G, entry_arg),
     G_LINE_SAVED = const offset_of!(G, rsp),
     ERRNO_WIDE = const crate::goroutine::ERRNO_WIDE,
+    MXCSR_CONTROL = const !0x3F_i32, // all but the six status flags
     G_BYTES = const size_of::<G>(),
     W_BUSY = const Worker::QUEUE + Worker::QUEUE_BUSY,
     W_POLL = const Worker::QUEUE + Worker::QUEUE_POLL,

@@ -151,6 +151,11 @@ impl Idle {
         false
     }
 
+    /// Whether anybody looks for work; a hint.
+    pub fn is_spinning(&self) -> bool {
+        self.spinning.load(Ordering::Relaxed) != 0
+    }
+
     /// A spinner stops. True: it was the last one, so if it stops because it found work, it sees to it that somebody
     /// else looks for more ([`Idle::claim`]).
     pub fn stop_spinning(&self) -> bool {

@@ -45,6 +45,9 @@ pub const POLL_APART: u32 = 8;
 /// Bit of `poll`: the runtime is stopping.
 pub const POLL_STOP: u32 = 16;
 
+/// Bit of `poll`: a spinner found that this worker has more than it gets done, and would like half.
+pub const POLL_SHARE: u32 = 64;
+
 /// `share_above` while nobody is idle.
 pub const KEEP_ALL: u32 = u32::MAX;
 
@@ -150,6 +153,12 @@ impl<T: Copy> RunQueue<T> {
     #[inline]
     pub fn pops(&self) -> u32 {
         self.head.load(Ordering::Relaxed)
+    }
+
+    /// Count of pushes.
+    #[inline]
+    pub fn pushes(&self) -> u32 {
+        self.tail.load(Ordering::Relaxed)
     }
 
     /// How many are queued. Exact for the owner, a hint for others.

@@ -13,13 +13,19 @@ use std::sync::atomic::Ordering;
 
 /// How long a spinner looks around before it sleeps: a few times what waking it would cost.
 const SPIN_NS: u64 = 20_000;
-/// A thief costs its victim an interrupt (the heavy fence), about 2 us on both sides. It is worth it if the victim
-/// would not get to the work itself within this time.
+/// Moving goroutines to another worker costs both sides some microseconds (cold caches; a thief's heavy fence is an
+/// interrupt on top, 2 us on bare metal, 10 and more in some virtual machines). It is worth it if the owner would not get to
+/// them itself within this time.
 const WORTH_NS: u64 = 8_000;
-/// How long a victim may not have begun anything of its queue before a thief comes.
+/// How long a victim may neither have begun nor queued anything before a thief comes.
 const PATIENCE_NS: u64 = 4_000;
-/// Pauses between two looks of a spinner: each look takes the victim's hottest line away from it for a moment.
-const PAUSES: u32 = 64;
+/// How long it may queue without beginning any. (Of a long queue it gives a part away by itself: `share`.)
+const BURST_NS: u64 = 16_000;
+/// Between two looks of a spinner: each takes the victim's hottest line away from it for a moment. A time, not a count of
+/// `pause` instructions: one takes 40 cycles on some CPUs, 140 on others.
+const LOOK_NS: u64 = 700;
+/// Looks before a queue that stays long counts as one that does not get shorter: a burst of spawns comes and goes.
+const LOOKS: u32 = 8;
 /// Most goroutines taken from a victim.
 const LOOT: usize = 256;
 /// `share_above` grows with searches that found nothing worth it: 0, 1, 3, 7 ... this. The monitor covers the rest.
@@ -65,23 +71,86 @@ pub unsafe fn search(worker: &Worker) -> Option<Runnable> {
 
 /// What a spinner has seen of another worker's queue.
 struct Seen {
+    start: u64,
+    looks: u32,
     /// Pops when it began to look.
+    pops_at_start: u32,
     pops: u32,
-    /// Shortest and longest length since.
+    pushes: u32,
+    /// When either of them was last seen to have changed.
+    changed: u64,
+    /// The first look that found a pop: from here on its pace counts.
+    began: Option<(u64, u32)>,
+    /// Shortest and longest length.
     least: u32,
     most: u32,
+}
+
+impl Seen {
+    fn new(worker: &Worker, now: u64) -> Self {
+        Self {
+            start: now,
+            looks: 0,
+            pops_at_start: worker.queue.pops(),
+            pops: worker.queue.pops(),
+            pushes: worker.queue.pushes(),
+            changed: now,
+            began: None,
+            least: u32::MAX,
+            most: 0,
+        }
+    }
+
+    /// One more look.
+    fn look(&mut self, worker: &Worker, now: u64) -> Verdict {
+        let length = worker.load();
+        let (pops, pushes) = (worker.queue.pops(), worker.queue.pushes());
+        self.looks += 1;
+        self.least = self.least.min(length);
+        self.most = self.most.max(length);
+        if (pops, pushes) != (self.pops, self.pushes) {
+            (self.pops, self.pushes, self.changed) = (pops, pushes, now);
+        }
+        if length == 0 {
+            return Verdict::Wait;
+        }
+        let waited = now - self.start;
+        if now - self.changed >= PATIENCE_NS || (pops == self.pops_at_start && waited >= BURST_NS) {
+            return Verdict::Rob;
+        }
+        if pops == self.pops_at_start {
+            return Verdict::Wait; // in a burst of spawns, maybe
+        }
+        let (began, pops_then) = *self.began.get_or_insert((now, pops));
+        let moved = u64::from(pops.wrapping_sub(pops_then));
+        // It would need too long at the pace we saw, or it has more than it gets done: its queue stays as long as it is
+        // (goroutines that yield all the time).
+        if (moved != 0 && u64::from(length) * (now - began) / moved >= WORTH_NS)
+            || (self.looks >= LOOKS && waited >= WORTH_NS && self.least > self.most / 2)
+        {
+            Verdict::Ask
+        } else {
+            Verdict::Wait
+        }
+    }
+}
+
+/// What to do about a worker that has something.
+enum Verdict {
+    /// It gets to it by itself.
+    Wait,
+    /// It has too much, and takes a goroutine every now and then: it sees POLL_SHARE when it takes the next, and gives
+    /// half away. That costs nobody an interrupt.
+    Ask,
+    /// It computes, or only queues: it would not see a request.
+    Rob,
 }
 
 /// Looks at everything again and again for a while.
 unsafe fn spin(worker: &Worker) -> Option<Runnable> {
     let runtime = worker.runtime();
     let start = now_ns();
-    let look = |w: &Worker| Seen {
-        pops: w.queue.pops(),
-        least: u32::MAX,
-        most: 0,
-    };
-    let mut seen: Vec<Seen> = runtime.workers.iter().map(look).collect();
+    let mut seen: Vec<Seen> = runtime.workers.iter().map(|w| Seen::new(w, start)).collect();
     loop {
         // SAFETY: the caller holds the worker.
         unsafe {
@@ -104,23 +173,14 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 if other.index == worker.index {
                     continue;
                 }
-                let waited = now - start;
-                let length = other.load();
-                let moved = other.queue.pops().wrapping_sub(seen.pops);
-                seen.least = seen.least.min(length);
-                seen.most = seen.most.max(length);
-                let worth = match moved {
-                    // One that has not begun any is given a moment: it may be about to, in a burst of spawns.
-                    0 => waited >= PATIENCE_NS,
-                    // It would need too long at the pace we saw, or it has more than it gets done: its queue stays as
-                    // long as it is (goroutines that yield all the time).
-                    _ => {
-                        u64::from(length) * waited / u64::from(moved) >= WORTH_NS
-                            || (waited >= WORTH_NS && seen.least > seen.most / 2)
+                match seen.look(other, now) {
+                    Verdict::Wait => {}
+                    Verdict::Ask => other.ask_to_share(),
+                    Verdict::Rob => {
+                        if rob(worker, other) {
+                            return turn::pick(worker);
+                        }
                     }
-                };
-                if length != 0 && worth && rob(worker, other) {
-                    return turn::pick(worker);
                 }
                 if other.next_due.load(Ordering::Relaxed) <= now.saturating_sub(WORTH_NS)
                     && expire::visit(worker, other, now)
@@ -133,7 +193,8 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                 return None;
             }
         }
-        for _ in 0..PAUSES {
+        let next_look = now_ns() + LOOK_NS;
+        while now_ns() < next_look {
             std::hint::spin_loop();
         }
     }

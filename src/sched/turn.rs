@@ -1,8 +1,9 @@
 //! Between two goroutines: what the assembly calls on the thread's stack, and what it gets to run next.
 
 use super::expire;
-use super::run_queue::{POLL_APART, POLL_TIMER, POLL_URGENT};
+use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
 use super::search;
+use super::share;
 use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
@@ -72,6 +73,9 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
     unsafe {
         let local = worker.local();
         let poll = worker.queue.poll.load(Ordering::Acquire);
+        if poll & POLL_SHARE != 0 {
+            share::share_as_asked(worker);
+        }
         if poll & POLL_TIMER != 0 || local.turn.is_multiple_of(TURNS) {
             look(worker);
         }
