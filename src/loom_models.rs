@@ -2,7 +2,7 @@
 //! tools/loom_mutations.sh runs them against each named mutation and expects a failure.
 
 use crate::goroutine::park::{ParkWord, Ready};
-use crate::promise::cell::{Cell, Waiter};
+use crate::promise::cell::{Cell, Settling, Waiter};
 use crate::sched::idle::{Idle, last_look};
 use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
@@ -324,7 +324,7 @@ fn loom_settle_wakes_or_leaves() {
                     unsafe { (*(waiter as *mut Guarded<Waiter<()>>)).with(|w| w.touch()) };
                     woken += 1;
                 });
-                assert!(first);
+                assert!(first == Settling::First);
                 woken
             })
         };
@@ -354,10 +354,36 @@ fn loom_settle_once() {
             let cell = cell.clone();
             thread::spawn(move || cell.settle(1, 7, |_| {}))
         };
-        let here = cell.settle(2, 8, |_| {});
-        let there = other.join().unwrap();
+        let here = cell.settle(2, 8, |_| {}) == Settling::First;
+        let there = other.join().unwrap() == Settling::First;
         assert!(here != there);
         assert_eq!(cell.settled(), Some(if here { (2, 8) } else { (1, 7) }));
+    });
+}
+
+/// The last reference goes while the goroutine settles: one of them ends the promise, when the other is done with it.
+#[test]
+fn loom_settle_or_abandon() {
+    model(|| {
+        let cell = Arc::new(Cell::<(), u32>::new(0));
+        let memory = Arc::new(Guarded::new(0));
+        let abandoner = {
+            let (cell, memory) = (cell.clone(), memory.clone());
+            thread::spawn(move || {
+                if cell.abandon() {
+                    assert!(!cell.is_locked(), "ended under the settler's hands");
+                    // SAFETY: I4: ours to end; loom checks.
+                    unsafe { memory.with(|ends| *ends += 1) };
+                }
+            })
+        };
+        if cell.settle(1, 7, |_| {}) == Settling::Orphan {
+            // SAFETY: as above.
+            unsafe { memory.with(|ends| *ends += 1) };
+        }
+        abandoner.join().unwrap();
+        // SAFETY: alone again.
+        assert_eq!(unsafe { memory.with(|ends| *ends) }, 1);
     });
 }
 

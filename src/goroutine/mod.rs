@@ -41,7 +41,7 @@ pub struct Goroutine {
     /// What the park returns; written by the winner of the park word.
     pub(crate) wake_status: i32,
     pub(crate) park: ParkWord,
-    /// The promise of its result, one reference; null: nobody asked for one.
+    /// The promise of its result, which it settles; null: nobody asked for one.
     pub(crate) promise: *mut Promise,
     /// Link in a ReadyList.
     pub(crate) next: *mut Goroutine,

@@ -11,6 +11,9 @@
 //!     it is linked its owner waits. `settle` unlinks every waiter and hands each to `wake` *under the lock*, so an owner
 //!     that finds itself unlinked (also under the lock) knows that nobody will touch the waiter again.
 //! I3. So each waiter that joined is handed to `wake` once, or left by itself, never both.
+//! I4. A settler needs no reference of its own. Who drops the last one calls `abandon`: while pending it leaves word under
+//!     the lock, and the settler, who reads that under the lock, ends the cell; once settled it waits for the lock to be
+//!     free, after which the settler never touches the cell again, and ends it itself. Exactly one of the two ends it.
 //!
 //! The lock is held for a handful of instructions per waiter; nothing parks or allocates under it. Waking a plain thread is
 //! one futex call under it.
@@ -78,6 +81,20 @@ unsafe impl<T, V: Send> Send for Cell<T, V> {}
 
 /// Not settled.
 pub const PENDING: u32 = 0;
+/// Bit of `flags`: nobody has a reference any more. Written under the lock.
+const ABANDONED: u32 = 1 << 31;
+
+/// What came of a settling.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settling {
+    /// It was settled before.
+    Late,
+    /// Done.
+    First,
+    /// Done, and nobody will ever look: the settler ends it (I4).
+    Orphan,
+}
 
 impl<T, V: Copy> Cell<T, V> {
     /// Pending, one reference.
@@ -95,6 +112,12 @@ impl<T, V: Copy> Cell<T, V> {
         }
     }
 
+    /// For a model.
+    #[cfg(all(test, loom))]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
     /// The state.
     #[inline(always)]
     pub fn state(&self) -> u32 {
@@ -109,14 +132,13 @@ impl<T, V: Copy> Cell<T, V> {
         (state != PENDING).then(|| (state, unsafe { self.value.with(|v| *v) }))
     }
 
-    /// Settles, and hands every waiter to `wake`, in the order they joined. False: it was settled before.
+    /// Settles, and hands every waiter to `wake`, in the order they joined.
     #[inline]
-    #[must_use]
-    pub fn settle(&self, state: u32, value: V, mut wake: impl FnMut(*mut Waiter<T>)) -> bool {
+    pub fn settle(&self, state: u32, value: V, mut wake: impl FnMut(*mut Waiter<T>)) -> Settling {
         self.lock.lock();
         if self.state.load(Ordering::Relaxed) != PENDING {
             self.lock.unlock();
-            return false;
+            return Settling::Late;
         }
         // SAFETY: I1: pending, and we hold the lock.
         unsafe { self.value.with(|v| *v = value) };
@@ -137,10 +159,31 @@ impl<T, V: Copy> Cell<T, V> {
                 }
             });
         }
+        let orphan = self.flags.load(Ordering::Relaxed) & ABANDONED != 0;
         if !mutated!("settle_wakes_unlocked") {
             self.lock.unlock();
         }
-        true
+        if orphan { Settling::Orphan } else { Settling::First }
+    }
+
+    /// The last reference is gone, the settler has none (I4). True: the caller ends it; false: the settler will.
+    #[inline]
+    #[must_use]
+    pub fn abandon(&self) -> bool {
+        if self.state.load(Ordering::Acquire) != PENDING {
+            if !mutated!("abandon_without_waiting") {
+                self.lock.wait();
+            }
+            return true;
+        }
+        self.lock.lock();
+        let pending = self.state.load(Ordering::Relaxed) == PENDING;
+        if pending {
+            self.flags
+                .store(self.flags.load(Ordering::Relaxed) | ABANDONED, Ordering::Relaxed);
+        }
+        self.lock.unlock();
+        !pending
     }
 
     /// Joins the waiters. False: it is settled, and the waiter was not touched.

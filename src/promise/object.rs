@@ -1,6 +1,6 @@
 //! The promise object: what C sees of it, who waits on it, how it ends.
 
-use super::cell::{Cell, Waiter};
+use super::cell::{Cell, Settling, Waiter};
 use super::pool;
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
@@ -110,20 +110,22 @@ const _: () = assert!(std::mem::size_of::<Promise>() == 64);
 const _: () = assert!(offset_of!(Promise, cell) == 0);
 
 impl Promise {
-    /// A pending promise with one reference; null: out of memory.
+    /// A pending promise with one reference, the caller's; null: out of memory.
     pub fn new(drop_value: GoroutineDropFn) -> *mut Self {
         let p = pool::take_one();
         if !p.is_null() {
             // SAFETY: fresh from the pool, 64 bytes, ours.
-            unsafe { Self::init(p, 1, drop_value, std::ptr::null_mut()) };
+            unsafe { Self::init(p, drop_value, std::ptr::null_mut()) };
         }
         p
     }
 
+    /// Pending, one reference. `goroutine`: who will settle it, and has none; or null.
+    ///
     /// # Safety
     /// `p` came from the pool and is the caller's.
     #[inline(always)]
-    pub unsafe fn init(p: *mut Self, refs: u32, drop_value: GoroutineDropFn, goroutine: *mut Goroutine) {
+    pub unsafe fn init(p: *mut Self, drop_value: GoroutineDropFn, goroutine: *mut Goroutine) {
         let flags = if goroutine.is_null() { 0 } else { OF_GOROUTINE };
         // SAFETY: the caller's promise.
         unsafe {
@@ -135,7 +137,6 @@ impl Promise {
                 drop_value,
                 goroutine,
             });
-            (*p).cell.refs.store(refs, Ordering::Relaxed);
             (*p).cell.flags.store(flags, Ordering::Relaxed);
         }
     }
@@ -161,10 +162,32 @@ impl Promise {
         self.cell.settled().map(|(_, outcome)| outcome)
     }
 
-    /// Settles it; what that wakes is added to `settled`. False: it was settled before.
+    /// Its goroutine ended: settles it, and ends it if nobody has a reference. Gives an outcome that nobody will look at
+    /// and that is a failure.
+    ///
+    /// # Safety
+    /// The caller is the goroutine's end.
+    #[inline]
+    #[must_use]
+    pub unsafe fn settle_own(&self, outcome: Outcome, settled: &mut Settled) -> Option<Outcome> {
+        match self.settle_cell(outcome, settled) {
+            Settling::Orphan => self.end(),
+            first => {
+                debug_assert!(first == Settling::First, "only its goroutine settles it");
+                None
+            }
+        }
+    }
+
+    /// Settles it; what that wakes is added to `settled`. False: it was settled before. The caller has a reference.
     #[inline]
     #[must_use]
     pub fn settle(&self, outcome: Outcome, settled: &mut Settled) -> bool {
+        self.settle_cell(outcome, settled) != Settling::Late
+    }
+
+    #[inline(always)]
+    fn settle_cell(&self, outcome: Outcome, settled: &mut Settled) -> Settling {
         let state = if outcome.status == GOROUTINE_OK {
             GOROUTINE_PROMISE_RESOLVED
         } else {
@@ -245,17 +268,25 @@ impl Promise {
         if refs == 1 {
             // Ours is the last reference: nobody else can make one more, so no atomic is needed.
             promise.cell.refs.store(0, Ordering::Relaxed);
-            return promise.end();
+            return promise.last_reference_dropped();
         }
         if refs == 0 {
             dead(promise, "goroutine_promise_release");
         }
         // AcqRel: what other holders did is visible to who ends it.
         if promise.cell.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
-            promise.end()
+            promise.last_reference_dropped()
         } else {
             None
         }
+    }
+
+    #[inline(always)]
+    fn last_reference_dropped(&self) -> Option<Outcome> {
+        if self.is_of_goroutine() && !self.cell.abandon() {
+            return None; // its goroutine ends it
+        }
+        self.end()
     }
 
     #[inline(always)]

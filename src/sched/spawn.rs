@@ -131,7 +131,7 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
                 discard(g, class);
                 return Err(GOROUTINE_ENOMEM);
             }
-            Promise::init(promise, 2, None, g);
+            Promise::init(promise, None, g);
             (*g).promise = promise;
         }
         bump(&worker.counts.opened, 1);
@@ -172,7 +172,7 @@ unsafe fn give_promise(g: *mut Goroutine) -> bool {
     }
     // SAFETY: the caller's promise.
     unsafe {
-        Promise::init(promise, 2, None, g);
+        Promise::init(promise, None, g);
         (*g).promise = promise;
     }
     true

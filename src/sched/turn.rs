@@ -8,7 +8,7 @@ use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{self, Goroutine, Runnable};
-use crate::promise::{Outcome, Promise, Settled};
+use crate::promise::{Outcome, Settled};
 use crate::stack;
 use crate::sys::time::now_ns;
 use std::ffi::c_void;
@@ -271,13 +271,12 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         let promise = (*g).promise;
         if !promise.is_null() {
             let mut settled = Settled::new();
-            let first = (*promise).settle(outcome, &mut settled);
-            debug_assert!(first, "only its goroutine settles a goroutine's promise");
+            let unseen = (*promise).settle_own(outcome, &mut settled);
             settled.run_operations();
             for ready in settled.ready {
                 worker.enqueue(ready.0);
             }
-            if let Some(unseen) = Promise::release(promise) {
+            if let Some(unseen) = unseen {
                 runtime.unhandled(g, unseen);
             }
         } else if outcome.status != GOROUTINE_OK {

@@ -66,6 +66,19 @@ impl SpinLock {
             backoff(&mut round);
         }
     }
+    /// Until it is free; what the last holder did is visible then.
+    #[inline(always)]
+    pub fn wait(&self) {
+        let mut round = 0;
+        while self.0.load(Ordering::Acquire) != 0 {
+            backoff(&mut round);
+        }
+    }
+    /// For a model.
+    #[cfg(all(test, loom))]
+    pub fn is_locked(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
     /// Only the holder.
     #[inline(always)]
     pub fn unlock(&self) {
