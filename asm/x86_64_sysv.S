@@ -422,12 +422,12 @@ goroutine_asm_run:
     .size goroutine_asm_run, . - goroutine_asm_run
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A goroutine's first instructions. r11 = its control block, rsp = 0 mod 16, mxcsr and fcw are set.
+# A goroutine's first instructions. r11 = its control block, its argument is at [rsp], mxcsr and fcw are set.
 # No frame above: `rip` undefined is how unwinders and GDB know that the stack ends here.
 # What the function leaves in rbx, rbp, r12-r15 does not matter: only rsp and rax are used after it returns.
 # ---------------------------------------------------------------------------------------------------------------------
     first_instruction goroutine_asm_entry
-    mov     rdi, [r11 + {G_ARG}]
+    pop     rdi
     call    [r11 + {G_FN}]
     .globl  goroutine_asm_return
     .hidden goroutine_asm_return

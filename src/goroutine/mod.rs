@@ -4,9 +4,9 @@
 //! | bytes | lines | what |
 //! |---|---|---|
 //! | 0-63 | 1 | header for emitted code |
-//! | 64-127 | 2 | park word, links |
+//! | 64-127 | 2 | park word, links, entry |
 //! | 128-191 | 3 | everything a switch saves |
-//! | 192-255 | 4 | entry, name, time-out |
+//! | 192-255 | 4 | name, what to do at the end: of few goroutines |
 //!
 //! A switch touches line 3, and the line of the stack that the call itself writes.
 //!
@@ -46,16 +46,16 @@ pub struct Goroutine {
     /// Link in a ReadyList.
     pub(crate) next: *mut Goroutine,
     /// Index of the worker it ran on last.
-    pub(crate) last_worker: u32,
+    pub(crate) last_worker: u16,
+    /// Class of its stack.
+    pub(crate) class: u16,
     /// Depth of goroutine_cancel_disable.
     pub(crate) cancel_disabled: u32,
-    /// GOROUTINE_SPAWN_* it was spawned with.
+    /// GOROUTINE_SPAWN_* it was spawned with, and `EXTRAS`.
     pub(crate) spawn_flags: u32,
-    /// Class of its stack.
-    pub(crate) class: u32,
     /// FORKS when it was spawned.
     pub(crate) forks: u32,
-    pub(crate) reserved: u32,
+    pub(crate) entry_fn: u64,
 
     /// Of a stopped goroutine: the address it continues at is at `[rsp]`.
     pub(crate) rsp: u64,
@@ -70,13 +70,17 @@ pub struct Goroutine {
     /// errno, or `ERRNO_WIDE`.
     pub(crate) errno: u16,
 
-    pub(crate) entry_fn: u64,
-    pub(crate) entry_arg: u64,
     /// malloc'ed copy, or null.
     pub(crate) name: *mut c_char,
-    /// Called with `entry_arg` when it is over, off its stack: for the library's own goroutines.
+    /// Called with `entry_arg` when it is over, off its stack: for the library's own goroutines. Or None.
     pub(crate) end: Option<unsafe fn(arg: *mut c_void)>,
+    pub(crate) entry_arg: u64,
+    pub(crate) spare: [u64; 5],
 }
+
+/// In `spawn_flags`: line 4 of the control block holds something. Most goroutines never touch that line: its `name` and
+/// `end` are empty from one goroutine to the next.
+pub const EXTRAS: u32 = 1 << 30;
 
 use crate::abi as a;
 use std::mem::{offset_of, size_of};
@@ -194,8 +198,12 @@ pub unsafe fn copy_name(name: *const c_char) -> *mut c_char {
 }
 
 /// # Safety
-/// `name` came from [`copy_name`] and is not used again.
-pub unsafe fn free_name(name: *mut c_char) {
-    // SAFETY: the caller's promise.
-    unsafe { libc::free(name.cast::<c_void>()) };
+/// `g` is over and the caller's.
+#[cold]
+pub unsafe fn free_name(g: *mut Goroutine) {
+    // SAFETY: the name came from `copy_name`, or is null.
+    unsafe {
+        libc::free((*g).name.cast::<c_void>());
+        (*g).name = std::ptr::null_mut();
+    }
 }

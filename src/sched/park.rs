@@ -92,7 +92,7 @@ unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         let request = &mut *request.cast::<Request>();
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
-        (*g).last_worker = worker.index as u32;
+        (*g).last_worker = worker.index as u16;
         let armed = request.deadline == u64::MAX || {
             // The slot is taken outside the gate: that may lock and allocate.
             timers::reserve(worker)
@@ -172,7 +172,7 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
         let commit = &mut *commit.cast::<Commit>();
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
-        (*g).last_worker = worker.index as u32;
+        (*g).last_worker = worker.index as u16;
         if commit.deadline != u64::MAX && !timers::reserve(worker) {
             (*g).wake_status = GOROUTINE_ENOMEM;
             return g;

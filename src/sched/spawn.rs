@@ -5,11 +5,10 @@ use super::timers;
 use super::worker::{Worker, bump, foreign_id};
 use crate::abi::*;
 use crate::context::{Entry, INITIAL_FCW, INITIAL_MXCSR, return_address, tls};
-use crate::goroutine::park::ParkWord;
-use crate::goroutine::{FORKS, Goroutine, Runnable, copy_name};
+use crate::goroutine::{EXTRAS, FORKS, Goroutine, Runnable, copy_name};
 use crate::promise::{Promise, pool};
 use crate::stack;
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -26,44 +25,59 @@ const STACK_ARGS_MAX: u64 = 65_536;
 #[inline(always)]
 unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
     let base = g as u64 & !((1 << class) - 1);
-    // SAFETY: the caller's promise. Every field is written: the page may hold anything.
+    // SAFETY: the caller's promise. The page may hold anything in lines 1 to 3, so all that is ever read there is written
+    // but for `context`, `native_stack` and `foreign_sp`, which are 0 whenever a goroutine is over, and `next`. Line 4 is
+    // empty (`EXTRAS`).
     unsafe {
-        g.write(Goroutine {
-            stack_limit: base + stack::GUARD as u64 + LIMIT,
-            id: AtomicU64::new(id),
-            preempt: AtomicU32::new(0),
-            flags: AtomicU32::new(0),
-            native_stack: 0,
-            context: std::ptr::null_mut(),
-            user: [0; 3],
-            foreign_sp: 0,
-            errno_wide: 0,
-            wake_status: 0,
-            park: ParkWord::new(),
-            promise: std::ptr::null_mut(),
-            next: std::ptr::null_mut(),
-            last_worker: 0,
-            cancel_disabled: 0,
-            spawn_flags: 0,
-            class: u32::from(class),
-            forks: FORKS.load(Ordering::Relaxed),
-            reserved: 0,
-            rsp: g as u64 - 8,
-            rbx: 0,
-            rbp: 0,
-            r12: 0,
-            r13: 0,
-            r14: 0,
-            r15: 0,
-            mxcsr: INITIAL_MXCSR,
-            fcw: INITIAL_FCW,
-            errno: 0,
-            entry_fn: f,
-            entry_arg: arg,
-            name: std::ptr::null_mut(),
-            end: None,
-        });
-        (g as *mut u64).sub(1).write(Entry::Plain.address());
+        let block = &mut *g;
+        block.stack_limit = base + stack::GUARD as u64 + LIMIT;
+        block.id = AtomicU64::new(id);
+        block.preempt = AtomicU32::new(0);
+        block.flags = AtomicU32::new(0);
+        block.user = [0; 3];
+        block.promise = std::ptr::null_mut();
+        block.last_worker = 0;
+        block.class = u16::from(class);
+        block.cancel_disabled = 0;
+        block.spawn_flags = 0;
+        block.forks = FORKS.load(Ordering::Relaxed);
+        block.entry_fn = f;
+        block.rsp = g as u64 - 16;
+        block.rbx = 0;
+        block.rbp = 0;
+        block.r12 = 0;
+        block.r13 = 0;
+        block.r14 = 0;
+        block.r15 = 0;
+        block.mxcsr = INITIAL_MXCSR;
+        block.fcw = INITIAL_FCW;
+        block.errno = 0;
+        (g as *mut [u64; 2]).sub(1).write([Entry::Plain.address(), arg]);
+    }
+}
+
+/// What the library does when the goroutine is over, or would have been.
+///
+/// # Safety
+/// `g` was just initialised.
+unsafe fn at_end(g: *mut Goroutine, end: unsafe fn(arg: *mut c_void), arg: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*g).spawn_flags |= EXTRAS;
+        (*g).entry_arg = arg as u64;
+        (*g).end = Some(end);
+    }
+}
+
+/// # Safety
+/// `g` was just initialised; `name` is null or a string.
+unsafe fn set_name(g: *mut Goroutine, name: *const c_char) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !name.is_null() {
+            (*g).spawn_flags |= EXTRAS;
+            (*g).name = copy_name(name);
+        }
     }
 }
 
@@ -95,7 +109,7 @@ pub unsafe fn internal(
             (*worker).next_id()
         };
         init(g, runtime.class, id, f, arg as u64);
-        (*g).end = Some(end);
+        at_end(g, end, arg);
         launch(g, &runtime);
     }
     Ok(())
@@ -302,12 +316,12 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
                 GOROUTINE_ENOMEM
             });
         }
-        (*g).spawn_flags = request.flags;
+        (*g).spawn_flags |= request.flags;
         if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
             (*g).last_worker = if worker.is_null() {
-                runtime.next_pin()
+                runtime.next_pin() as u16
             } else {
-                (*worker).index as u32
+                (*worker).index as u16
             };
         }
         fill(g, request, short, from_context);
@@ -363,7 +377,7 @@ unsafe fn fill(g: *mut Goroutine, request: &GoroutineSpawn, short: bool, from_co
         (*g).r14 = request.r14;
         (*g).r15 = request.r15;
         (*g).user = request.user;
-        (*g).name = copy_name(request.name);
+        set_name(g, request.name);
     }
 }
 
@@ -402,12 +416,12 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
             timers::body as *const () as u64,
             u64::from(number),
         );
-        (*g).spawn_flags = GOROUTINE_SPAWN_PRIORITY;
-        (*g).end = Some(timers::finish);
+        (*g).spawn_flags |= GOROUTINE_SPAWN_PRIORITY;
+        at_end(g, timers::finish, number as usize as *mut c_void);
         if let Some((s, name)) = options {
             (*g).user = s.user;
             (*g).rbx = s.rbx;
-            (*g).name = copy_name(name);
+            set_name(g, name);
         }
         bump(&worker.counts.opened, 1);
         worker.enqueue_urgent(g);

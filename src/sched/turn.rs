@@ -7,7 +7,7 @@ use super::share;
 use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
-use crate::goroutine::{self, Goroutine, Runnable};
+use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
 use crate::promise::{Outcome, Settled};
 use crate::stack;
 use crate::sys::time::now_ns;
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
                 .wrapping_add(TURNS - 1);
         }
         if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
-            (*g).last_worker = worker.index as u32;
+            (*g).last_worker = worker.index as u16;
             worker.enqueue(g);
         } else if worker.queue.is_empty() {
             look(worker);
@@ -265,7 +265,9 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     unsafe {
         let worker = &*worker;
         let runtime = worker.runtime();
-        if let Some(end) = (*g).end {
+        if (*g).spawn_flags & EXTRAS != 0
+            && let Some(end) = (*g).end.take()
+        {
             end((*g).entry_arg as *mut c_void);
         }
         let promise = (*g).promise;
@@ -285,8 +287,8 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         if let Some(end) = runtime.config.goroutine_end {
             end(g, runtime.config.goroutine_end_arg);
         }
-        if !(*g).name.is_null() {
-            goroutine::free_name((*g).name);
+        if (*g).spawn_flags & EXTRAS != 0 {
+            goroutine::free_name(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         (*g).id.store(0, Ordering::Release);
