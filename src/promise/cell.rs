@@ -133,7 +133,7 @@ impl<T, V: Copy> Cell<T, V> {
     }
 
     /// Settles, and hands every waiter to `wake`, in the order they joined.
-    #[inline]
+    #[inline(always)]
     pub fn settle(&self, state: u32, value: V, mut wake: impl FnMut(*mut Waiter<T>)) -> Settling {
         self.lock.lock();
         if self.state.load(Ordering::Relaxed) != PENDING {
@@ -143,14 +143,29 @@ impl<T, V: Copy> Cell<T, V> {
         // SAFETY: I1: pending, and we hold the lock.
         unsafe { self.value.with(|v| *v = value) };
         self.state.store(state, Ordering::Release);
-        // SAFETY: I2: we hold the lock; linked waiters are alive.
+        // SAFETY: I2: we hold the lock.
+        let any = unsafe { self.waiters.with(|list| !list.first.is_null()) };
+        if mutated!("settle_wakes_unlocked") {
+            self.lock.unlock();
+        }
+        if any {
+            self.wake_all(&mut wake);
+        }
+        let orphan = self.flags.load(Ordering::Relaxed) & ABANDONED != 0;
+        if !mutated!("settle_wakes_unlocked") {
+            self.lock.unlock();
+        }
+        if orphan { Settling::Orphan } else { Settling::First }
+    }
+
+    /// Under the lock: hands out every waiter.
+    #[inline(never)]
+    fn wake_all(&self, wake: &mut impl FnMut(*mut Waiter<T>)) {
+        // SAFETY: I2: the caller holds the lock; linked waiters are alive.
         unsafe {
             self.waiters.with(|list| {
                 let mut waiter = list.first;
                 (list.first, list.last) = (null_mut(), null_mut());
-                if mutated!("settle_wakes_unlocked") {
-                    self.lock.unlock();
-                }
                 while !waiter.is_null() {
                     let next = (*waiter).next;
                     (*waiter).linked = false;
@@ -159,11 +174,6 @@ impl<T, V: Copy> Cell<T, V> {
                 }
             });
         }
-        let orphan = self.flags.load(Ordering::Relaxed) & ABANDONED != 0;
-        if !mutated!("settle_wakes_unlocked") {
-            self.lock.unlock();
-        }
-        if orphan { Settling::Orphan } else { Settling::First }
     }
 
     /// The last reference is gone, the settler has none (I4). True: the caller ends it; false: the settler will.

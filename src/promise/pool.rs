@@ -54,11 +54,19 @@ pub fn take_one() -> *mut Promise {
         return one;
     }
     // SAFETY: this thread holds the worker, and nothing here parks.
-    let cache = unsafe { &mut (*worker).local().promises };
-    if cache.is_empty() {
-        refill(cache);
+    take_from(unsafe { &mut (*worker).local().promises })
+}
+
+/// A block from a worker's cache; null: out of memory.
+#[inline(always)]
+pub fn take_from(cache: &mut Vec<*mut Promise>) -> *mut Promise {
+    match cache.pop() {
+        Some(promise) => promise,
+        None => {
+            refill(cache);
+            cache.pop().unwrap_or(std::ptr::null_mut())
+        }
     }
-    cache.pop().unwrap_or(std::ptr::null_mut())
 }
 
 /// A block comes back.

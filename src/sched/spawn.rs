@@ -140,7 +140,7 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
         init(g, class, worker.next_id(), f, arg as u64);
         let mut promise = std::ptr::null_mut();
         if promised {
-            promise = pool::take_one();
+            promise = pool::take_from(&mut local.promises);
             if promise.is_null() {
                 discard(g, class);
                 return Err(GOROUTINE_ENOMEM);
