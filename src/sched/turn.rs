@@ -243,6 +243,7 @@ pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mu
 pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
     // SAFETY: as above.
     unsafe {
+        stack::forget_frames(g);
         finish(
             g,
             Outcome {
