@@ -324,6 +324,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
                 (*worker).index as u16
             };
         }
+        stack::valgrind_stack_reset(bounds.low, bounds.top);
         fill(g, request, short, from_context);
         let promise = (*g).promise;
         launch(g, &runtime);
