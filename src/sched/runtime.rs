@@ -319,6 +319,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     if !join(lifecycle, shared, deadline) {
         return stuck(shared, lifecycle, deadline); // the door stays closed: call again
     }
+    super::attach::end_all(&shared.config);
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
@@ -666,9 +667,10 @@ impl Runtime {
 // ---- fork: the child has no runtime, and may start one ----
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
-fn fork_locks() -> [&'static dyn ForkLock; 5] {
+fn fork_locks() -> [&'static dyn ForkLock; 6] {
     [
         &LIFECYCLE,
+        super::attach::seats(),
         crate::ops::async_op::table(),
         slot::spare(),
         crate::promise::pool::spare(),
@@ -731,6 +733,7 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        super::attach::forget_all();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
     }
