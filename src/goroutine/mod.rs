@@ -85,8 +85,10 @@ pub struct Goroutine {
     pub(crate) waits_for: AtomicPtr<Promise>,
     /// FOREIGN_*; the goroutine's own.
     pub(crate) foreign: u32,
+    /// The worker that it gave up for a blocking call (`sched::blocking`).
     pub(crate) lent: *mut crate::sched::Worker,
-    pub(crate) spare: [u32; 2],
+    /// The call it lent it for.
+    pub(crate) lent_call: u64,
 }
 
 /// In `foreign`: in a blocking call, without the worker.

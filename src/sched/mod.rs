@@ -8,6 +8,8 @@
 //! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
 //! | `pool` | the threads: what each does next, how a worker changes threads |
 //! | `bind` | goroutines that own their thread |
+//! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
+//! | `blocking` | blocking calls |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
@@ -23,6 +25,7 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
+pub mod call_word;
 pub mod idle;
 pub mod ledger;
 pub mod run_queue;
@@ -32,6 +35,8 @@ pub mod turnstile;
 pub mod attach;
 #[cfg(not(loom))]
 pub mod bind;
+#[cfg(not(loom))]
+pub mod blocking;
 #[cfg(not(loom))]
 pub mod cancel;
 #[cfg(not(loom))]

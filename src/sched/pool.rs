@@ -653,9 +653,16 @@ pub unsafe fn adopt(worker: &Worker) {
 pub unsafe fn hand_off(runtime: &'static Runtime) {
     let worker = tls::worker();
     tls::set_worker(std::ptr::null_mut());
-    // SAFETY: ours until given away below.
-    let worker = unsafe { &*worker };
-    // SAFETY: as above.
+    // SAFETY: ours until given away.
+    unsafe { hand_over(runtime, &*worker) };
+}
+
+/// [`hand_off`] of a worker that no thread's block names.
+///
+/// # Safety
+/// The worker is the caller's.
+pub unsafe fn hand_over(runtime: &'static Runtime, worker: &Worker) {
+    // SAFETY: the caller's promise.
     if unsafe { search::has_work(worker) } {
         count(&runtime.pool.tally.hand_offs);
         runtime.pool.give(Order::Worker {
