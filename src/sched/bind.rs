@@ -146,6 +146,7 @@ pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
         (*g).spawn_flags = (*g).spawn_flags & !GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_BOUND;
         (*g).native_stack = tls::scheduler_sp() as u64;
         (*g).calls = 0;
+        (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
     }
 }
 

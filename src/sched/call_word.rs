@@ -67,11 +67,21 @@ impl CallWord {
             return word & STATES == IN
                 && self
                     .0
-                    .compare_exchange(word, word & !STATES | RETAKEN, Ordering::AcqRel, Ordering::Relaxed)
+                    .compare_exchange(
+                        word,
+                        word & !STATES | RETAKEN,
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    )
                     .is_ok();
         }
         self.0
-            .compare_exchange(call, call & !STATES | RETAKEN, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(
+                call,
+                call & !STATES | RETAKEN,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 }

@@ -10,6 +10,7 @@
 //! | `bind` | goroutines that own their thread |
 //! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
 //! | `blocking` | blocking calls |
+//! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
@@ -41,6 +42,8 @@ pub mod blocking;
 pub mod cancel;
 #[cfg(not(loom))]
 pub mod config;
+#[cfg(not(loom))]
+mod exhausted;
 #[cfg(not(loom))]
 mod expire;
 #[cfg(not(loom))]

@@ -85,7 +85,7 @@ pub fn run(runtime: &'static Runtime) {
         let idle = runtime.all_idle();
         let now = now_ns();
         if runtime.pool.troubled.load(Ordering::SeqCst) {
-            runtime.pool.look_after(runtime);
+            runtime.pool.look_after(runtime, now);
         }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
