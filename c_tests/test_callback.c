@@ -158,6 +158,10 @@ static void *c_parks(void *arg) {
         CHECK_EQ(errno, 100 + (int)how);
         CHECK(pthread_equal(thread, pthread_self()));
         check_in_c();
+        goroutine_safepoint(); /* C is live: the thread is not given back here */
+        CHECK_EQ(goroutine_ffi_unbind(), is_goroutine_ffi_bound(goroutine_current()) ? GOROUTINE_EPERM : GOROUTINE_OK);
+        CHECK(pthread_equal(thread, pthread_self()));
+        check_in_c();
     }
     CHECK_EQ(execute_ffi_call(NULL, CODE(identity), P(1)), P(1));
     CHECK_EQ(goroutine_ffi_call_leaf(CODE(identity), P(2)), P(2));
