@@ -208,6 +208,13 @@ typedef struct GoroutinePromise GoroutinePromise;
 /** Bit of `flags`: somebody asked it to stop. */
 #define GOROUTINE_FLAG_CANCEL 4
 
+/** `goroutine_ffi_call`: on the goroutine's own thread (`execute_ffi_call`). */
+#define GOROUTINE_FFI_BOUND 0
+/** `goroutine_ffi_call`: on whichever thread runs the goroutine (`goroutine_ffi_call_leaf`). */
+#define GOROUTINE_FFI_LEAF 1
+/** `goroutine_ffi_call`: the same, and other goroutines go on elsewhere (`goroutine_ffi_call_blocking`). */
+#define GOROUTINE_FFI_BLOCKING 2
+
 /** Offset of `state` (`uint32_t`, acquire load) in a `GoroutinePromise`. */
 #define GOROUTINE_PROMISE_OFFSET_STATE 0
 /** Offset of `value` (`void *`), valid once `state` is not `GOROUTINE_PROMISE_PENDING`. */
@@ -233,7 +240,7 @@ typedef struct GoroutinePromise GoroutinePromise;
 /** Kind of an async operation: the caller's own. */
 #define GOROUTINE_ASYNC_CUSTOM 4
 
-/** Spawn flag: bound to an OS thread from its start. Not in this version: GOROUTINE_ENOSYS. */
+/** Spawn flag: bound to an OS thread from its start. */
 #define GOROUTINE_SPAWN_BOUND 1
 /** Spawn flag: runs before regular goroutines. */
 #define GOROUTINE_SPAWN_PRIORITY 2
@@ -328,9 +335,9 @@ typedef struct GoroutineConfig {
     uint64_t stack_bytes;
     /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
     uint64_t stack_bytes_max;
-    /** Most threads for bound goroutines. */
+    /** Most threads for bound goroutines; 0: 1,000. */
     uint32_t ffi_threads_max;
-    /** How many of them to start at once. Not in this version: GOROUTINE_ENOSYS if not 0. */
+    /** How many of them to start at once, and to keep. */
     uint32_t ffi_threads_prestart;
     /** `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`. */
     uint32_t ffi_exhausted;
@@ -352,6 +359,17 @@ typedef struct GoroutineConfig {
     void *idle_arg;
     GoroutineFatalFn fatal;
     void *fatal_arg;
+    /**
+     * Bytes of stack of every thread of the library, on which foreign calls run; 0: 8 MiB. At least 256 KiB are taken.
+     */
+    uint64_t thread_stack_bytes;
+    /**
+     * Asynchronous signals that threads of the library do not block: bit n - 1 is signal n. Their handlers need
+     * SA_ONSTACK, or the start gives GOROUTINE_EINVAL.
+     */
+    uint64_t signals_open;
+    /** How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s. */
+    uint64_t ffi_threads_idle_ns;
 } GoroutineConfig;
 
 /** A goroutine's function: one argument in, one value out. NULL is refused with `GOROUTINE_EINVAL`. */
@@ -391,6 +409,32 @@ typedef struct GoroutineStats {
     uint64_t stacks_trimmed;
     /** Promises that exist now, and up to 512 spare ones per worker. */
     uint64_t promises;
+    /** Threads that wait for a goroutine to bind, or for a worker. */
+    uint64_t ffi_threads_idle;
+    /** Most scheduling threads there ever were at a time. */
+    uint64_t ffi_threads_peak;
+    /**
+     * Threads taken now: by bound goroutines, by calls that the library runs on threads of its own, and by long blocking calls.
+     */
+    uint64_t ffi_bound;
+    /** Times a goroutine was bound. */
+    uint64_t ffi_bindings;
+    /** Of them because it parked with C frames live: beyond `ffi_threads_max` if need be. */
+    uint64_t ffi_bindings_on_the_spot;
+    /** Calls of bound goroutines that went through the library and are over, or whose goroutines are. */
+    uint64_t ffi_calls;
+    /** Times a worker went on on another thread. */
+    uint64_t ffi_hand_offs;
+    /** Times somebody waited for a thread, because `ffi_threads_max` were taken. */
+    uint64_t ffi_waits;
+    /** Times a goroutine was not bound for that reason, or for want of memory. */
+    uint64_t ffi_refused;
+    /** Bindings that found a thread in reserve ... */
+    uint64_t ffi_spares_ready;
+    /** ... and those that had to make one. */
+    uint64_t ffi_spares_missed;
+    /** Times a worker was taken away from a long blocking call. */
+    uint64_t ffi_retaken;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
@@ -739,7 +783,8 @@ void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
  * Parks:     never.
  * Ownership: everything is copied; the caller has one reference to `*out`.
  * Output:    `*out` (may be NULL): the promise of its rax.
- * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
+ * the policy GOROUTINE_FFI_FAIL).
  * Since:     ABI 1.
  *
  * Safety:
@@ -1137,6 +1182,177 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  * Pointers are as the text says, or NULL.
  */
 bool goroutine_timer_stop(int64_t id);
+
+/* ---- Foreign calls: C code under goroutines, and language code under C. ---- */
+
+/**
+ * Calls `ffi_function(args)` on the native stack of an OS thread that belongs to the goroutine: its first such call binds
+ * it, and from then on all its calls are made by that thread, until it ends or calls goroutine_ffi_unbind. `current` is the
+ * running goroutine, or NULL. On a plain thread, and from C code that was called this way, it is a plain call.
+ * Context:   T, G.
+ * Parks:     the first call may wait for a thread (`ffi_exhausted`), and so may any call when a stop was asked for.
+ * Returns:   what the function returned. NULL if it was not called, for which the config's `ffi_failed` gets the reason:
+ * GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_EINVAL (NULL, or another goroutine).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *execute_ffi_call(Goroutine *current,
+                       void *ffi_function,
+                       void *args);
+
+/**
+ * The slow path of execute_ffi_call, for emitted code that has the fast one in line: binds the goroutine if it is not bound
+ * yet, then calls.
+ * Context:   T, G.
+ * Parks:     as execute_ffi_call.
+ * Returns:   as execute_ffi_call.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *migrate_to_ffi_thread(Goroutine *current,
+                            void *ffi_function,
+                            void *args);
+
+/**
+ * Whether a goroutine has an OS thread of its own.
+ * Context:   T, G, R, S.
+ * Returns:   that; false for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool is_goroutine_ffi_bound(const Goroutine *g);
+
+/**
+ * The same as goroutine_ffi_call_leaf.
+ * Context:   T, G.
+ * Parks:     as goroutine_ffi_call_leaf.
+ * Returns:   as goroutine_ffi_call_leaf.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *call_c_function_safely(void *function, void *args);
+
+/**
+ * Calls `function(args)` on the native stack of whichever thread runs the goroutine. For functions that return soon
+ * and do not care which thread it is: other goroutines of this worker wait meanwhile. On a plain thread it is a plain call.
+ * Context:   T, G.
+ * Parks:     only after the call, when a stop was asked for.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_leaf(void *function,
+                              void *args);
+
+/**
+ * The same for functions that may take long: other goroutines go on on another thread, if they would have to wait.
+ * A bound goroutine has no worker to spare, and just calls.
+ * Context:   T, G.
+ * Parks:     after the call, until there is a worker for it. It may resume on another thread.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_blocking(void *function,
+                                  void *args);
+
+/**
+ * Calls `function(args)` as `kind` says (GOROUTINE_FFI_BOUND, _LEAF, _BLOCKING), and says whether it was called.
+ * Context:   T, G.
+ * Parks:     as the function of that kind.
+ * Output:    `*result` (may be NULL): what the function returned.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EINVAL, and for GOROUTINE_FFI_BOUND GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_call(uint32_t kind,
+                                   void *function,
+                                   void *args,
+                                   void **result);
+
+/**
+ * Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
+ * its calls in line.
+ * Context:   G.
+ * Parks:     it may wait for a thread (`ffi_exhausted`).
+ * Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_bind(void);
+
+/**
+ * Gives the thread back: the goroutine goes on on a worker.
+ * Context:   G.
+ * Parks:     until there is a worker for it. It resumes on another thread.
+ * Returns:   GOROUTINE_OK, also if it was not bound; GOROUTINE_EPERM (C frames are live, or the thread is not the
+ * library's); GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_unbind(void);
+
+/**
+ * Sets `native_stack` for leaf calls in line, until the goroutine parks: the slow path of emitted code that finds it 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK; GOROUTINE_ENOTGOROUTINE: there is none, call directly.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_prepare(void);
+
+/**
+ * Called by C code: runs `f(arg)` as the language's code, on the stack of the goroutine whose foreign call the C code is
+ * in. There it may do what any goroutine may. If it parks, its thread waits with it, for the C frames are
+ * the thread's. From a blocking call it gets a worker first. On a thread without a goroutine, whether the library made
+ * it or not, it gets one of its own, which the thread keeps until it ends, and which blocks the thread when it parks.
+ * C++ exceptions must not leave `f`. goroutine_exit in it ends the goroutine and abandons the C frames; on a thread of its own
+ * it ends the outermost callback, which gives NULL unless the status is GOROUTINE_OK.
+ * Context:   T, G.
+ * Parks:     if `f` does. It resumes on the same thread.
+ * Stack:     128 bytes of each.
+ * Returns:   what `f` returned; NULL for NULL, and when the runtime is shut down or out of memory (`ffi_failed`, or a line on stderr).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_callback_run(GoroutineFn f,
+                             void *arg);
+
+/**
+ * To be called first, before anything else is, where a longjmp or a C++ exception has landed that came out of C code called by
+ * this goroutine, or out of a callback. Jumps within one stretch of C code need nothing. The goroutine keeps its thread from
+ * then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+void goroutine_ffi_landed(void);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

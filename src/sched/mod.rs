@@ -5,10 +5,18 @@
 //! | `run_queue` | a worker's private queue and the gate around it (model-checked) |
 //! | `idle` | who sleeps, who spins, who wakes whom (model-checked) |
 //! | `turnstile` | plain threads coming in while a shutdown wants them out (model-checked) |
+//! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
+//! | `pool` | the threads: what each does next, how a worker changes threads |
+//! | `bind` | goroutines that own their thread |
+//! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
+//! | `blocking` | blocking calls |
+//! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
 //! | `turn` | the functions the assembly calls between two goroutines |
+//! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
+//! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
 //! | `spawn` | how a goroutine starts |
 //! | `timers` | arming and stopping timers |
@@ -18,20 +26,34 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
+pub mod call_word;
 pub mod idle;
+pub mod ledger;
 pub mod run_queue;
 pub mod turnstile;
 
+#[cfg(not(loom))]
+pub mod attach;
+#[cfg(not(loom))]
+pub mod bind;
+#[cfg(not(loom))]
+pub mod blocking;
 #[cfg(not(loom))]
 pub mod cancel;
 #[cfg(not(loom))]
 pub mod config;
 #[cfg(not(loom))]
+mod exhausted;
+#[cfg(not(loom))]
 mod expire;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
+pub mod native;
+#[cfg(not(loom))]
 pub mod park;
+#[cfg(not(loom))]
+pub mod pool;
 #[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]

@@ -4,9 +4,12 @@
 //!
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
+//! - a worker in a blocking call that lasts: take it away (`blocking`);
+//! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
 //! - stacks that nobody wanted for a second: give their memory back.
 
+use super::blocking;
 use super::run_queue::POLL_TIMER;
 use super::runtime::Runtime;
 use crate::stack;
@@ -19,6 +22,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const TICK_NS: u64 = 500_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
 const DOZE_NS: u64 = 1_000_000;
+/// While goroutines wait for threads, or a thread is missing, at least so often.
+const TROUBLED_NS: u64 = 1_000_000_000;
 /// So many dozes, then it sleeps until it is woken.
 const DOZES: u32 = 100;
 const TRIM_EVERY_NS: u64 = 1_000_000_000;
@@ -44,6 +49,11 @@ impl Monitor {
 }
 
 impl Runtime {
+    /// The monitor is to look at the pool.
+    pub fn call_monitor(&self) {
+        self.wake_monitor();
+    }
+
     /// A worker starts to run.
     #[inline]
     pub fn wake_monitor(&self) {
@@ -69,10 +79,14 @@ pub fn run(runtime: &'static Runtime) {
     let mut dozes = 0;
     let mut next_trim = now_ns() + TRIM_EVERY_NS;
     let mut trimming = true;
+    let mut calls = vec![0u64; runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
         let now = now_ns();
+        if runtime.pool.troubled.load(Ordering::SeqCst) {
+            runtime.pool.look_after(runtime, now);
+        }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
             trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
@@ -80,6 +94,9 @@ pub fn run(runtime: &'static Runtime) {
         if !idle {
             dozes = 0;
             watch(runtime, now, &mut heads);
+            for (worker, call) in runtime.workers.iter().zip(&mut calls) {
+                blocking::look(runtime, worker, call);
+            }
             futex::wait(word, AWAKE, now + TICK_NS);
         } else if dozes < DOZES || trimming {
             dozes += 1;
@@ -93,8 +110,9 @@ pub fn run(runtime: &'static Runtime) {
                 continue;
             }
             fence_seq_cst();
+            let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             if runtime.all_idle() {
-                futex::wait(word, ASLEEP, u64::MAX);
+                futex::wait(word, ASLEEP, if troubled { now + TROUBLED_NS } else { u64::MAX });
             }
             let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
             dozes = 0;
@@ -107,12 +125,14 @@ fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
     let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
     let shared_is_due = runtime.shared_due.load(Ordering::Relaxed) <= now;
     for (worker, head) in runtime.workers.iter().zip(heads) {
+        // Also of one that sleeps: who slept for its timers may have been woken for something else.
+        let is_due = shared_is_due || worker.next_due.load(Ordering::Relaxed) <= now;
+        wake |= is_due;
         if runtime.idle.contains(worker.index) {
             continue;
         }
-        if shared_is_due || worker.next_due.load(Ordering::Relaxed) <= now {
+        if is_due {
             worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
-            wake = true;
         }
         let now_at = worker.queue.pops();
         let length = worker.load();

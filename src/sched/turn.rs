@@ -1,6 +1,8 @@
 //! Between two goroutines: what the assembly calls on the thread's stack, and what it gets to run next.
 
+use super::bind;
 use super::expire;
+use super::native;
 use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
 use super::search;
 use super::share;
@@ -36,7 +38,7 @@ pub unsafe fn next(worker: &Worker) -> *mut Goroutine {
     unsafe {
         match pick(worker) {
             Some(g) => g.0,
-            None => search::search(worker).map_or(std::ptr::null_mut(), |g| g.0),
+            None => search::search(worker, false).map_or(std::ptr::null_mut(), |g| g.0),
         }
     }
 }
@@ -197,6 +199,10 @@ unsafe fn set_apart(worker: &Worker, apart: bool) {
 pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     // SAFETY: the thread holds a worker; g's stack was left.
     unsafe {
+        if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            std::thread::yield_now();
+            return g;
+        }
         let worker = &*tls::worker();
         // The assembly comes here on every TURNS-th pop, too, and that is this worker's turn to look around.
         let local = worker.local();
@@ -224,15 +230,13 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
 /// # Safety
 /// Called by the assembly: `g` was left for ever.
 pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
+    let status = GOROUTINE_OK;
     // SAFETY: as above.
     unsafe {
-        finish(
-            g,
-            Outcome {
-                value,
-                status: GOROUTINE_OK,
-            },
-        )
+        if (*g).native_stack != 0 {
+            return finish_native(g, Outcome { value, status });
+        }
+        finish(g, Outcome { value, status })
     }
 }
 
@@ -244,13 +248,26 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
     // SAFETY: as above.
     unsafe {
         stack::forget_frames(g);
-        finish(
-            g,
-            Outcome {
-                value,
-                status: (*g).wake_status,
-            },
-        )
+        let status = (*g).wake_status;
+        if (*g).native_stack != 0 {
+            return finish_native(g, Outcome { value, status });
+        }
+        finish(g, Outcome { value, status })
+    }
+}
+
+/// The end of a goroutine that called C since it came to this thread.
+#[cold]
+unsafe fn finish_native(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
+    // SAFETY: g is over and ours; if it keeps its thread, it is bound to it.
+    unsafe {
+        if let Some(next) = native::over(g, outcome.value, outcome.status) {
+            next
+        } else if bind::keeps_thread(g) {
+            bind::finish(g, outcome)
+        } else {
+            finish(g, outcome)
+        }
     }
 }
 
@@ -342,17 +359,8 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
 pub unsafe fn safepoint(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 {
+        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 && !(native::is_native(g) && native::look(g)) {
             crate::context::goroutine_asm_yield();
         }
     }
-}
-
-/// The first call on a worker's thread.
-///
-/// # Safety
-/// Called by the assembly on the thread's stack.
-pub unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
-    // SAFETY: the thread set its worker before.
-    unsafe { next(&*tls::worker()) }
 }
