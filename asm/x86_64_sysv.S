@@ -254,7 +254,8 @@
 6:  ldmxcsr [r11 + {G_MXCSR}]
     cmp     di, [r11 + {G_FCW}]
     je      7b
-8:  fldcw   [r11 + {G_FCW}]
+8:  fnclex                                  # what the other one raised must not trap under this one's mask
+    fldcw   [r11 + {G_FCW}]
     jmp     7b
 2:  # Somebody wants something of the worker: let go of the gate, then the long way.
     mov     dword ptr [rdx + {W_BUSY}], 0
@@ -397,9 +398,11 @@ goroutine_asm_run:
 2:  ldmxcsr [r11 + {G_MXCSR}]
     cmp     di, [r11 + {G_FCW}]
     je      3b
-4:  fldcw   [r11 + {G_FCW}]
+4:  fnclex
+    fldcw   [r11 + {G_FCW}]
     jmp     3b
 1:  ldmxcsr [rsp + 16]
+    fnclex
     fldcw   [rsp + 20]
     add     rsp, 24
     .cfi_def_cfa_offset 56

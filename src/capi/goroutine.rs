@@ -378,6 +378,7 @@ mod inner {
         let Some(promise) = (unsafe { promise.as_ref() }) else {
             return GOROUTINE_EINVAL;
         };
+        promise.check_alive("goroutine_cancel");
         match runtime::enter() {
             Some(runtime) => cancel::cancel(promise, &runtime),
             None if promise.is_of_goroutine() => GOROUTINE_EALREADY,

@@ -182,6 +182,12 @@ impl<T, V: Copy> Cell<T, V> {
         if orphan { Settling::Orphan } else { Settling::First }
     }
 
+    /// Whoever is in the middle of settling it is done with it when this returns.
+    #[inline(always)]
+    pub fn settled_and_done(&self) {
+        self.lock.wait();
+    }
+
     /// The last reference is gone, the settler has none (I4). True: the caller ends it; false: the settler will.
     #[inline]
     #[must_use]

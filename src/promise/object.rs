@@ -5,7 +5,7 @@ use super::pool;
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
 use crate::goroutine::park::Ready;
-use crate::goroutine::{Goroutine, ReadyList};
+use crate::goroutine::{FORKS, Goroutine, ReadyList};
 use crate::sys::{futex, report};
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -94,6 +94,14 @@ unsafe impl Send for Outcome {}
 const OBSERVED: u32 = 1;
 /// A goroutine settles it, nobody else may.
 const OF_GOROUTINE: u32 = 2;
+/// The bits in between, below the cell's own: FORKS when it was made.
+const FORKS_SHIFT: u32 = 2;
+const FORKS_MASK: u32 = 0xFF_FFFF << FORKS_SHIFT;
+
+#[inline(always)]
+fn forks_now() -> u32 {
+    FORKS.load(Ordering::Relaxed) << FORKS_SHIFT & FORKS_MASK
+}
 
 /// See the module's head.
 #[repr(C, align(64))]
@@ -126,7 +134,7 @@ impl Promise {
     /// `p` came from the pool and is the caller's.
     #[inline(always)]
     pub unsafe fn init(p: *mut Self, drop_value: GoroutineDropFn, goroutine: *mut Goroutine) {
-        let flags = if goroutine.is_null() { 0 } else { OF_GOROUTINE };
+        let flags = if goroutine.is_null() { 0 } else { OF_GOROUTINE } | forks_now();
         // SAFETY: the caller's promise.
         unsafe {
             p.write(Self {
@@ -144,6 +152,13 @@ impl Promise {
     /// Whether a goroutine settles it.
     pub fn is_of_goroutine(&self) -> bool {
         self.cell.flags.load(Ordering::Relaxed) & OF_GOROUTINE != 0
+    }
+
+    /// Whether it was made in this process, and not before a fork: otherwise who settles it is gone, perhaps in the middle
+    /// of that, with the lock in its hands.
+    #[inline(always)]
+    pub fn is_ours(&self) -> bool {
+        self.cell.flags.load(Ordering::Relaxed) & FORKS_MASK == forks_now()
     }
 
     /// Somebody takes note of the outcome: it will not be reported as unhandled.
@@ -252,7 +267,12 @@ impl Promise {
 
     #[inline(always)]
     fn last_reference_dropped(&self) -> Option<Outcome> {
-        if self.is_of_goroutine() && !self.cell.abandon() {
+        if !self.is_ours() {
+            return None; // its memory stays behind, like all that the parent's goroutines had
+        }
+        if !self.is_of_goroutine() {
+            self.cell.settled_and_done(); // who settles a plain promise has a reference, or should have
+        } else if !self.cell.abandon() {
             return None; // its goroutine ends it
         }
         self.end()

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 /// `goroutine_cancel`.
 pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
-    if !promise.is_of_goroutine() {
+    if !promise.is_of_goroutine() || !promise.is_ours() {
         return GOROUTINE_EINVAL;
     }
     // While the promise is held pending its goroutine cannot end.

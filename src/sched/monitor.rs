@@ -123,6 +123,8 @@ pub fn run(runtime: &'static Runtime) {
 
 fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
     let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
+    // All are busy, and would look there only every so many turns: the next turn of each, then.
+    let look = !runtime.global.is_empty();
     let shared_is_due = runtime.shared_due.load(Ordering::Relaxed) <= now;
     for (worker, head) in runtime.workers.iter().zip(heads) {
         // Also of one that sleeps: who slept for its timers may have been woken for something else.
@@ -131,7 +133,7 @@ fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
         if runtime.idle.contains(worker.index) {
             continue;
         }
-        if is_due {
+        if is_due || look {
             worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
         }
         let now_at = worker.queue.pops();

@@ -719,7 +719,13 @@ extern "C" fn after_fork_parent() {
 
 extern "C" fn after_fork_child() {
     // The runtime's memory stays as it is, leaked: its threads are gone, and other locks may be held by ghosts.
-    CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+    let old = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    // SAFETY: leaked, if there is one; its workers' threads are gone.
+    unsafe {
+        if let Some(old) = old.as_ref() {
+            old.workers.iter().for_each(|worker| worker.keep_sequences());
+        }
+    }
     SHUT_DOWN.store(false, Ordering::Release);
     DOOR.reset();
     FORKS.fetch_add(1, Ordering::Relaxed);

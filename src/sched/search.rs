@@ -128,7 +128,12 @@ impl Seen {
         if (moved != 0 && u64::from(length) * (now - began) / moved >= WORTH_NS)
             || (self.looks >= LOOKS && waited >= WORTH_NS && self.least > self.most / 2)
         {
-            Verdict::Ask
+            // Who is asked gives of its ring only.
+            if worker.queue.len() > 1 {
+                Verdict::Ask
+            } else {
+                Verdict::Rob
+            }
         } else {
             Verdict::Wait
         }

@@ -314,9 +314,21 @@ impl Worker {
         g
     }
 
-    /// How many goroutines are runnable here; a hint for others.
+    /// How many goroutines are runnable here; a hint for others. (Its two words may be read on either side of a push and
+    /// a pop: no more than none, then.)
     pub(crate) fn load(&self) -> u32 {
-        self.queue.len() + self.urgent_len.load(Ordering::Relaxed)
+        let ring = (self.queue.len() as i32).max(0) as u32;
+        ring + self.urgent_len.load(Ordering::Relaxed)
+    }
+
+    /// In a child of fork: no sequence of the parent's is used again, so its tickets stay stale.
+    ///
+    /// # Safety
+    /// The worker's thread is gone.
+    pub(crate) unsafe fn keep_sequences(&self) {
+        // SAFETY: the caller's promise.
+        let next = unsafe { (*self.local.get()).next_sequence };
+        SEQUENCES[self.index].store(next, Ordering::Relaxed);
     }
 }
 
