@@ -102,13 +102,15 @@ static void *many_short(void *arg) {
 
 /* ---- of all lengths, on more goroutines than workers, with parks and cancels around ---- */
 static uint64_t total;
+static __attribute__((noinline)) int get_errno(void) { return errno; }
+static __attribute__((noinline)) void set_errno(int value) { errno = value; }
 static void *some_calls(void *arg) {
     uint64_t state = random_seed(7, U(arg)), i;
     for (i = 0; i < scaled(100, 5); i++) {
         uint64_t us = random_next(&state) % 64 == 0 ? 3000 : random_next(&state) % 4 == 0 ? 600 : 0;
-        errno = (int)(i + 1);
+        set_errno((int)(i + 1));
         CHECK_EQ(U(goroutine_ffi_call_blocking(us == 0 ? CODE(add_one) : CODE(in_c), P(us * US))), us * US + 1);
-        if (us == 0) CHECK_EQ(errno, i + 1);
+        if (us == 0) CHECK_EQ(get_errno(), i + 1);
         if (i % 3 == 0) goroutine_yield();
         if (i % 7 == 0) OK(goroutine_sleep(10 * US));
         ADD(total, 1);

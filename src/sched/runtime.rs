@@ -667,11 +667,12 @@ impl Runtime {
 // ---- fork: the child has no runtime, and may start one ----
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
-fn fork_locks() -> [&'static dyn ForkLock; 6] {
+fn fork_locks() -> [&'static dyn ForkLock; 7] {
     [
         &LIFECYCLE,
         super::attach::seats(),
         crate::ops::async_op::table(),
+        crate::ops::lane::lanes(),
         slot::spare(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,
@@ -733,6 +734,7 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        crate::ops::lane::forget_all();
         super::attach::forget_all();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
