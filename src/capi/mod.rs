@@ -34,6 +34,7 @@ pub mod async_op;
 pub mod context;
 pub mod ffi;
 pub mod goroutine;
+pub mod lane;
 pub mod promise;
 pub mod runtime;
 pub mod timer;

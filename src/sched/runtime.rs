@@ -10,13 +10,13 @@
 //! at the moment between the two sums nothing was open.
 
 use super::bind;
-use super::idle::{Idle, MAX_WORKERS};
+use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
 use super::pool::Pool;
 use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
-use super::worker::{Counts, OWNERLESS, Worker};
+use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
@@ -667,11 +667,12 @@ impl Runtime {
 // ---- fork: the child has no runtime, and may start one ----
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
-fn fork_locks() -> [&'static dyn ForkLock; 6] {
+fn fork_locks() -> [&'static dyn ForkLock; 7] {
     [
         &LIFECYCLE,
         super::attach::seats(),
         crate::ops::async_op::table(),
+        crate::ops::lane::lanes(),
         slot::spare(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,
@@ -739,6 +740,7 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        crate::ops::lane::forget_all();
         super::attach::forget_all();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
