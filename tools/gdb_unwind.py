@@ -64,6 +64,8 @@ def walk(arguments, first, others, steps):
                 bad[pc] = [here, str(error)]
         else:
             outside += 1
+            if bytes(gdb.selected_inferior().read_memory(gdb.newest_frame().pc(), 2)) == b"\x0f\x05":
+                outside = OUTSIDE + 1  # a system call may wait for a thread that is locked out while we step
         if outside > OUTSIDE:
             outside = 0
             for name in others:
