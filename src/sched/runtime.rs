@@ -10,13 +10,13 @@
 //! at the moment between the two sums nothing was open.
 
 use super::bind;
-use super::idle::{Idle, MAX_WORKERS};
+use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
 use super::pool::Pool;
 use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
-use super::worker::{Counts, OWNERLESS, Worker};
+use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
