@@ -768,5 +768,14 @@ goroutine_xsave_bytes:
 goroutine_xsave_mask:
     .zero   4
 
+# AddressSanitizer's way to take back what frames have marked; NULL in a program without it.
+    .weak   __asan_unpoison_memory_region
+    .section .data.rel.ro, "aw", @progbits
+    .balign 8
+    .hidden goroutine_asan_unpoison
+    .globl  goroutine_asan_unpoison
+goroutine_asan_unpoison:
+    .quad   __asan_unpoison_memory_region
+
     .section .note.GNU-stack, "", @progbits
     .text

@@ -7,6 +7,8 @@
 use std::ffi::c_void;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use goroutine::abi::*;
@@ -171,6 +173,8 @@ fn print_lateness(all: &mut [Contestant]) {
             "10,000 that sleep 10 ms over and over, 10 s",
             1,
         ),
+        ("timer_among", "a due timer among 100,000 runnable", 3),
+        ("interval 10", "an interval of 1 ms for 10 s, behind its grid", 1),
     ] {
         let results = measure_cold(all, row, rounds);
         print!("{label:46}");
@@ -252,6 +256,8 @@ fn contest() {
         let answer = match row {
             "lone_sleeper" => lone_sleeper(),
             "sleep_lateness" => sleep_lateness(argument),
+            "timer_among" => timer_among(),
+            "interval" => interval(argument),
             _ => match round_of(row) {
                 None => "unsupported".into(),
                 Some(round) => {
@@ -496,4 +502,71 @@ fn sleep_lateness(seconds: u64) -> String {
         goroutine_promise_await_take(p, GOROUTINE_FOREVER, &mut result);
         percentiles(*Box::from_raw(result.cast::<Vec<u32>>()))
     }
+}
+
+fn now_ns() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// When the callback of `record` ran.
+static RAN_AT: AtomicU64 = AtomicU64::new(0);
+
+/// A timer falls due every 2 ms while 100,000 regular goroutines yield all the time.
+fn timer_among() -> String {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    unsafe extern "C" fn runnable(arg: *mut c_void) -> *mut c_void {
+        while !STOP.load(Ordering::Relaxed) {
+            // SAFETY: callable anywhere.
+            unsafe { goroutine_yield() };
+        }
+        arg
+    }
+    unsafe extern "C" fn record(arg: *mut c_void) -> *mut c_void {
+        RAN_AT.store(now_ns(), Ordering::Release);
+        arg
+    }
+    STOP.store(false, Ordering::Relaxed);
+    let mut late = Vec::with_capacity(500);
+    // SAFETY: plain calls; every promise is consumed.
+    unsafe {
+        let all: Vec<_> = (0..100_000)
+            .map(|_| goroutine_spawn(Some(runnable), std::ptr::null_mut()))
+            .collect();
+        for _ in 0..500 {
+            RAN_AT.store(0, Ordering::Relaxed);
+            let due = now_ns() + 2_000_000;
+            goroutine_timer_start(2_000_000, 0, Some(record), std::ptr::null_mut());
+            while RAN_AT.load(Ordering::Acquire) == 0 {
+                std::thread::sleep(Duration::from_micros(100)); // this thread has no worker
+            }
+            late.push(RAN_AT.load(Ordering::Relaxed).saturating_sub(due) as u32);
+        }
+        STOP.store(true, Ordering::Relaxed);
+        for p in all {
+            goroutine_promise_await_take(p, GOROUTINE_FOREVER, std::ptr::null_mut());
+        }
+    }
+    percentiles(late)
+}
+
+/// How far each beat of an interval is behind its place on the grid of whole periods since the start. A drift would spread
+/// these over the whole period. (Beats that a busy machine makes too late are left out, not caught up.)
+fn interval(seconds: u64) -> String {
+    const PERIOD: u64 = 1_000_000;
+    static BEATS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+    unsafe extern "C" fn beat(arg: *mut c_void) -> *mut c_void {
+        BEATS.lock().unwrap().push(now_ns());
+        arg
+    }
+    BEATS.lock().unwrap().clear();
+    let start = now_ns();
+    // SAFETY: plain calls.
+    unsafe {
+        let timer = goroutine_timer_start(PERIOD, PERIOD, Some(beat), std::ptr::null_mut());
+        std::thread::sleep(Duration::from_secs(seconds));
+        goroutine_timer_stop(timer);
+    }
+    let beats = BEATS.lock().unwrap();
+    percentiles(beats.iter().map(|at| ((at - start) % PERIOD) as u32).collect())
 }

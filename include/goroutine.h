@@ -43,8 +43,8 @@
  *   S  a signal handler (async-signal-safe)
  * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
  * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
- * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR and the x87 control
- * word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
+ * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR (but for its status
+ * flags) and the x87 control word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
  * `stack_limit` is enough for all of them. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
  *
  * Ownership

@@ -15,7 +15,7 @@ if [[ $tool == valgrind ]]; then
         echo "skipped: valgrind (not installed)"
         exit
     fi
-    C_TESTS_WRAP="valgrind --quiet --error-exitcode=99 --max-stackframe=8388608" C_TESTS_SLOWER=10 \
+    C_TESTS_WRAP="valgrind --quiet --error-exitcode=99 --max-stackframe=8388608 --suppressions=tools/valgrind.supp" C_TESTS_SLOWER=10 \
         exec tools/c_tests.sh
 fi
 

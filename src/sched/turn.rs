@@ -10,7 +10,7 @@ use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
-use crate::promise::{Outcome, Settled};
+use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::time::now_ns;
 use std::ffi::c_void;
@@ -254,6 +254,7 @@ pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mu
 pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
     // SAFETY: as above.
     unsafe {
+        stack::forget_frames(g);
         let status = (*g).wake_status;
         if (*g).native_stack != 0
             && let Some(next) = native::over(g, value, status)
@@ -288,12 +289,12 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         let promise = (*g).promise;
         if !promise.is_null() {
-            let mut settled = Settled::new();
-            let unseen = (*promise).settle_own(outcome, &mut settled);
-            settled.run_operations();
-            for ready in settled.ready {
-                worker.enqueue(ready.0);
-            }
+            let unseen = (*promise).settle_own(outcome, |mut settled| {
+                settled.run_operations();
+                for ready in settled.ready {
+                    worker.enqueue(ready.0);
+                }
+            });
             if let Some(unseen) = unseen {
                 runtime.unhandled(g, unseen);
             }

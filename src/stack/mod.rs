@@ -19,9 +19,10 @@ mod pool;
 mod slab;
 
 pub use pool::{Cache, acquire, counts, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
-pub use slab::{CLASS_MAX, CLASS_MIN, classify, for_each};
+pub use slab::{CLASS_MAX, CLASS_MIN, classify, for_each, valgrind_stack_reset};
 
 use crate::goroutine::Goroutine;
+use std::ffi::c_void;
 use std::mem::size_of;
 
 /// Inaccessible bytes below every stack: wider than any frame without stack probes may be.
@@ -79,4 +80,24 @@ pub fn control_block(base: usize, class: u8) -> *mut Goroutine {
 /// Whether `address` is that of a control block, in use or not. Any value may be asked about.
 pub fn is_control_block(address: u64) -> bool {
     classify(address as usize).is_some_and(|class| bounds(address as usize, class).top == address as usize)
+}
+
+unsafe extern "C" {
+    static goroutine_asan_unpoison: Option<unsafe extern "C" fn(base: *const c_void, bytes: usize)>;
+}
+
+/// Frames of this stack were abandoned, not returned from: in a program with AddressSanitizer their marks go, or the next
+/// goroutine here would be blamed for them.
+///
+/// # Safety
+/// Nobody runs on the stack.
+#[cold]
+pub unsafe fn forget_frames(g: *const Goroutine) {
+    // SAFETY: the sanitizer's own function, or None; the range is the stack's.
+    unsafe {
+        if let Some(unpoison) = goroutine_asan_unpoison {
+            let b = bounds_of(g);
+            unpoison(b.low as *const c_void, b.top - b.low);
+        }
+    }
 }
