@@ -54,6 +54,8 @@ pub struct Runtime {
     /// What plain threads opened and closed; atomically.
     pub(crate) foreign: Counts,
     pub(crate) monitor: Monitor,
+    /// Jobs that threads of the pool have to do (`ffi::jobs`): a shutdown waits for them.
+    pub(crate) jobs: AtomicU64,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -197,6 +199,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         sleeping_until: AtomicU64::new(u64::MAX),
         foreign: Counts::default(),
         monitor: Monitor::new(),
+        jobs: AtomicU64::new(0),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -326,10 +329,12 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineSt
     }
     let mut line = report::Line::new();
     let timers = runtime.timers_left();
+    let calls = runtime.jobs.load(Ordering::SeqCst);
     line.text("shutdown timed out: ")
-        .dec(runtime.live().saturating_sub(timers))
-        .text(" goroutines and ");
-    line.dec(timers).text(" timers left, threads still there:");
+        .dec(runtime.live().saturating_sub(timers + calls))
+        .text(" goroutines, ");
+    line.dec(timers).text(" timers and ").dec(calls);
+    line.text(" calls for other threads left, threads still there:");
     for (name, _) in &lifecycle.threads {
         line.text(" ").text(name);
     }
@@ -536,7 +541,7 @@ impl Runtime {
         }
     }
 
-    /// What a shutdown waits for: goroutines, daemons included, and timers that fire or are armed.
+    /// What a shutdown waits for: goroutines, daemons included, timers that fire or are armed, and jobs.
     pub fn live(&self) -> u64 {
         let closed = self.sum(|c| &c.closed)
             + self.sum(|c| &c.daemons_closed)
@@ -547,7 +552,7 @@ impl Runtime {
             + self.sum(|c| &c.daemons_opened)
             + self.sum(|c| &c.timers_opened)
             + self.sum(|c| &c.unref_opened);
-        opened - closed
+        opened - closed + self.jobs.load(Ordering::SeqCst)
     }
 
     /// Public timers that are armed or fire.
@@ -623,8 +628,13 @@ impl Runtime {
 // ---- fork: the child has no runtime, and may start one ----
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
-fn fork_locks() -> [&'static dyn ForkLock; 5] {
+/// In the order in which they are taken: a job is submitted under its queue's lock.
+fn fork_locks() -> [&'static dyn ForkLock; 8] {
+    let [loads, calls] = crate::ffi::jobs::locks();
     [
+        loads,
+        calls,
+        crate::ffi::error::table(),
         &LIFECYCLE,
         crate::ops::async_op::table(),
         slot::spare(),
@@ -688,6 +698,8 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        crate::ffi::jobs::forget_all();
+        crate::ffi::load::forget_loader();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
     }

@@ -6,4 +6,5 @@ pub mod futex;
 pub mod mem;
 pub mod membarrier;
 pub mod report;
+pub mod signal;
 pub mod time;
