@@ -152,7 +152,7 @@ func deep(n uintptr, pad [128]uintptr) uintptr {
 	if n == 0 {
 		return pad[0]
 	}
-	pad[n%128] = n
+	pad[1+n%127] = n
 	return deep(n-1, pad) + 1
 }
 
