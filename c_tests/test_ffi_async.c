@@ -95,7 +95,13 @@ static void *wait_for_next(void *arg) {
 }
 static void chain_done(void *arg, void *result) { add_done(P(((Call *)arg)->n), result); }
 enum { CHAIN = 40 };
-static void nobody_waits_for_a_thread(void) {
+static void *post_later(void *arg) {
+    thread_sleep(20 * MS);
+    sem_post((sem_t *)arg);
+    return NULL;
+}
+static void nobody_waits_for_a_thread(bool shut_down) {
+    pthread_t thread;
     sem_t over[CHAIN];
     Call calls[CHAIN];
     uint64_t i;
@@ -108,8 +114,14 @@ static void nobody_waits_for_a_thread(void) {
         calls[i].post = i > 0 ? &over[i - 1] : NULL;
     }
     for (i = 0; i < CHAIN; i++) OK(goroutine_ffi_call_async(CODE(wait_for_next), &calls[i], chain_done, &calls[i]));
-    sem_post(&over[CHAIN - 1]);
-    OK(goroutine_runtime_wait(20 * SECOND));
+    /* A shutdown that begins before they all have a thread changes nothing. */
+    CHECK(pthread_create(&thread, NULL, post_later, &over[CHAIN - 1]) == 0);
+    if (shut_down) {
+        stop();
+    } else {
+        OK(goroutine_runtime_wait(20 * SECOND));
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
     CHECK_EQ(GET(done_count), CHAIN);
     CHECK_EQ(GET(done_sum), CHAIN * (CHAIN - 1) / 2);
     CHECK(most_at_once >= 2);
@@ -197,12 +209,14 @@ int main(void) {
     uint32_t workers;
     the_first_call_starts();
     it_keeps_the_program_alive();
-    nobody_waits_for_a_thread();
+    nobody_waits_for_a_thread(false);
     many_at_once();
     OK(goroutine_ffi_call_async(CODE(slow_call), P(3), add_done, P(3)));
     expect_child("child of fork", in_child, NULL, 0, 0, NULL);
     OK(goroutine_runtime_wait(10 * SECOND));
     a_shutdown_waits();
+    start_workers(2);
+    nobody_waits_for_a_thread(true);
     for (workers = 1; workers <= 2; workers++) {
         goroutine_config_init(&config);
         config.workers = workers;

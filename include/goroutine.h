@@ -233,7 +233,7 @@ typedef struct GoroutinePromise GoroutinePromise;
 /** Kind of an async operation: the caller's own. */
 #define GOROUTINE_ASYNC_CUSTOM 4
 
-/** Spawn flag: bound to an OS thread from its start. Not in this version: GOROUTINE_ENOSYS. */
+/** Spawn flag: bound to an OS thread from its start. */
 #define GOROUTINE_SPAWN_BOUND 1
 /** Spawn flag: runs before regular goroutines. */
 #define GOROUTINE_SPAWN_PRIORITY 2
@@ -328,9 +328,9 @@ typedef struct GoroutineConfig {
     uint64_t stack_bytes;
     /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
     uint64_t stack_bytes_max;
-    /** Most threads for bound goroutines. */
+    /** Most threads for bound goroutines; 0: 1,000. */
     uint32_t ffi_threads_max;
-    /** How many of them to start at once. Not in this version: GOROUTINE_ENOSYS if not 0. */
+    /** How many of them to start at once, and to keep. */
     uint32_t ffi_threads_prestart;
     /** `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`. */
     uint32_t ffi_exhausted;
@@ -352,6 +352,17 @@ typedef struct GoroutineConfig {
     void *idle_arg;
     GoroutineFatalFn fatal;
     void *fatal_arg;
+    /**
+     * Bytes of stack of every thread of the library, on which foreign calls run; 0: 8 MiB. At least 256 KiB are taken.
+     */
+    uint64_t thread_stack_bytes;
+    /**
+     * Asynchronous signals that threads of the library do not block: bit n - 1 is signal n. Their handlers need
+     * SA_ONSTACK, or the start gives GOROUTINE_EINVAL.
+     */
+    uint64_t signals_open;
+    /** How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s. */
+    uint64_t ffi_threads_idle_ns;
 } GoroutineConfig;
 
 /** A goroutine's function: one argument in, one value out. NULL is refused with `GOROUTINE_EINVAL`. */
@@ -391,6 +402,32 @@ typedef struct GoroutineStats {
     uint64_t stacks_trimmed;
     /** Promises that exist now, and up to 512 spare ones per worker. */
     uint64_t promises;
+    /** Threads that wait for a goroutine to bind, or for a worker. */
+    uint64_t ffi_threads_idle;
+    /** Most scheduling threads there ever were at a time. */
+    uint64_t ffi_threads_peak;
+    /**
+     * Threads taken now: by bound goroutines, by calls that the library runs on threads of its own, and by long blocking calls.
+     */
+    uint64_t ffi_bound;
+    /** Times a goroutine was bound. */
+    uint64_t ffi_bindings;
+    /** Of them because it parked with C frames live: beyond `ffi_threads_max` if need be. */
+    uint64_t ffi_bindings_on_the_spot;
+    /** Calls of bound goroutines that went through the library and are over, or whose goroutines are. */
+    uint64_t ffi_calls;
+    /** Times a worker went on on another thread. */
+    uint64_t ffi_hand_offs;
+    /** Times somebody waited for a thread, because `ffi_threads_max` were taken. */
+    uint64_t ffi_waits;
+    /** Times a goroutine was not bound for that reason, or for want of memory. */
+    uint64_t ffi_refused;
+    /** Bindings that found a thread in reserve ... */
+    uint64_t ffi_spares_ready;
+    /** ... and those that had to make one. */
+    uint64_t ffi_spares_missed;
+    /** Times a worker was taken away from a long blocking call. */
+    uint64_t ffi_retaken;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
@@ -744,7 +781,8 @@ void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
  * Parks:     never.
  * Ownership: everything is copied; the caller has one reference to `*out`.
  * Output:    `*out` (may be NULL): the promise of its rax.
- * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
+ * the policy GOROUTINE_FFI_FAIL).
  * Since:     ABI 1.
  *
  * Safety:
@@ -1142,6 +1180,46 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  * Pointers are as the text says, or NULL.
  */
 bool goroutine_timer_stop(int64_t id);
+
+/* ---- Foreign calls: goroutines with an OS thread of their own. ---- */
+
+/**
+ * Whether a goroutine is bound to an OS thread.
+ * Context:   T, G, R, S.
+ * Returns:   true from its first bound call (or goroutine_ffi_bind, or a spawn with GOROUTINE_SPAWN_BOUND) on; false for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool is_goroutine_ffi_bound(const Goroutine *g);
+
+/**
+ * Binds the running goroutine to the thread it runs on: from now on that thread is its own, until it ends or unbinds.
+ * When all `ffi_threads_max` threads are taken the configured policy decides.
+ * Context:   G.
+ * Parks:     if it has to wait for a thread: first come, first served, without a time-out; a cancel ends the wait, and waits
+ * that cannot end are reported.
+ * Returns:   GOROUTINE_OK (also if it was bound), GOROUTINE_EFFITHREADS (GOROUTINE_FFI_FAIL, GOROUTINE_FFI_UNBOUND), GOROUTINE_ENOMEM
+ * (no thread could be made), GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_bind(void);
+
+/**
+ * Gives the thread of the running goroutine back; it goes on on a worker.
+ * Context:   G.
+ * Parks:     yes. It may resume on another thread.
+ * Returns:   GOROUTINE_OK (also if it was not bound), GOROUTINE_EPERM (C frames are live: in a callback), GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_unbind(void);
 
 /* ---- Foreign libraries: loaded and called away from the caller's thread. docs/foreign-runtimes.md says when that matters. ---- */
 

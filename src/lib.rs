@@ -37,8 +37,9 @@ pub mod timer;
 
 #[cfg(loom)]
 pub mod goroutine {
-    //! Under loom: the park word alone.
+    //! Under loom: the words that goroutines wait on, alone.
     pub mod park;
+    pub mod thread_word;
 }
 
 #[cfg(all(test, loom))]

@@ -65,9 +65,9 @@ pub struct GoroutineConfig {
     pub stack_bytes: u64,
     /// The largest reservation that a spawn may ask for; 0: 1 GiB.
     pub stack_bytes_max: u64,
-    /// Most threads for bound goroutines.
+    /// Most threads for bound goroutines; 0: 1,000.
     pub ffi_threads_max: u32,
-    /// How many of them to start at once. Not in this version: GOROUTINE_ENOSYS if not 0.
+    /// How many of them to start at once, and to keep.
     pub ffi_threads_prestart: u32,
     /// `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`.
     pub ffi_exhausted: u32,
@@ -89,6 +89,13 @@ pub struct GoroutineConfig {
     pub idle_arg: *mut c_void,
     pub fatal: GoroutineFatalFn,
     pub fatal_arg: *mut c_void,
+    /// Bytes of stack of every thread of the library, on which foreign calls run; 0: 8 MiB. At least 256 KiB are taken.
+    pub thread_stack_bytes: u64,
+    /// Asynchronous signals that threads of the library do not block: bit n - 1 is signal n. Their handlers need
+    /// SA_ONSTACK, or the start gives GOROUTINE_EINVAL.
+    pub signals_open: u64,
+    /// How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s.
+    pub ffi_threads_idle_ns: u64,
 }
 
 // SAFETY: plain data; the callbacks and their arguments are the caller's to share, as the header says.
@@ -132,4 +139,28 @@ pub struct GoroutineStats {
     pub stacks_trimmed: u64,
     /// Promises that exist now, and up to 512 spare ones per worker.
     pub promises: u64,
+    /// Threads that wait for a goroutine to bind, or for a worker.
+    pub ffi_threads_idle: u64,
+    /// Most scheduling threads there ever were at a time.
+    pub ffi_threads_peak: u64,
+    /// Threads taken now: by bound goroutines, by calls that the library runs on threads of its own, and by long blocking calls.
+    pub ffi_bound: u64,
+    /// Times a goroutine was bound.
+    pub ffi_bindings: u64,
+    /// Of them because it parked with C frames live: beyond `ffi_threads_max` if need be.
+    pub ffi_bindings_on_the_spot: u64,
+    /// Calls of bound goroutines that went through the library and are over, or whose goroutines are.
+    pub ffi_calls: u64,
+    /// Times a worker went on on another thread.
+    pub ffi_hand_offs: u64,
+    /// Times somebody waited for a thread, because `ffi_threads_max` were taken.
+    pub ffi_waits: u64,
+    /// Times a goroutine was not bound for that reason, or for want of memory.
+    pub ffi_refused: u64,
+    /// Bindings that found a thread in reserve ...
+    pub ffi_spares_ready: u64,
+    /// ... and those that had to make one.
+    pub ffi_spares_missed: u64,
+    /// Times a worker was taken away from a long blocking call.
+    pub ffi_retaken: u64,
 }

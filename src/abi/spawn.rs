@@ -3,7 +3,7 @@
 use super::GoroutineContext;
 use core::ffi::{c_char, c_void};
 
-/// Spawn flag: bound to an OS thread from its start. Not in this version: GOROUTINE_ENOSYS.
+/// Spawn flag: bound to an OS thread from its start.
 pub const GOROUTINE_SPAWN_BOUND: u32 = 1;
 /// Spawn flag: runs before regular goroutines.
 pub const GOROUTINE_SPAWN_PRIORITY: u32 = 2;

@@ -58,7 +58,8 @@ pub unsafe extern "C" fn goroutine_spawn_init_sized(request: *mut GoroutineSpawn
 /// Parks:     never.
 /// Ownership: everything is copied; the caller has one reference to `*out`.
 /// Output:    `*out` (may be NULL): the promise of its rax.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_ENOSYS (GOROUTINE_SPAWN_BOUND).
+/// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
+/// the policy GOROUTINE_FFI_FAIL).
 /// Since:     ABI 1.
 ///
 /// # Safety

@@ -32,6 +32,7 @@ macro_rules! jump {
 
 pub mod async_op;
 pub mod context;
+pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
 pub mod promise;

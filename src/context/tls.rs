@@ -66,6 +66,18 @@ pub fn worker() -> *mut Worker {
     read!(WORKER) as *mut Worker
 }
 
+/// Where this thread schedules: the lowest address of its own stack that is not in use, however many C frames are live
+/// above. 0 on a thread that never scheduled.
+#[inline(always)]
+pub fn scheduler_sp() -> usize {
+    read!(SCHED_SP)
+}
+
+/// Only to where a frame of `goroutine_asm_thread_run`, or one of the same layout, lies.
+pub fn set_scheduler_sp(sp: usize) {
+    write!(SCHED_SP, sp);
+}
+
 /// The library's record of this thread; null: not ours.
 #[inline(always)]
 pub fn thread() -> *mut Thread {

@@ -1,16 +1,17 @@
 //! Jobs for threads of the pool: loads, one at a time, and calls that an event loop wants done elsewhere.
 //!
-//! A job that was accepted runs, also when a shutdown begins: the shutdown waits for it (`Runtime::jobs`), because nobody
-//! can be told that it did not run, and a call into C cannot be taken back.
+//! A job that was accepted runs, also when a shutdown begins: the shutdown waits for it, because nobody can be told that it did not
+//! run, and a call into C cannot be taken back. It waits for the servers, which are jobs of the pool; `crew`, C1: while there is a
+//! job there is a server.
 
 use super::crew::{Crew, Refused};
 use crate::abi::*;
-use crate::sched::runtime::{self, Runtime};
+use crate::sched::Runtime;
+use crate::sched::pool::Job;
+use crate::sched::runtime::{self, Inside};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
-
-type Job = Box<dyn FnOnce() + Send>;
 
 /// A queue of jobs.
 pub struct Queue(Mutex<Crew<Job>>);
@@ -40,51 +41,42 @@ pub unsafe fn forget_all() {
 }
 
 impl Queue {
-    /// Accepts a job. `keeps_alive`: the program does not end before it ran.
+    /// Accepts a job that keeps the program alive until it ran. At most `most` wait for a thread.
     pub fn submit(
         &'static self,
-        runtime: &Runtime,
-        keeps_alive: bool,
+        inside: &Inside,
         most: usize,
         job: impl FnOnce() + Send + 'static,
     ) -> GoroutineStatus {
-        // The caller is a goroutine, or inside: a shutdown that begins now counts again when it is not any more.
-        runtime.jobs.fetch_add(1, Ordering::SeqCst);
-        if keeps_alive {
-            runtime.foreign.async_opened.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the runtime is freed when its threads are joined, and everybody else is outside.
+        let runtime: &'static Runtime = unsafe { &*std::ptr::from_ref::<Runtime>(inside) };
+        // A shutdown that begins now counts what lives again when we are not inside any more (or a goroutine that lives).
+        if runtime.is_stopping() {
+            return GOROUTINE_ESHUTDOWN;
         }
-        let accepted = if runtime.is_stopping() {
-            Err(GOROUTINE_ESHUTDOWN)
-        } else {
-            let job = Box::new(move || {
-                job();
-                over(keeps_alive);
-            });
-            self.0
-                .lock()
-                .submit(job, most, || self.start())
-                .map_err(|refused| match refused {
-                    Refused::Full => GOROUTINE_EAGAIN,
-                    Refused::NoThread(status) => status,
-                })
+        runtime.foreign.async_opened.fetch_add(1, Ordering::SeqCst);
+        let job = Box::new(move || {
+            job();
+            over(runtime);
+        });
+        let accepted = self.0.lock().submit(job, most, || self.start(runtime));
+        let status = match accepted {
+            Ok(()) => return GOROUTINE_OK,
+            Err(Refused::NoThread(status)) => status,
+            Err(Refused::Full) => GOROUTINE_EAGAIN,
         };
-        match accepted {
-            Ok(()) => GOROUTINE_OK,
-            Err(status) => {
-                over(keeps_alive);
-                status
-            }
-        }
+        over(runtime);
+        status
     }
 
-    fn start(&'static self) -> Result<(), GoroutineStatus> {
-        run_on_pool(Box::new(|| self.serve()))
+    fn start(&'static self, runtime: &'static Runtime) -> Result<(), GoroutineStatus> {
+        runtime.run_also_when_stopping(Box::new(move || self.serve(runtime)))
     }
 
-    fn serve(&'static self) {
+    fn serve(&'static self, runtime: &'static Runtime) {
         self.0.lock().arrived();
         loop {
-            let job = self.0.lock().next(|| self.start());
+            let job = self.0.lock().next(|| self.start(runtime));
             match job {
                 Some(job) => job(),
                 None => return,
@@ -93,16 +85,10 @@ impl Queue {
     }
 }
 
-/// A job is done, or was refused. The runtime is there: it waits for its jobs, and for its threads.
-fn over(kept_alive: bool) {
-    let Some(runtime) = runtime::enter_to_end() else {
-        return;
-    };
-    if kept_alive {
-        runtime.foreign.async_closed.fetch_add(1, Ordering::SeqCst);
-        runtime.closed_from_outside();
-    }
-    runtime.jobs.fetch_sub(1, Ordering::SeqCst);
+/// One thing less that keeps the program alive.
+fn over(runtime: &Runtime) {
+    runtime.foreign.async_closed.fetch_add(1, Ordering::SeqCst);
+    runtime.closed_from_outside();
 }
 
 /// What foreign calls call.
@@ -137,13 +123,7 @@ impl Call {
 /// `goroutine_ffi_call_async`.
 pub fn call_async(call: Call) -> GoroutineStatus {
     match runtime::enter_or_start() {
-        Ok(runtime) => CALLS.submit(&runtime, true, CALLS_WAITING, move || call.run()),
+        Ok(runtime) => CALLS.submit(&runtime, CALLS_WAITING, move || call.run()),
         Err(status) => status,
     }
-}
-
-fn run_on_pool(f: Job) -> Result<(), GoroutineStatus> {
-    crate::thread::start("gr-ffi", [(None, std::ptr::null_mut()); 2], f)
-        .map(drop)
-        .map_err(|_| GOROUTINE_EFFITHREADS)
 }

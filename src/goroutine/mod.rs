@@ -14,11 +14,13 @@
 //! Fields that others read are atomics and say so.
 
 pub mod park;
+pub mod thread_word;
 
 use crate::promise::Promise;
 use park::ParkWord;
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use thread_word::ThreadWord;
 
 /// See the module's head. Opaque to C but for its first 128 bytes (`GOROUTINE_OFFSET_*`).
 #[repr(C, align(64))]
@@ -75,12 +77,22 @@ pub struct Goroutine {
     /// Called with `entry_arg` when it is over, off its stack: for the library's own goroutines. Or None.
     pub(crate) end: Option<unsafe fn(arg: *mut c_void)>,
     pub(crate) entry_arg: u64,
-    pub(crate) spare: [u64; 5],
+    /// Of a bound goroutine: where its thread waits while it is parked (`thread_word`).
+    pub(crate) thread_word: ThreadWord,
+    /// Calls of the bound goroutine that the library saw.
+    pub(crate) calls: u32,
+    /// The promise that a park without a time-out waits for, for reports: read racily. Null, or stale, otherwise.
+    pub(crate) waits_for: AtomicPtr<Promise>,
+    pub(crate) spare: [u64; 3],
 }
 
 /// In `spawn_flags`: line 4 of the control block holds something. Most goroutines never touch that line: its `name` and
 /// `end` are empty from one goroutine to the next.
 pub const EXTRAS: u32 = 1 << 30;
+
+/// In `spawn_flags`: bound because C frames are live, not because it wants to be; it is unbound when the outermost one
+/// returns.
+pub const ON_THE_SPOT: u32 = 1 << 29;
 
 use crate::abi as a;
 use std::mem::{offset_of, size_of};

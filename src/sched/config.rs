@@ -4,11 +4,14 @@ use super::idle::MAX_WORKERS;
 use crate::abi::*;
 use crate::stack;
 use crate::sys::{cpu, report::Line};
+use crate::thread;
 
 const FLAGS: u32 = GOROUTINE_CONFIG_OWN_CODE
     | GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS
     | GOROUTINE_CONFIG_DEADLOCK_REPORT
     | GOROUTINE_CONFIG_LEARN_STACKS;
+const FFI_THREADS_MAX: u32 = 1000;
+const FFI_THREADS_IDLE_NS: u64 = 10_000_000_000;
 const STACK_BYTES: u64 = 256 << 10;
 const STACK_BYTES_MAX: u64 = 1 << 30;
 
@@ -19,7 +22,9 @@ pub fn defaults() -> GoroutineConfig {
     config.size = size_of::<GoroutineConfig>() as u32;
     config.stack_bytes = STACK_BYTES;
     config.stack_bytes_max = STACK_BYTES_MAX;
-    config.ffi_threads_max = 1000;
+    config.ffi_threads_max = FFI_THREADS_MAX;
+    config.thread_stack_bytes = thread::STACK_BYTES as u64;
+    config.ffi_threads_idle_ns = FFI_THREADS_IDLE_NS;
     config
 }
 
@@ -54,8 +59,8 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
     }
 }
 
-/// Fills in what is 0, refuses what is out of range. Gives the stack classes (default, largest).
-pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8), GoroutineStatus> {
+/// Fills in what is 0, refuses what is out of range. Gives the stack classes (default, largest), and what threads are like.
+pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings), GoroutineStatus> {
     if config.flags & !FLAGS != 0 || config.reserved != 0 || config.workers as usize > MAX_WORKERS {
         return Err(GOROUTINE_EINVAL);
     }
@@ -63,9 +68,19 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8), GoroutineStatus> 
         return Err(GOROUTINE_EINVAL);
     }
     let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
-    if config.flags & later != 0 || config.stack_overflow.is_some() || config.ffi_threads_prestart != 0 {
+    if config.flags & later != 0 || config.stack_overflow.is_some() {
         return Err(GOROUTINE_ENOSYS); // not in this version: say so instead of ignoring it
     }
+    if config.ffi_threads_max == 0 {
+        config.ffi_threads_max = FFI_THREADS_MAX;
+    }
+    if config.ffi_threads_prestart > config.ffi_threads_max {
+        return Err(GOROUTINE_EINVAL);
+    }
+    if config.ffi_threads_idle_ns == 0 {
+        config.ffi_threads_idle_ns = FFI_THREADS_IDLE_NS;
+    }
+    let settings = check_threads(config)?;
     if config.workers == 0 {
         config.workers = cpu::available().min(MAX_WORKERS as u32);
     }
@@ -80,7 +95,37 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8), GoroutineStatus> 
         config.stack_bytes_max
     };
     match (stack::class_for(stack_bytes), stack::class_for(stack_bytes_max)) {
-        (Some(class), Some(class_max)) if class <= class_max => Ok((class, class_max)),
+        (Some(class), Some(class_max)) if class <= class_max => Ok((class, class_max, settings)),
         _ => Err(GOROUTINE_EINVAL),
     }
+}
+
+/// Everything about threads. Err: a signal that cannot stay open.
+fn check_threads(config: &GoroutineConfig) -> Result<thread::Settings, GoroutineStatus> {
+    const BYTES_MAX: u64 = 1 << 34;
+    let stack_bytes = match config.thread_stack_bytes {
+        0 => thread::STACK_BYTES,
+        n if n > BYTES_MAX => return Err(GOROUTINE_EINVAL),
+        n => (n as usize)
+            .max(thread::STACK_BYTES_MIN)
+            .next_multiple_of(crate::sys::mem::PAGE),
+    };
+    for signal in (1..=64).filter(|n| config.signals_open & 1 << (n - 1) != 0) {
+        if !thread::may_stay_open(signal) {
+            Line::new()
+                .text("signal ")
+                .dec(signal as u64)
+                .text(" cannot stay open: its handler lacks SA_ONSTACK, and would run on goroutines' stacks")
+                .emit();
+            return Err(GOROUTINE_EINVAL);
+        }
+    }
+    Ok(thread::Settings {
+        stack_bytes,
+        open_signals: config.signals_open,
+        hooks: [
+            (config.thread_start, config.thread_start_arg),
+            (config.thread_stop, config.thread_stop_arg),
+        ],
+    })
 }

@@ -64,6 +64,13 @@ impl Idle {
         }
     }
 
+    /// A worker without a thread is in the set, too (`pool`). Only who makes work with a full fence is sure to see it; what
+    /// owners push the monitor finds.
+    pub fn join(&self, worker: usize) {
+        self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+        fence_seq_cst();
+    }
+
     /// Leaves by itself. False: it was claimed, and counts as a spinner now (I2).
     #[must_use]
     pub fn leave(&self, worker: usize) -> bool {

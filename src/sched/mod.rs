@@ -5,6 +5,9 @@
 //! | `run_queue` | a worker's private queue and the gate around it (model-checked) |
 //! | `idle` | who sleeps, who spins, who wakes whom (model-checked) |
 //! | `turnstile` | plain threads coming in while a shutdown wants them out (model-checked) |
+//! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
+//! | `pool` | the threads: what each does next, how a worker changes threads |
+//! | `bind` | goroutines that own their thread |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
@@ -19,9 +22,12 @@
 //! | `runtime` | start, wait, shutdown |
 
 pub mod idle;
+pub mod ledger;
 pub mod run_queue;
 pub mod turnstile;
 
+#[cfg(not(loom))]
+pub mod bind;
 #[cfg(not(loom))]
 pub mod cancel;
 #[cfg(not(loom))]
@@ -32,6 +38,8 @@ mod expire;
 mod monitor;
 #[cfg(not(loom))]
 pub mod park;
+#[cfg(not(loom))]
+pub mod pool;
 #[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]

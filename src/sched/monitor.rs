@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const TICK_NS: u64 = 500_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
 const DOZE_NS: u64 = 1_000_000;
+/// While goroutines wait for threads, or a thread is missing, at least so often.
+const TROUBLED_NS: u64 = 1_000_000_000;
 /// So many dozes, then it sleeps until it is woken.
 const DOZES: u32 = 100;
 const TRIM_EVERY_NS: u64 = 1_000_000_000;
@@ -44,6 +46,11 @@ impl Monitor {
 }
 
 impl Runtime {
+    /// The monitor is to look at the pool.
+    pub fn call_monitor(&self) {
+        self.wake_monitor();
+    }
+
     /// A worker starts to run.
     #[inline]
     pub fn wake_monitor(&self) {
@@ -73,6 +80,9 @@ pub fn run(runtime: &'static Runtime) {
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
         let now = now_ns();
+        if runtime.pool.troubled.load(Ordering::SeqCst) {
+            runtime.pool.look_after(runtime);
+        }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
             trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
@@ -93,8 +103,9 @@ pub fn run(runtime: &'static Runtime) {
                 continue;
             }
             fence_seq_cst();
+            let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             if runtime.all_idle() {
-                futex::wait(word, ASLEEP, u64::MAX);
+                futex::wait(word, ASLEEP, if troubled { now + TROUBLED_NS } else { u64::MAX });
             }
             let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
             dozes = 0;
@@ -107,12 +118,14 @@ fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
     let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
     let shared_is_due = runtime.shared_due.load(Ordering::Relaxed) <= now;
     for (worker, head) in runtime.workers.iter().zip(heads) {
+        // Also of one that sleeps: who slept for its timers may have been woken for something else.
+        let is_due = shared_is_due || worker.next_due.load(Ordering::Relaxed) <= now;
+        wake |= is_due;
         if runtime.idle.contains(worker.index) {
             continue;
         }
-        if shared_is_due || worker.next_due.load(Ordering::Relaxed) <= now {
+        if is_due {
             worker.queue.poll.fetch_or(POLL_TIMER, Ordering::AcqRel);
-            wake = true;
         }
         let now_at = worker.queue.pops();
         let length = worker.load();

@@ -17,6 +17,7 @@
 //! A commit callback that is not ours may take long and may call back into the library, so it runs outside the gate, in
 //! the state COMMITTING (`goroutine::park`).
 
+use super::bind;
 use super::runtime::{self, Runtime};
 use super::timers;
 use super::turn;
@@ -87,9 +88,12 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
 
 unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: the assembly left g's stack; the request lies there and lives until g runs again (I1). The thread holds
-    // its worker.
+    // its worker, or is g's.
     unsafe {
         let request = &mut *request.cast::<Request>();
+        if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            return bind::park_joining(g, request.deadline, request.join, request.arg);
+        }
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
         (*g).last_worker = worker.index as u16;
@@ -170,6 +174,15 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
     // SAFETY: as on_park; in COMMITTING nobody runs g, so its stack stays.
     unsafe {
         let commit = &mut *commit.cast::<Commit>();
+        if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            return bind::park_bound(g, commit.deadline, |sequence| {
+                let ticket = GoroutineTicket {
+                    goroutine: g as u64,
+                    sequence,
+                };
+                call_commit(commit, ticket)
+            });
+        }
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
         (*g).last_worker = worker.index as u16;
@@ -245,6 +258,11 @@ pub unsafe fn queue(g: *mut Goroutine) {
     }
     let worker = tls::worker();
     if worker.is_null() {
+        // SAFETY: as above.
+        if unsafe { (*g).spawn_flags } & GOROUTINE_SPAWN_BOUND != 0 {
+            // SAFETY: as above.
+            return unsafe { bind::wake(g) };
+        }
         // A goroutine that waits keeps its runtime from ending, so there is one.
         return match runtime::enter_to_end() {
             Some(runtime) => runtime.queue_from_outside(Runnable(g)),

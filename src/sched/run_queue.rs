@@ -44,7 +44,8 @@ pub const POLL_URGENT: u32 = 4;
 pub const POLL_APART: u32 = 8;
 /// Bit of `poll`: the runtime is stopping.
 pub const POLL_STOP: u32 = 16;
-
+/// Bit of `poll`: `native_stack` of the running goroutine is set, and must not be when another thread runs it (`bind`, I1).
+pub const POLL_NATIVE: u32 = 32;
 /// Bit of `poll`: a spinner found that this worker has more than it gets done, and would like half.
 pub const POLL_SHARE: u32 = 64;
 

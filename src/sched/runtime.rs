@@ -9,14 +9,16 @@
 //! a thing is opened before it is closed, so if the later sum of `opened` equals the earlier sum of `closed`, then
 //! at the moment between the two sums nothing was open.
 
+use super::bind;
 use super::idle::{Idle, MAX_WORKERS};
+use super::monitor;
 use super::monitor::Monitor;
+use super::pool::Pool;
 use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
-use super::worker::{Counts, Worker};
-use super::{monitor, turn};
+use super::worker::{Counts, OWNERLESS, Worker};
 use crate::abi::*;
-use crate::context::{self, goroutine_asm_thread_run, tls};
+use crate::context::{self, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
@@ -54,8 +56,7 @@ pub struct Runtime {
     /// What plain threads opened and closed; atomically.
     pub(crate) foreign: Counts,
     pub(crate) monitor: Monitor,
-    /// Jobs that threads of the pool have to do (`ffi::jobs`): a shutdown waits for them.
-    pub(crate) jobs: AtomicU64,
+    pub(crate) pool: Pool,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -72,11 +73,11 @@ static SHUT_DOWN: AtomicBool = AtomicBool::new(false);
 static RETAINED: AtomicU64 = AtomicU64::new(0);
 
 struct Lifecycle {
-    threads: Vec<(String, thread::Handle)>,
+    monitor: Option<thread::Handle>,
     fork_handlers: bool,
 }
 static LIFECYCLE: Mutex<Lifecycle> = Mutex::new(Lifecycle {
-    threads: Vec::new(),
+    monitor: None,
     fork_handlers: false,
 });
 
@@ -86,11 +87,19 @@ pub struct Inside {
     through_door: bool,
 }
 
+impl Inside {
+    /// The same for threads that the runtime starts, which it outlives. The caller uses it while inside.
+    pub fn shared(&self) -> &'static Runtime {
+        // SAFETY: as `deref`.
+        unsafe { &*self.runtime }
+    }
+}
+
 impl std::ops::Deref for Inside {
     type Target = Runtime;
     #[inline]
     fn deref(&self) -> &Runtime {
-        // SAFETY: a thread with a worker keeps its runtime alive; others are counted at the door.
+        // SAFETY: a thread of the runtime keeps it alive; others are counted at the door.
         unsafe { &*self.runtime }
     }
 }
@@ -110,6 +119,12 @@ pub fn enter() -> Option<Inside> {
     if !worker.is_null() {
         // SAFETY: the thread holds the worker.
         let runtime = unsafe { (*worker).runtime };
+        return Some(Inside {
+            runtime,
+            through_door: false,
+        });
+    }
+    if let Some(runtime) = bind::runtime_of_thread() {
         return Some(Inside {
             runtime,
             through_door: false,
@@ -163,8 +178,8 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Ok(config) => config,
         Err(status) => return status,
     };
-    let (class, class_max) = match super::config::check(&mut config) {
-        Ok(classes) => classes,
+    let (class, class_max, settings) = match super::config::check(&mut config) {
+        Ok(checked) => checked,
         Err(status) => return status,
     };
     if !membarrier::register() {
@@ -199,7 +214,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         sleeping_until: AtomicU64::new(u64::MAX),
         foreign: Counts::default(),
         monitor: Monitor::new(),
-        jobs: AtomicU64::new(0),
+        pool: Pool::new(&config, settings),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -214,26 +229,16 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     // SAFETY: lives until the shutdown has joined every thread.
     let shared: &'static Runtime = unsafe { &*runtime };
-    let hooks = [
-        (config.thread_start, config.thread_start_arg),
-        (config.thread_stop, config.thread_stop_arg),
-    ];
-    let mut started = Ok(());
-    for worker in &shared.workers {
-        let name = format!("gr-worker-{}", worker.index);
-        let thread = thread::start(&name, hooks, move || run_worker(worker));
-        started = thread.map(|t| lifecycle.threads.push((name, t)));
-        if started.is_err() {
-            break;
+    let mut started = shared.pool.start(shared, config.ffi_threads_prestart);
+    if started {
+        match thread::start("gr-monitor", &settings, move || monitor::run(shared)) {
+            Ok(thread) => lifecycle.monitor = Some(thread),
+            Err(_) => started = false,
         }
     }
-    if started.is_ok() {
-        let thread = thread::start("gr-monitor", hooks, move || monitor::run(shared));
-        started = thread.map(|t| lifecycle.threads.push(("gr-monitor".into(), t)));
-    }
-    if started.is_err() {
+    if !started {
         shared.stop_threads();
-        join(&mut lifecycle, u64::MAX);
+        join(&mut lifecycle, shared, u64::MAX);
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         stack::overflow::uninstall();
@@ -245,23 +250,22 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     GOROUTINE_OK
 }
 
-fn run_worker(worker: &'static Worker) {
-    tls::set_worker(std::ptr::from_ref(worker).cast_mut());
-    // SAFETY: the thread holds the worker from now on.
-    unsafe { goroutine_asm_thread_run(turn::on_thread_start, std::ptr::null_mut()) };
-    tls::set_worker(std::ptr::null_mut());
-}
-
-fn join(lifecycle: &mut Lifecycle, deadline: u64) -> bool {
-    lifecycle
-        .threads
-        .retain(|(_, thread)| !thread.join_until(deadline));
-    lifecycle.threads.is_empty()
+/// The monitor first: it may be about to make a thread.
+fn join(lifecycle: &mut Lifecycle, runtime: &Runtime, deadline: u64) -> bool {
+    if lifecycle
+        .monitor
+        .as_ref()
+        .is_some_and(|thread| !thread.join_until(deadline))
+    {
+        return false;
+    }
+    lifecycle.monitor = None;
+    runtime.pool.join(deadline)
 }
 
 /// Cancels what is left, waits for it, joins every thread.
 pub fn shutdown(deadline: u64) -> GoroutineStatus {
-    if !tls::worker().is_null() {
+    if bind::is_on_our_thread() {
         return GOROUTINE_EDEADLK; // a goroutine would wait for its own end
     }
     let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else {
@@ -312,7 +316,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
         DOOR.open();
     }
     shared.stop_threads();
-    if !join(lifecycle, deadline) {
+    if !join(lifecycle, shared, deadline) {
         return stuck(shared, lifecycle, deadline); // the door stays closed: call again
     }
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
@@ -329,26 +333,43 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineSt
     }
     let mut line = report::Line::new();
     let timers = runtime.timers_left();
-    let calls = runtime.jobs.load(Ordering::SeqCst);
+    let calls = runtime.pool.jobs_live.load(Ordering::SeqCst);
     line.text("shutdown timed out: ")
         .dec(runtime.live().saturating_sub(timers + calls))
         .text(" goroutines, ");
     line.dec(timers).text(" timers and ").dec(calls);
-    line.text(" calls for other threads left, threads still there:");
-    for (name, _) in &lifecycle.threads {
-        line.text(" ").text(name);
+    line.text(" threads with calls left, threads still there:");
+    if lifecycle.monitor.is_some() {
+        line.text(" gr-monitor");
     }
+    let mut bound = Vec::new();
+    runtime.pool.for_each(|seat| {
+        line.text(" ").text(&seat.name);
+        let g = seat.goroutine.load(Ordering::Acquire);
+        if !g.is_null() {
+            bound.push((g, seat.name.clone()));
+        }
+    });
     line.emit();
     stack::for_each(|g| {
         // SAFETY: control blocks stay mapped; what is read is only printed.
         let (id, parked, ours) = unsafe { ((*g).id(), (*g).park.parked().is_some(), (*g).is_ours()) };
         if id != 0 && ours {
             let mut line = report::Line::new();
-            line.text("  goroutine ").dec(id).text(if parked {
-                " is parked"
-            } else {
-                " runs, or is queued"
+            line.text("  goroutine ").dec(id);
+            let holds = bound.iter().find(|(b, _)| *b == g);
+            line.text(match (parked, holds) {
+                (true, _) => " is parked",
+                (false, None) => " runs, or is queued",
+                // SAFETY: as above.
+                (false, Some(_)) if unsafe { (&raw const (*g).foreign_sp).read_volatile() } != 0 => {
+                    " is in foreign code"
+                }
+                (false, Some(_)) => " runs",
             });
+            if let Some((_, thread)) = holds {
+                line.text(", bound to ").text(thread);
+            }
             line.emit();
         }
     });
@@ -362,7 +383,7 @@ pub fn retain() {
 
 /// One less; the last one shuts down.
 pub fn release(deadline: u64) -> GoroutineStatus {
-    if !tls::worker().is_null() {
+    if bind::is_on_our_thread() {
         return GOROUTINE_EDEADLK;
     }
     match RETAINED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| n.checked_sub(1)) {
@@ -450,6 +471,7 @@ impl Runtime {
             let _ = self.idle.leave(worker.index);
             futex::wake(&worker.sleeping, 1);
         }
+        self.pool.stop();
         self.monitor.stop();
     }
 
@@ -458,11 +480,14 @@ impl Runtime {
         self.pins.fetch_add(1, Ordering::Relaxed) % self.workers.len() as u32
     }
 
-    /// Wakes a worker that was claimed.
+    /// Wakes a worker that was claimed, or finds a thread for it.
     pub fn wake(&self, index: usize) {
-        let word = &self.workers[index].sleeping;
-        word.store(0, Ordering::Release);
-        futex::wake(word, 1);
+        let worker = &self.workers[index];
+        if worker.sleeping.swap(0, Ordering::AcqRel) == OWNERLESS {
+            self.pool.give_claimed(worker);
+        } else {
+            futex::wake(&worker.sleeping, 1);
+        }
     }
 
     /// Work was made visible by a thread that is not its owner.
@@ -541,7 +566,7 @@ impl Runtime {
         }
     }
 
-    /// What a shutdown waits for: goroutines, daemons included, timers that fire or are armed, and jobs.
+    /// What a shutdown waits for: goroutines, daemons included, and timers that fire or are armed.
     pub fn live(&self) -> u64 {
         let closed = self.sum(|c| &c.closed)
             + self.sum(|c| &c.daemons_closed)
@@ -552,7 +577,7 @@ impl Runtime {
             + self.sum(|c| &c.daemons_opened)
             + self.sum(|c| &c.timers_opened)
             + self.sum(|c| &c.unref_opened);
-        opened - closed + self.jobs.load(Ordering::SeqCst)
+        opened - closed + self.pool.jobs_live.load(Ordering::SeqCst)
     }
 
     /// Public timers that are armed or fire.
@@ -598,6 +623,9 @@ impl Runtime {
     pub fn stats(&self) -> GoroutineStats {
         let (stacks, spare, trimmed) = stack::counts();
         let (promises, promises_spare) = crate::promise::pool::counts();
+        let (threads, spares, permits, peak) = self.pool.counts();
+        let tally = &self.pool.tally;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // Closed first: what is closed was opened before, so no difference is ever below zero.
         let async_closed = self.sum(|c| &c.async_closed);
         let finished = self.sum(|c| &c.closed) + self.sum(|c| &c.daemons_closed);
@@ -616,11 +644,23 @@ impl Runtime {
             sleeps: self.sum(|c| &c.sleeps),
             wakes: self.sum(|c| &c.wakes),
             published: self.sum(|c| &c.published),
-            threads: self.workers.len() as u64 + 1,
+            threads: threads as u64 + 1,
             stacks,
             stacks_free: spare,
             stacks_trimmed: trimmed,
             promises: promises - promises_spare,
+            ffi_threads_idle: spares as u64,
+            ffi_threads_peak: peak as u64,
+            ffi_bound: permits as u64,
+            ffi_bindings: get(&tally.bindings),
+            ffi_bindings_on_the_spot: get(&tally.on_the_spot),
+            ffi_calls: get(&tally.calls),
+            ffi_hand_offs: get(&tally.hand_offs),
+            ffi_waits: get(&tally.waits),
+            ffi_refused: get(&tally.refused),
+            ffi_spares_ready: get(&tally.spares_ready),
+            ffi_spares_missed: get(&tally.spares_missed),
+            ffi_retaken: get(&tally.retaken),
         }
     }
 }
@@ -693,7 +733,7 @@ extern "C" fn after_fork_child() {
     // SAFETY: before_fork took the locks on this thread, the only one there is.
     unsafe {
         let lifecycle = &mut *LIFECYCLE.data_ptr();
-        lifecycle.threads.clear();
+        lifecycle.monitor = None;
         RETAINED.store(0, Ordering::Relaxed);
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();

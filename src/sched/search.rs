@@ -3,6 +3,7 @@
 use super::expire;
 use super::idle::last_look;
 use super::run_queue::KEEP_ALL;
+use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, bump};
 use crate::goroutine::Runnable;
@@ -31,14 +32,13 @@ const LOOT: usize = 256;
 /// `share_above` grows with searches that found nothing worth it: 0, 1, 3, 7 ... this. The monitor covers the rest.
 const SHARE_ABOVE_MAX: u32 = 255;
 
-/// Something to run; None: the runtime stops.
+/// Something to run; None: the runtime stops. `spinning`: the worker was claimed, and counts as a spinner.
 ///
 /// # Safety
 /// On the thread's stack; the thread holds `worker`.
 #[cold]
-pub unsafe fn search(worker: &Worker) -> Option<Runnable> {
+pub unsafe fn search(worker: &Worker, mut spinning: bool) -> Option<Runnable> {
     let runtime = worker.runtime();
-    let mut spinning = false;
     loop {
         // SAFETY: the caller's promise, here and below.
         unsafe {
@@ -232,6 +232,23 @@ unsafe fn rob(worker: &Worker, victim: &Worker) -> bool {
     }
     bump(&worker.counts.stolen, (regular + urgent) as u64);
     regular + urgent != 0
+}
+
+/// Whether a thread that takes `worker` finds something to do, or to wait for: timers count.
+///
+/// # Safety
+/// The calling thread holds `worker`, or just did and nobody else does.
+pub unsafe fn has_work(worker: &Worker) -> bool {
+    // SAFETY: the caller's promise.
+    let local = unsafe { worker.local() };
+    worker.load() != 0 || !local.pinned.is_empty() || has_work_outside(worker.runtime(), worker)
+}
+
+/// The part of it that anybody may ask about.
+pub fn has_work_outside(runtime: &Runtime, worker: &Worker) -> bool {
+    !runtime.global.is_empty()
+        || !worker.inbox.is_empty()
+        || runtime.earliest_due() < runtime.sleeping_until.load(Ordering::SeqCst)
 }
 
 /// Goes to sleep as `idle` describes. Gives whether it was claimed, and so counts as a spinner.

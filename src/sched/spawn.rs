@@ -1,5 +1,6 @@
 //! How a goroutine starts.
 
+use super::bind::{self, Start};
 use super::runtime::{self, Runtime};
 use super::timers;
 use super::worker::{Worker, bump, foreign_id};
@@ -215,6 +216,21 @@ unsafe fn discard(g: *mut Goroutine, class: u8) {
 unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
     // SAFETY: the caller's promise; the thread holds its worker, if any.
     unsafe {
+        count_opened(g, runtime);
+        let worker = tls::worker();
+        if worker.is_null() {
+            runtime.queue_from_outside(Runnable(g));
+        } else {
+            (*worker).enqueue(g);
+        }
+    }
+}
+
+/// # Safety
+/// As [`launch`].
+unsafe fn count_opened(g: *mut Goroutine, runtime: &Runtime) {
+    // SAFETY: the caller's promise; the thread holds its worker, if any.
+    unsafe {
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         let worker = tls::worker();
         if worker.is_null() {
@@ -225,7 +241,6 @@ unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
                 &counts.opened
             }
             .fetch_add(1, Ordering::AcqRel);
-            runtime.queue_from_outside(Runnable(g));
         } else {
             let counts = &(*worker).counts;
             bump(
@@ -236,7 +251,6 @@ unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
                 },
                 1,
             );
-            (*worker).enqueue(g);
         }
     }
 }
@@ -247,9 +261,6 @@ pub fn check(request: &GoroutineSpawn) -> Result<(), GoroutineStatus> {
         || (request.stack_bytes != 0 && stack::class_for(request.stack_bytes).is_none())
     {
         return Err(GOROUTINE_EINVAL);
-    }
-    if request.flags & GOROUTINE_SPAWN_BOUND != 0 {
-        return Err(GOROUTINE_ENOSYS); // foreign calls are not in this version
     }
     Ok(())
 }
@@ -286,6 +297,11 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
             _ => return Err(GOROUTINE_EINVAL),
         }
     };
+    let start = if request.flags & GOROUTINE_SPAWN_BOUND == 0 {
+        Start::Unbound
+    } else {
+        bind::start_bound(runtime.shared())?
+    };
     let worker = tls::worker();
     // SAFETY: the thread holds its worker, if any; the stack is ours from a pool; its size was checked below.
     unsafe {
@@ -294,7 +310,10 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
         } else {
             stack::acquire(class)
         };
-        let g = g.ok_or(GOROUTINE_ENOMEM)?;
+        let Some(g) = g else {
+            bind::give_up(runtime.shared(), start);
+            return Err(GOROUTINE_ENOMEM);
+        };
         let bounds = stack::bounds_of(g);
         let id = if worker.is_null() {
             foreign_id()
@@ -310,23 +329,31 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
             + LIMIT as usize;
         if needed > bounds.top - bounds.low || (promised && !give_promise(g)) {
             discard(g, class);
+            bind::give_up(runtime.shared(), start);
             return Err(if needed > bounds.top - bounds.low {
                 GOROUTINE_EINVAL
             } else {
                 GOROUTINE_ENOMEM
             });
         }
-        (*g).spawn_flags |= request.flags;
+        (*g).spawn_flags |= request.flags & !GOROUTINE_SPAWN_BOUND;
         if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
             (*g).last_worker = if worker.is_null() {
                 runtime.next_pin() as u16
             } else {
                 (*worker).index as u16
             };
+            let worker = &runtime.workers[usize::from((*g).last_worker)];
+            worker.keeps_thread.store(true, Ordering::Relaxed);
         }
         fill(g, request, short, from_context);
         let promise = (*g).promise;
-        launch(g, &runtime);
+        if start == Start::Unbound {
+            launch(g, &runtime);
+        } else {
+            count_opened(g, &runtime);
+            bind::launch_bound(runtime.shared(), g, start);
+        }
         Ok(promise)
     }
 }

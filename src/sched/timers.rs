@@ -221,11 +221,7 @@ fn put_shared(
     wheel.insert(number);
     runtime.shared_due.store(wheel.next_due(), Ordering::SeqCst);
     drop(wheel);
-    // A sleeper that sleeps longer must look again; running workers look by themselves.
-    crate::sync::fence_seq_cst();
-    if deadline < runtime.sleeping_until.load(Ordering::SeqCst) {
-        runtime.wake_one();
-    }
+    look_at_shared(runtime, deadline);
     slot::id(number, generation)
 }
 
@@ -329,11 +325,15 @@ pub unsafe extern "C" fn body(number: *mut c_void) -> *mut c_void {
 /// The goroutine of a firing timer is over: the next period, or the end of the timer.
 ///
 /// # Safety
-/// On a thread that holds a worker; `number` is a FIRING slot that belongs to the caller.
+/// `number` is a FIRING slot that belongs to the caller.
 pub unsafe fn finish(number: *mut c_void) {
     let number = number as usize as u32;
     let timer = slot(number);
     let worker = tls::worker();
+    if worker.is_null() {
+        // SAFETY: the caller's promise.
+        return unsafe { finish_outside(number) };
+    }
     // SAFETY: the caller's promise: FIRING, or STOPPED while firing.
     unsafe {
         let worker = &*worker;
@@ -342,12 +342,8 @@ pub unsafe fn finish(number: *mut c_void) {
             return;
         };
         if period != 0 && !worker.runtime().is_stopping() {
-            // On the grid of the first deadline, so that an interval never drifts; missed beats are left out.
-            let missed = now_ns().saturating_sub(timer.fields().deadline) / period;
             let fields = timer.fields();
-            fields.deadline = fields
-                .deadline
-                .saturating_add((missed + 1).saturating_mul(period));
+            next_period(fields);
             fields.wheel = worker.index as u16;
             let deadline = fields.deadline;
             worker.queue.enter();
@@ -368,6 +364,57 @@ pub unsafe fn finish(number: *mut c_void) {
             worker.local().timer_slots.push(number);
         }
         close(worker.runtime(), options, arg);
+    }
+}
+
+/// [`finish`] of a goroutine that is bound: the next period is in the shared wheel.
+///
+/// # Safety
+/// As [`finish`].
+#[cold]
+unsafe fn finish_outside(number: u32) {
+    let timer = slot(number);
+    // A goroutine that ends keeps its runtime from ending.
+    let runtime = runtime::enter_to_end().expect("a runtime ended with a goroutine in it");
+    // SAFETY: the caller's promise: FIRING, or STOPPED while firing.
+    unsafe {
+        let fields = timer.fields();
+        let Target::Call { arg, .. } = fields.target else {
+            return;
+        };
+        if fields.period != 0 && !runtime.is_stopping() {
+            next_period(fields);
+            let mut wheel = runtime.shared_wheel.lock();
+            fields.wheel = SHARED;
+            let deadline = fields.deadline;
+            if timer.word.rearm() {
+                wheel.insert(number);
+                runtime.shared_due.store(wheel.next_due(), Ordering::SeqCst);
+                drop(wheel);
+                return look_at_shared(&runtime, deadline);
+            }
+        }
+        let options = timer.fields().options.take();
+        if timer.word.free() {
+            slot::give_back(std::iter::once(number));
+        }
+        close(&runtime, options, arg);
+    }
+}
+
+/// On the grid of the first deadline, so that an interval never drifts; missed beats are left out.
+fn next_period(fields: &mut slot::Fields) {
+    let missed = now_ns().saturating_sub(fields.deadline) / fields.period;
+    fields.deadline = fields
+        .deadline
+        .saturating_add((missed + 1).saturating_mul(fields.period));
+}
+
+/// A timer was put into the shared wheel: a sleeper that sleeps longer must look again; running workers look by themselves.
+fn look_at_shared(runtime: &Runtime, deadline: u64) {
+    crate::sync::fence_seq_cst();
+    if deadline < runtime.sleeping_until.load(Ordering::SeqCst) {
+        runtime.wake_one();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Between two goroutines: what the assembly calls on the thread's stack, and what it gets to run next.
 
+use super::bind;
 use super::expire;
 use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
 use super::search;
@@ -36,7 +37,7 @@ pub unsafe fn next(worker: &Worker) -> *mut Goroutine {
     unsafe {
         match pick(worker) {
             Some(g) => g.0,
-            None => search::search(worker).map_or(std::ptr::null_mut(), |g| g.0),
+            None => search::search(worker, false).map_or(std::ptr::null_mut(), |g| g.0),
         }
     }
 }
@@ -197,6 +198,10 @@ unsafe fn set_apart(worker: &Worker, apart: bool) {
 pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     // SAFETY: the thread holds a worker; g's stack was left.
     unsafe {
+        if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            std::thread::yield_now();
+            return g;
+        }
         let worker = &*tls::worker();
         // The assembly comes here on every TURNS-th pop, too, and that is this worker's turn to look around.
         let local = worker.local();
@@ -256,6 +261,11 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
 
 #[inline(always)]
 unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
+    // SAFETY: g is over and ours.
+    if unsafe { (*g).native_stack != 0 && bind::keeps_thread(g) } {
+        // SAFETY: it is bound to this thread.
+        return unsafe { bind::finish(g, outcome) };
+    }
     let worker = tls::worker();
     if worker.is_null() {
         crate::sys::report::fatal(
@@ -346,13 +356,4 @@ pub unsafe fn safepoint(g: *mut Goroutine) {
             crate::context::goroutine_asm_yield();
         }
     }
-}
-
-/// The first call on a worker's thread.
-///
-/// # Safety
-/// Called by the assembly on the thread's stack.
-pub unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
-    // SAFETY: the thread set its worker before.
-    unsafe { next(&*tls::worker()) }
 }

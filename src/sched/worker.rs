@@ -9,6 +9,7 @@
 
 use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
 use super::runtime::Runtime;
+use crate::abi::{GOROUTINE_SPAWN_BOUND, GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
 use crate::goroutine::{Goroutine, Runnable};
 use crate::promise::Promise;
 use crate::stack;
@@ -18,12 +19,18 @@ use crossbeam_queue::SegQueue;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// A worker looks at the clock and the other queues every so many turns; a power of two.
 pub const TURNS: u32 = 64;
+/// `sleeping` of a worker that no thread holds: others set 0 and give it to one.
+pub const OWNERLESS: u32 = 2;
 const RING_SLOTS: u32 = 256;
 const IDS: u64 = 1024;
+const SEQUENCE_BITS: u32 = 53;
+
+/// In `spawn_flags`: it does not go through the ring. GOROUTINE_SPAWN_BOUND there means that it is bound now.
+pub const APART: u32 = GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY;
 
 /// Under the gate.
 pub struct Gated {
@@ -119,8 +126,10 @@ pub struct Worker {
     pub(crate) stopped: SegQueue<u32>,
     /// Pinned goroutines that others readied.
     pub(crate) inbox: SegQueue<Runnable>,
-    /// 1: asleep or about to be; others set 0 and wake.
+    /// 1: asleep or about to be; others set 0 and wake. OWNERLESS: see there.
     pub(crate) sleeping: AtomicU32,
+    /// It has, or had, pinned goroutines: a goroutine that binds leaves the thread to it.
+    pub(crate) keeps_thread: AtomicBool,
 }
 
 // SAFETY: the table in the module's head.
@@ -172,6 +181,7 @@ impl Worker {
             stopped: SegQueue::new(),
             inbox: SegQueue::new(),
             sleeping: AtomicU32::new(0),
+            keeps_thread: AtomicBool::new(false),
         }
     }
 
@@ -215,7 +225,7 @@ impl Worker {
         local.next_id - 1
     }
 
-    /// The next park's sequence: 8 bits of worker, 54 bits of count (over two years of parking without a pause).
+    /// The next park's sequence: 9 bits of worker, 53 bits of count (over a year of parking without a pause).
     ///
     /// # Safety
     /// As [`Worker::local`].
@@ -224,7 +234,7 @@ impl Worker {
         // SAFETY: the caller's promise.
         let local = unsafe { self.local() };
         local.next_sequence += 1;
-        (self.index as u64) << 54 | local.next_sequence
+        (self.index as u64) << SEQUENCE_BITS | local.next_sequence
     }
 
     /// Queues a goroutine that is ours. The owner only.
@@ -233,10 +243,9 @@ impl Worker {
     /// The calling thread holds this worker; `g` is the caller's to queue.
     #[inline(always)]
     pub(crate) unsafe fn enqueue(&self, g: *mut Goroutine) {
-        use crate::abi::{GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
         // SAFETY: the caller's promise.
         unsafe {
-            if (*g).spawn_flags & (GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_PRIORITY) != 0 {
+            if (*g).spawn_flags & APART != 0 {
                 return self.enqueue_apart(g);
             }
             if self.queue.push(Runnable(g)) == Pushed::Share {
@@ -249,7 +258,10 @@ impl Worker {
     unsafe fn enqueue_apart(&self, g: *mut Goroutine) {
         // SAFETY: the caller's promise.
         unsafe {
-            if (*g).spawn_flags & crate::abi::GOROUTINE_SPAWN_PINNED == 0 {
+            if (*g).spawn_flags & GOROUTINE_SPAWN_BOUND != 0 {
+                return super::bind::wake(g);
+            }
+            if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED == 0 {
                 return self.enqueue_urgent(g);
             }
             if (*g).last_worker as usize == self.index {
@@ -322,6 +334,12 @@ impl Drop for Worker {
         timer::slot::give_back(local.timer_slots.drain(..));
         crate::promise::pool::give_back(local.promises.drain(..));
     }
+}
+
+/// The next sequence for a park on a thread without a worker.
+pub fn foreign_sequence() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    (super::idle::MAX_WORKERS as u64) << SEQUENCE_BITS | NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// An id for a goroutine that a plain thread spawns.

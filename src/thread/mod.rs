@@ -1,8 +1,9 @@
 //! OS threads: every thread of the library is made here, in one way.
 //!
-//! - a stack of 8 MiB that `pthread_getattr_np` describes;
-//! - asynchronous signals blocked for life, because no handler may run on a goroutine's stack and hosts' handlers often
-//!   lack SA_ONSTACK; the synchronous ones (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS) stay open;
+//! - a stack, 8 MiB by default, that `pthread_getattr_np` describes: libraries ask for their thread's bounds;
+//! - asynchronous signals blocked for life, but for a configured set, because no handler may run on a goroutine's stack and
+//!   hosts' handlers often lack SA_ONSTACK; the synchronous ones (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS) stay open.
+//!   Neither mask nor name ever changes: any of them may become the thread of a bound goroutine;
 //! - an alternate signal stack of 64 KiB;
 //! - a name; timer slack of 1 ns, so that a sleep is as exact as the kernel can.
 
@@ -11,9 +12,28 @@ use crate::context::tls;
 use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-const STACK_BYTES: usize = 8 << 20;
+/// A thread's stack, unless configured otherwise.
+pub const STACK_BYTES: usize = 8 << 20;
+/// What the library needs itself on a thread's stack: the scheduler's frames, callbacks of the configuration, a backtrace.
+pub const STACK_BYTES_MIN: usize = 256 << 10;
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
+
+/// What the threads of a runtime have in common.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// Bytes of stack.
+    pub stack_bytes: usize,
+    /// Asynchronous signals that stay open: bit n - 1 is signal n.
+    pub open_signals: u64,
+    /// They run on the thread, first and last.
+    pub hooks: [(GoroutineThreadFn, *mut c_void); 2],
+}
+// SAFETY: plain data; the callbacks and their arguments are the caller's to share.
+unsafe impl Send for Settings {}
+// SAFETY: as above.
+unsafe impl Sync for Settings {}
 
 /// The library's record of one of its threads.
 pub struct Thread {
@@ -22,22 +42,22 @@ pub struct Thread {
     hooks: [(GoroutineThreadFn, *mut c_void); 2],
     /// Of the thread that started it.
     creator_mask: libc::sigset_t,
+    /// What the scheduler keeps about it; null: nothing. Set by the thread itself.
+    pub seat: AtomicPtr<c_void>,
 }
 
 /// A thread to join.
 pub struct Handle(libc::pthread_t);
+// SAFETY: the id of a thread; any thread may join it.
+unsafe impl Send for Handle {}
 
-/// Starts a thread. `hooks` run on it, first and last. Err: the errno of pthread_create.
-pub fn start(
-    name: &str,
-    hooks: [(GoroutineThreadFn, *mut c_void); 2],
-    body: impl FnOnce() + Send + 'static,
-) -> Result<Handle, i32> {
+/// Starts a thread. Err: the errno of pthread_create.
+pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'static) -> Result<Handle, i32> {
     let name = CString::new(name).expect("names have no NUL");
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut id = MaybeUninit::<libc::pthread_t>::uninit();
     let mut old_mask = MaybeUninit::<libc::sigset_t>::uninit();
-    let blocked = asynchronous_signals();
+    let blocked = blocked_signals(settings.open_signals);
     // SAFETY: with a null set the mask is only read.
     let creator_mask = unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), old_mask.as_mut_ptr());
@@ -46,13 +66,14 @@ pub fn start(
     let thread = Box::into_raw(Box::new(Thread {
         name,
         body: Some(Box::new(body)),
-        hooks,
+        hooks: settings.hooks,
         creator_mask,
+        seat: AtomicPtr::new(null_mut()),
     }));
     // SAFETY: initialised before use, in this order; the new thread inherits the mask and takes over the record.
     let result = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
-        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES);
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), settings.stack_bytes);
         libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, null_mut());
         let result = libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), main, thread.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &creator_mask, null_mut());
@@ -96,7 +117,36 @@ pub fn restore_mask() {
     }
 }
 
-fn asynchronous_signals() -> libc::sigset_t {
+/// What the scheduler keeps about the calling thread; null: it is not one of ours, or has nothing.
+#[inline]
+pub fn seat() -> *mut c_void {
+    let thread = tls::thread();
+    if thread.is_null() {
+        return null_mut();
+    }
+    // SAFETY: the record of this thread, which outlives its body.
+    unsafe { (*thread).seat.load(Ordering::Relaxed) }
+}
+
+/// The calling thread, one of ours, notes what the scheduler keeps about it.
+pub fn set_seat(seat: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { (*tls::thread()).seat.store(seat, Ordering::Relaxed) };
+}
+
+/// Whether a signal may interrupt threads of the library: it has no handler, or one that runs on the alternate stack.
+pub fn may_stay_open(signal: i32) -> bool {
+    // SAFETY: reads a disposition.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut now) != 0
+            || matches!(now.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+            || now.sa_flags & libc::SA_ONSTACK != 0
+    }
+}
+
+/// Every signal but the synchronous ones and those that stay open.
+fn blocked_signals(open: u64) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigfillset initialises it.
     unsafe {
@@ -110,6 +160,9 @@ fn asynchronous_signals() -> libc::sigset_t {
             libc::SIGTRAP,
             libc::SIGSYS,
         ] {
+            libc::sigdelset(&mut set, signal);
+        }
+        for signal in (1..=64).filter(|n| open & 1 << (n - 1) != 0) {
             libc::sigdelset(&mut set, signal);
         }
         set

@@ -1,0 +1,726 @@
+//! The threads that schedule, those with a worker and those without. Accounts: `ledger`.
+//!
+//! Every thread here runs the same loop (`next_of_thread`): with a worker it runs the worker's goroutines; without one it
+//! rests here until somebody gives it an order. Which worker a thread holds may change between any two goroutines, so no
+//! code keeps a reference to a worker across a switch.
+//!
+//! A worker without a thread waits in the idle set (`idle`), its `sleeping` word at OWNERLESS: who makes work claims it there
+//! like one that sleeps, and then, instead of waking a thread, gives it to a spare one.
+
+use super::ledger::{Ledger, Rest};
+use super::runtime::Runtime;
+use super::worker::{OWNERLESS, Worker};
+use super::{bind, search, turn};
+use crate::abi::*;
+use crate::context::{goroutine_asm_thread_run, tls};
+use crate::goroutine::Goroutine;
+use crate::goroutine::park::Ready;
+use crate::sys::time::now_ns;
+use crate::sys::{cpu, futex, report};
+use crate::thread;
+use parking_lot::Mutex;
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Spare threads that stay, however long nobody wants them.
+const KEEP: usize = 2;
+
+/// A closure for a thread of its own.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// What a thread is to do next.
+pub enum Order {
+    /// Hold this worker. `claimed`: it was claimed from the idle set, and counts as a spinner.
+    Worker {
+        /// Which.
+        worker: *const Worker,
+        /// See above.
+        claimed: bool,
+    },
+    /// Run this goroutine, bound.
+    Goroutine(*mut Goroutine),
+    /// Run this.
+    Job(Job),
+    /// End.
+    End,
+}
+// SAFETY: an order is the only holder of what it names.
+unsafe impl Send for Order {}
+
+/// Who waits for a permit.
+pub enum Waiting {
+    /// A goroutine that parked in `bind`.
+    Parked {
+        /// Which.
+        g: *mut Goroutine,
+        /// Its park.
+        sequence: u64,
+    },
+    /// One that has not started.
+    Fresh(*mut Goroutine),
+    /// A closure.
+    Job(Job),
+}
+// SAFETY: as for Order; a parked one is looked at through its park word only.
+unsafe impl Send for Waiting {}
+
+impl Waiting {
+    /// It has a permit now. None: it was readied by something else.
+    fn claim(self) -> Option<Order> {
+        match self {
+            Self::Parked { g, sequence } => {
+                // SAFETY: control blocks stay mapped; the winner of the word owns the goroutine. A wait in `bind` is
+                // never COMMITTING.
+                unsafe {
+                    if (*g).park.ready(sequence) != Ready::Won {
+                        return None;
+                    }
+                    (*g).wake_status = GOROUTINE_OK;
+                }
+                Some(Order::Goroutine(g))
+            }
+            Self::Fresh(g) => Some(Order::Goroutine(g)),
+            Self::Job(job) => Some(Order::Job(job)),
+        }
+    }
+}
+
+/// What a scheduling thread is to the pool.
+pub struct Seat {
+    /// 1: `order` is there. The thread sleeps on it.
+    word: AtomicU32,
+    /// Written by who gives an order, before `word`; taken by the thread.
+    order: UnsafeCell<Option<Order>>,
+    number: u64,
+    /// Of the thread.
+    pub name: String,
+    /// Its pool's.
+    pub runtime: &'static Runtime,
+    /// Where the thread schedules when no C frame is live on it.
+    base_sp: AtomicUsize,
+    /// The goroutine that is bound to it, or null. For reports.
+    pub goroutine: AtomicPtr<Goroutine>,
+    /// It serves a permit. The thread's own.
+    pub has_permit: AtomicBool,
+    /// It ends when what it serves is over. The thread's own.
+    retires: AtomicBool,
+}
+// SAFETY: `order` passes from giver to thread with `word` (Release, Acquire).
+unsafe impl Sync for Seat {}
+// SAFETY: as above.
+unsafe impl Send for Seat {}
+
+impl Seat {
+    /// The calling thread's; None: it does not schedule.
+    #[inline]
+    pub fn current() -> Option<&'static Seat> {
+        // SAFETY: set by run_thread, whose reference outlives the thread's loop.
+        unsafe { thread::seat().cast::<Seat>().as_ref() }
+    }
+
+    /// Whether C frames are live on the calling thread, whose seat this is.
+    pub fn has_c_frames(&self) -> bool {
+        tls::scheduler_sp() != self.base_sp.load(Ordering::Relaxed)
+    }
+
+    /// Where the calling thread schedules once no C frame is live any more.
+    pub fn base_sp(&self) -> usize {
+        self.base_sp.load(Ordering::Relaxed)
+    }
+
+    /// The thread ends when what it serves is over: what C left in it (locale, a device, half-run frames) must not meet
+    /// strangers.
+    pub fn retire(&self) {
+        self.retires.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it will.
+    pub fn retires(&self) -> bool {
+        self.retires.load(Ordering::Relaxed)
+    }
+
+    /// # Safety
+    /// The thread is not in the ledger's spares any more, or never was: the order is the caller's to give.
+    unsafe fn give(&self, order: Order) {
+        // SAFETY: the caller's promise.
+        unsafe { *self.order.get() = Some(order) };
+        self.word.store(1, Ordering::Release);
+        futex::wake(&self.word, 1);
+    }
+
+    /// # Safety
+    /// The thread's own.
+    unsafe fn take_order(&self) -> Option<Order> {
+        if self.word.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.word.store(0, Ordering::Relaxed);
+        // SAFETY: `word` was 1, so the giver is done.
+        unsafe { (*self.order.get()).take() }
+    }
+}
+
+struct State {
+    ledger: Ledger<*const Seat, Order, Waiting>,
+    /// Every thread that is not joined yet.
+    threads: Vec<(Arc<Seat>, Option<thread::Handle>)>,
+    /// Numbers of those that have ended, or are about to.
+    ended: Vec<u64>,
+    next_number: u64,
+    peak: usize,
+}
+// SAFETY: seats are alive while their threads are in `threads`.
+unsafe impl Send for State {}
+
+/// Counters of the pool. Written by anybody.
+#[derive(Default)]
+pub struct Tally {
+    /// Goroutines that were bound.
+    pub bindings: AtomicU64,
+    /// Of them with C frames live, beyond any limit.
+    pub on_the_spot: AtomicU64,
+    /// Calls of bound goroutines that the library saw.
+    pub calls: AtomicU64,
+    /// Workers that went on on another thread.
+    pub hand_offs: AtomicU64,
+    /// Goroutines that waited for a thread.
+    pub waits: AtomicU64,
+    /// Bindings that were refused.
+    pub refused: AtomicU64,
+    /// Bindings that found a thread in reserve ...
+    pub spares_ready: AtomicU64,
+    /// ... and those that had to make one.
+    pub spares_missed: AtomicU64,
+    /// Workers retaken from blocking calls.
+    pub retaken: AtomicU64,
+    /// When a permit was given back last.
+    pub released_ns: AtomicU64,
+}
+
+/// Adds one.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// See the module's head.
+pub struct Pool {
+    state: Mutex<State>,
+    settings: thread::Settings,
+    idle_ns: u64,
+    keep: usize,
+    /// What happened.
+    pub tally: Tally,
+    /// Jobs that are not over: a shutdown waits for them.
+    pub jobs_live: AtomicU64,
+    /// Somebody waits for a permit, or a thread is missing: the monitor looks after it.
+    pub troubled: AtomicBool,
+    /// Threads of parked goroutines that look for their wake.
+    spinning: AtomicU32,
+    spinners_max: u32,
+}
+
+/// What an admission found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// The permit is the caller's.
+    Granted,
+    /// All are taken.
+    Full,
+    /// No thread could be made.
+    NoThread,
+}
+
+impl Pool {
+    /// With no thread yet.
+    pub fn new(config: &GoroutineConfig, settings: thread::Settings) -> Self {
+        Self {
+            state: Mutex::new(State {
+                ledger: Ledger::new(config.workers as usize, config.ffi_threads_max as usize),
+                threads: Vec::new(),
+                ended: Vec::new(),
+                next_number: 0,
+                peak: 0,
+            }),
+            settings,
+            idle_ns: config.ffi_threads_idle_ns,
+            keep: KEEP.max(config.ffi_threads_prestart as usize),
+            tally: Tally::default(),
+            jobs_live: AtomicU64::new(0),
+            troubled: AtomicBool::new(false),
+            spinning: AtomicU32::new(0),
+            spinners_max: u32::from(cpu::available() > 1),
+        }
+    }
+
+    /// A thread whose goroutine is parked would look for its wake for a moment. False: enough do; they take CPUs from those
+    /// who could wake them.
+    #[must_use]
+    pub fn start_spinning(&self) -> bool {
+        if self.spinning.fetch_add(1, Ordering::Relaxed) < self.spinners_max {
+            return true;
+        }
+        self.spinning.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    /// It has looked enough.
+    pub fn stop_spinning(&self) {
+        self.spinning.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Starts the threads of the workers, and those to have in reserve. False: not all could be made.
+    #[must_use]
+    pub fn start(&self, runtime: &'static Runtime, prestart: u32) -> bool {
+        let workers = runtime.workers.iter().all(|worker| {
+            let order = Order::Worker {
+                worker,
+                claimed: false,
+            };
+            self.create(runtime, format!("gr-worker-{}", worker.index), Some(order))
+        });
+        workers
+            && (0..prestart).all(|_| {
+                self.state.lock().ledger.expect_thread();
+                self.create_spare(runtime, None)
+            })
+    }
+
+    /// Makes a thread that the ledger expects. False: it could not be, and is not expected any more.
+    fn create_spare(&self, runtime: &'static Runtime, order: Option<Order>) -> bool {
+        let number = {
+            let mut state = self.state.lock();
+            state.next_number += 1;
+            state.next_number - 1
+        };
+        let made = self.create(runtime, format!("gr-ffi-{number}"), order);
+        if !made {
+            self.state.lock().ledger.thread_gone();
+        }
+        made
+    }
+
+    fn create(&self, runtime: &'static Runtime, name: String, order: Option<Order>) -> bool {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let seat = Arc::new(Seat {
+            word: AtomicU32::new(u32::from(order.is_some())),
+            order: UnsafeCell::new(order),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name,
+            runtime,
+            base_sp: AtomicUsize::new(0),
+            goroutine: AtomicPtr::new(std::ptr::null_mut()),
+            has_permit: AtomicBool::new(false),
+            retires: AtomicBool::new(false),
+        });
+        // In the list before it runs, so that it finds itself there when it ends. The handle follows; a shutdown does not
+        // join before: who makes a thread is a thread that it joins, or inside the door.
+        self.state.lock().threads.push((seat.clone(), None));
+        let on_thread = seat.clone();
+        let handle = thread::start(&seat.name, &self.settings, move || run_thread(&on_thread));
+        let mut state = self.state.lock();
+        let at = state
+            .threads
+            .iter()
+            .position(|(s, _)| s.number == seat.number)
+            .expect("only a joined thread leaves the list");
+        match handle {
+            Ok(handle) => {
+                state.threads[at].1 = Some(handle);
+                state.peak = state.peak.max(state.threads.len() - state.ended.len());
+                true
+            }
+            Err(_) => {
+                state.threads.swap_remove(at);
+                false
+            }
+        }
+    }
+
+    /// A thread has left its loop.
+    fn ended(&self, number: u64) {
+        let mut state = self.state.lock();
+        state.reap();
+        state.ended.push(number);
+    }
+
+    /// A permit, and the certainty of a thread for whoever loses one (`ledger`, I2).
+    pub fn admit(&self, runtime: &'static Runtime) -> Admission {
+        let mut state = self.state.lock();
+        if !state.ledger.admit() {
+            return Admission::Full;
+        }
+        if !state.ledger.is_short() {
+            count(&self.tally.spares_ready);
+            return Admission::Granted;
+        }
+        state.ledger.expect_thread();
+        drop(state);
+        count(&self.tally.spares_missed);
+        if self.create_spare(runtime, None) {
+            return Admission::Granted;
+        }
+        self.release(runtime);
+        Admission::NoThread
+    }
+
+    /// A permit for who cannot wait and cannot fail.
+    pub fn admit_anyway(&self, runtime: &'static Runtime) {
+        let mut state = self.state.lock();
+        state.ledger.admit_anyway();
+        drop(state);
+        self.tend(runtime);
+    }
+
+    /// A permit comes back from a thread that does not rest.
+    pub fn release(&self, runtime: &'static Runtime) {
+        self.note_release();
+        self.state.lock().ledger.release();
+        self.tend(runtime);
+    }
+
+    /// Gives a permit back, unless somebody waits for one. For a thread that would rather keep a worker than rest.
+    pub fn release_if_unwanted(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.ledger.has_waiting() {
+            return false;
+        }
+        state.ledger.release();
+        drop(state);
+        self.note_release();
+        true
+    }
+
+    fn note_release(&self) {
+        if self.troubled.load(Ordering::Relaxed) {
+            self.tally.released_ns.store(now_ns(), Ordering::Relaxed);
+        }
+    }
+
+    /// An order that has its permit, or needs none.
+    pub fn give(&self, order: Order) {
+        let given = self.state.lock().ledger.give(order);
+        if let Some((seat, order)) = given {
+            // SAFETY: it was taken out of the spares for this; its thread cannot end before it had the order.
+            unsafe { (*seat).give(order) };
+        }
+    }
+
+    /// A worker without a thread was claimed from the idle set.
+    #[cold]
+    pub fn give_claimed(&self, worker: &Worker) {
+        count(&self.tally.hand_offs);
+        self.give(Order::Worker {
+            worker,
+            claimed: true,
+        });
+    }
+
+    /// Waits for a permit, unless there is one: then false, and `who` was not taken note of.
+    #[must_use]
+    pub fn wait_if_full(&self, runtime: &Runtime, who: Waiting) -> bool {
+        let mut state = self.state.lock();
+        if !state.ledger.has_waiting() && state.ledger.has_permit() {
+            return false;
+        }
+        state.ledger.wait(who);
+        drop(state);
+        self.note_trouble(runtime);
+        true
+    }
+
+    /// Waits for a permit, behind all who do; it may come at once.
+    pub fn wait_in_turn(&self, runtime: &'static Runtime, who: Waiting) {
+        self.state.lock().ledger.wait(who);
+        self.note_trouble(runtime);
+        self.tend(runtime);
+    }
+
+    fn note_trouble(&self, runtime: &Runtime) {
+        count(&self.tally.waits);
+        if !self.troubled.swap(true, Ordering::SeqCst) {
+            self.tally.released_ns.store(now_ns(), Ordering::Relaxed);
+        }
+        runtime.call_monitor();
+    }
+
+    /// Puts right what could not be done at the time: makes missing threads, and gives permits to those who wait for them.
+    pub fn tend(&self, runtime: &'static Runtime) {
+        loop {
+            let mut state = self.state.lock();
+            if let Some(order) = state.ledger.admit_waiting(Waiting::claim) {
+                let given = state.ledger.give(order);
+                drop(state);
+                if let Some((seat, order)) = given {
+                    // SAFETY: as in `give`.
+                    unsafe { (*seat).give(order) };
+                }
+                continue;
+            }
+            if !state.ledger.is_short() {
+                return;
+            }
+            state.ledger.expect_thread();
+            drop(state);
+            if !self.create_spare(runtime, None) {
+                if !self.troubled.swap(true, Ordering::SeqCst) {
+                    let mut line = report::Line::new();
+                    line.text("no thread could be made for a worker: trying again")
+                        .emit();
+                }
+                runtime.call_monitor();
+                return;
+            }
+        }
+    }
+
+    /// The monitor's part, while there is trouble.
+    pub fn look_after(&self, runtime: &'static Runtime) {
+        self.tend(runtime);
+        self.troubled.store(false, Ordering::SeqCst);
+        let state = self.state.lock();
+        if state.ledger.has_waiting() || state.ledger.is_short() {
+            self.troubled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The calling thread has nothing to do. Waits for an order.
+    fn rest(&self, seat: &'static Seat) -> Order {
+        let released = seat.has_permit.swap(false, Ordering::Relaxed);
+        if released {
+            self.note_release();
+        }
+        if seat.retires() {
+            let mut state = self.state.lock();
+            state.ledger.thread_gone();
+            if released {
+                state.ledger.release();
+            }
+            drop(state);
+            self.tend(seat.runtime);
+            return Order::End;
+        }
+        let mut state = self.state.lock();
+        match state.ledger.rest(seat, released, Waiting::claim) {
+            Rest::Take(order) => return order,
+            Rest::End => return Order::End,
+            Rest::Wait => drop(state),
+        }
+        let mut deadline = now_ns().saturating_add(self.idle_ns);
+        loop {
+            // SAFETY: this thread's seat.
+            if let Some(order) = unsafe { seat.take_order() } {
+                return order;
+            }
+            futex::wait(&seat.word, 0, deadline);
+            if seat.word.load(Ordering::Acquire) == 0 && now_ns() >= deadline {
+                if self.state.lock().ledger.dismiss(seat, self.keep) {
+                    return Order::End;
+                }
+                deadline = u64::MAX; // one of those that stay
+            }
+        }
+    }
+
+    /// Every thread leaves its loop once it rests.
+    pub fn stop(&self) {
+        let spares = self.state.lock().ledger.stop();
+        for seat in spares {
+            // SAFETY: taken out of the spares.
+            unsafe { (*seat).give(Order::End) };
+        }
+    }
+
+    /// Joins every thread, until `deadline`. False: some are left.
+    pub fn join(&self, deadline: u64) -> bool {
+        let mut threads = std::mem::take(&mut self.state.lock().threads);
+        threads.retain(|(_, handle)| !handle.as_ref().is_some_and(|handle| handle.join_until(deadline)));
+        let mut state = self.state.lock();
+        state.threads.append(&mut threads);
+        state.threads.is_empty()
+    }
+
+    /// Every thread that is not joined yet.
+    pub fn for_each(&self, mut f: impl FnMut(&Seat)) {
+        for (seat, _) in &self.state.lock().threads {
+            f(seat);
+        }
+    }
+
+    /// Who waits for a thread, under the lock.
+    pub fn for_each_waiting(&self, f: impl FnMut(&Waiting)) {
+        self.state.lock().ledger.waiting().for_each(f);
+    }
+
+    /// (threads, of them spare, permits given, most threads ever).
+    pub fn counts(&self) -> (usize, usize, usize, usize) {
+        let state = self.state.lock();
+        let (threads, spares, permits) = state.ledger.counts();
+        (threads, spares, permits, state.peak)
+    }
+}
+
+impl State {
+    /// Joins threads that have ended.
+    fn reap(&mut self) {
+        let State { threads, ended, .. } = self;
+        threads.retain(|(seat, handle)| {
+            let Some(at) = ended.iter().position(|&n| n == seat.number) else {
+                return true;
+            };
+            let joined = handle.as_ref().is_some_and(|h| h.join_until(0));
+            if joined {
+                ended.swap_remove(at);
+            }
+            !joined
+        });
+    }
+}
+
+fn run_thread(seat: &Arc<Seat>) {
+    thread::set_seat(Arc::as_ptr(seat).cast_mut().cast::<c_void>());
+    // SAFETY: the thread schedules from now on until next_of_thread gives null.
+    unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    tls::set_worker(std::ptr::null_mut());
+    thread::set_seat(std::ptr::null_mut());
+    seat.runtime.pool.ended(seat.number);
+}
+
+/// The first call on a scheduling thread.
+unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
+    let seat = Seat::current().expect("set just before");
+    seat.base_sp.store(tls::scheduler_sp(), Ordering::Relaxed);
+    // SAFETY: on the thread's stack.
+    unsafe { next_of_thread() }
+}
+
+/// The loop of a scheduling thread: what it runs next. Null: it ends.
+///
+/// # Safety
+/// On the thread's stack, no C frame live; the thread has a seat.
+pub unsafe fn next_of_thread() -> *mut Goroutine {
+    let worker = tls::worker();
+    if !worker.is_null() {
+        // SAFETY: the thread holds it.
+        return unsafe { turn::next(&*worker) };
+    }
+    let seat = Seat::current().expect("a thread without a seat schedules");
+    loop {
+        // SAFETY: this thread's seat.
+        let order = unsafe { seat.take_order() }.unwrap_or_else(|| seat.runtime.pool.rest(seat));
+        match order {
+            // SAFETY: an order gives the worker to this thread alone.
+            Order::Worker { worker, claimed } => unsafe {
+                let worker = &*worker;
+                adopt(worker);
+                return if claimed {
+                    search::search(worker, true).map_or(std::ptr::null_mut(), |g| g.0)
+                } else {
+                    turn::next(worker)
+                };
+            },
+            Order::Goroutine(g) => {
+                // SAFETY: an order gives the goroutine to this thread alone.
+                unsafe { bind::sit_down(g, seat) };
+                return g;
+            }
+            Order::Job(job) => {
+                seat.has_permit.store(true, Ordering::Relaxed);
+                job();
+                seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
+                seat.runtime.closed_from_outside();
+            }
+            Order::End => return std::ptr::null_mut(),
+        }
+    }
+}
+
+/// The calling thread holds `worker` from now on.
+///
+/// # Safety
+/// The worker is the caller's.
+pub unsafe fn adopt(worker: &Worker) {
+    tls::set_worker(std::ptr::from_ref(worker).cast_mut());
+    worker.runtime().wake_monitor();
+}
+
+/// The calling thread holds its worker no more: a spare takes it if there is something for it to do, else who makes work
+/// for it sees to that.
+///
+/// # Safety
+/// The calling thread holds a worker, and runs no goroutine on it any more.
+pub unsafe fn hand_off(runtime: &'static Runtime) {
+    let worker = tls::worker();
+    tls::set_worker(std::ptr::null_mut());
+    // SAFETY: ours until given away below.
+    let worker = unsafe { &*worker };
+    // SAFETY: as above.
+    if unsafe { search::has_work(worker) } {
+        count(&runtime.pool.tally.hand_offs);
+        runtime.pool.give(Order::Worker {
+            worker,
+            claimed: false,
+        });
+        return;
+    }
+    worker.sleeping.store(OWNERLESS, Ordering::SeqCst);
+    runtime.idle.join(worker.index);
+    // From here on anybody may claim it. `idle`, left column, 4, for who makes work with a full fence; what the owner of
+    // a private queue keeps to himself the monitor shows to us within a tick.
+    if search::has_work_outside(runtime, worker) && runtime.idle.leave(worker.index) {
+        worker.sleeping.store(0, Ordering::SeqCst);
+        count(&runtime.pool.tally.hand_offs);
+        runtime.pool.give(Order::Worker {
+            worker,
+            claimed: false,
+        });
+    }
+}
+
+impl Runtime {
+    /// A worker without a thread, for the calling thread, which has none.
+    pub fn claim_ownerless(&self) -> Option<&Worker> {
+        for worker in &self.workers {
+            if worker.sleeping.load(Ordering::SeqCst) != OWNERLESS || !self.idle.claim_one(worker.index) {
+                continue;
+            }
+            if worker.sleeping.load(Ordering::SeqCst) == OWNERLESS {
+                worker.sleeping.store(0, Ordering::SeqCst);
+                if self.idle.stop_spinning() {
+                    self.wake_one_if_work(worker.index);
+                }
+                return Some(worker);
+            }
+            self.wake(worker.index); // it found a thread between the two looks, and fell asleep
+        }
+        None
+    }
+
+    /// Runs `job` on a thread of the pool, which waits for one in turn if all are taken.
+    pub fn run_on_pool(&'static self, job: Job) -> Result<(), GoroutineStatus> {
+        if self.is_stopping() {
+            return Err(GOROUTINE_ESHUTDOWN);
+        }
+        self.run_also_when_stopping(job)
+    }
+
+    /// The same for who was accepted before a shutdown began, and keeps it waiting.
+    pub fn run_also_when_stopping(&'static self, job: Job) -> Result<(), GoroutineStatus> {
+        self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
+        let refused = match self.pool.admit(self) {
+            Admission::Granted => {
+                self.pool.give(Order::Job(job));
+                return Ok(());
+            }
+            Admission::NoThread => GOROUTINE_ENOMEM,
+            Admission::Full if self.config.ffi_exhausted == GOROUTINE_FFI_FAIL => GOROUTINE_EFFITHREADS,
+            Admission::Full => {
+                self.pool.wait_in_turn(self, Waiting::Job(job));
+                return Ok(());
+            }
+        };
+        self.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
+        Err(refused)
+    }
+}
