@@ -297,6 +297,8 @@
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     mov     rdx, rdi                        # rdx = next
     mov     r10, rsi                        # r10 = arg
+    cmp     qword ptr [rax + {G_FOREIGN_SP}], 0
+    jne     goroutine_asm_park_in_c         # C asks for it, on the stack that we are about to use
     save_control_words
     save_registers
     save_errno
@@ -350,6 +352,7 @@
     mov     [rsp], rax
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
+    mov     fs:[r8 + {TLS_BASE_SP}], rsp
     mov     rax, rdi
     xor     edi, edi
     call    rax
@@ -738,6 +741,7 @@ goroutine_tls:
     .quad   0                               # TLS_WORKER
     .quad   0                               # TLS_SCHED_SP
     .quad   0                               # TLS_THREAD
+    .quad   0                               # TLS_BASE_SP
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

@@ -208,6 +208,13 @@ typedef struct GoroutinePromise GoroutinePromise;
 /** Bit of `flags`: somebody asked it to stop. */
 #define GOROUTINE_FLAG_CANCEL 4
 
+/** `goroutine_ffi_call`: on the goroutine's own thread (`execute_ffi_call`). */
+#define GOROUTINE_FFI_BOUND 0
+/** `goroutine_ffi_call`: on whichever thread runs the goroutine (`goroutine_ffi_call_leaf`). */
+#define GOROUTINE_FFI_LEAF 1
+/** `goroutine_ffi_call`: the same, and other goroutines go on elsewhere (`goroutine_ffi_call_blocking`). */
+#define GOROUTINE_FFI_BLOCKING 2
+
 /** Offset of `state` (`uint32_t`, acquire load) in a `GoroutinePromise`. */
 #define GOROUTINE_PROMISE_OFFSET_STATE 0
 /** Offset of `value` (`void *`), valid once `state` is not `GOROUTINE_PROMISE_PENDING`. */
@@ -1181,12 +1188,44 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  */
 bool goroutine_timer_stop(int64_t id);
 
-/* ---- Foreign calls: goroutines with an OS thread of their own. ---- */
+/* ---- Foreign calls: C code under goroutines, and language code under C. ---- */
 
 /**
- * Whether a goroutine is bound to an OS thread.
+ * Calls `ffi_function(args)` on the native stack of an OS thread that belongs to the goroutine: its first such call binds
+ * it, and from then on all its calls are made by that thread, until it ends or calls goroutine_ffi_unbind. `current` is the
+ * running goroutine, or NULL. On a plain thread, and from C code that was called this way, it is a plain call.
+ * Context:   T, G.
+ * Parks:     the first call may wait for a thread (`ffi_exhausted`), and so may any call when a stop was asked for.
+ * Returns:   what the function returned. NULL if it was not called, for which the config's `ffi_failed` gets the reason:
+ * GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_EINVAL (NULL, or another goroutine).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *execute_ffi_call(Goroutine *current,
+                       void *ffi_function,
+                       void *args);
+
+/**
+ * The slow path of execute_ffi_call, for emitted code that has the fast one in line: binds the goroutine if it is not bound
+ * yet, then calls.
+ * Context:   T, G.
+ * Parks:     as execute_ffi_call.
+ * Returns:   as execute_ffi_call.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *migrate_to_ffi_thread(Goroutine *current,
+                            void *ffi_function,
+                            void *args);
+
+/**
+ * Whether a goroutine has an OS thread of its own.
  * Context:   T, G, R, S.
- * Returns:   true from its first bound call (or goroutine_ffi_bind, or a spawn with GOROUTINE_SPAWN_BOUND) on; false for NULL.
+ * Returns:   that; false for NULL.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1195,31 +1234,130 @@ bool goroutine_timer_stop(int64_t id);
 bool is_goroutine_ffi_bound(const Goroutine *g);
 
 /**
- * Binds the running goroutine to the thread it runs on: from now on that thread is its own, until it ends or unbinds.
- * When all `ffi_threads_max` threads are taken the configured policy decides.
- * Context:   G.
- * Parks:     if it has to wait for a thread: first come, first served, without a time-out; a cancel ends the wait, and waits
- * that cannot end are reported.
- * Returns:   GOROUTINE_OK (also if it was bound), GOROUTINE_EFFITHREADS (GOROUTINE_FFI_FAIL, GOROUTINE_FFI_UNBOUND), GOROUTINE_ENOMEM
- * (no thread could be made), GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
+ * The same as goroutine_ffi_call_leaf.
+ * Context:   T, G.
+ * Parks:     as goroutine_ffi_call_leaf.
+ * Returns:   as goroutine_ffi_call_leaf.
  * Since:     ABI 1.
  *
  * Safety:
  * Pointers are as the text says, or NULL.
+ */
+void *call_c_function_safely(void *function, void *args);
+
+/**
+ * Calls `function(args)` on the native stack of whichever thread runs the goroutine. For functions that return soon
+ * and do not care which thread it is: other goroutines of this worker wait meanwhile. On a plain thread it is a plain call.
+ * Context:   T, G.
+ * Parks:     only after the call, when a stop was asked for.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_leaf(void *function,
+                              void *args);
+
+/**
+ * The same for functions that may take long: other goroutines go on on another thread, if they would have to wait.
+ * A bound goroutine has no worker to spare, and just calls.
+ * Context:   T, G.
+ * Parks:     after the call, until there is a worker for it. It may resume on another thread.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_blocking(void *function,
+                                  void *args);
+
+/**
+ * Calls `function(args)` as `kind` says (GOROUTINE_FFI_BOUND, _LEAF, _BLOCKING), and says whether it was called.
+ * Context:   T, G.
+ * Parks:     as the function of that kind.
+ * Output:    `*result` (may be NULL): what the function returned.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EINVAL, and for GOROUTINE_FFI_BOUND GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_call(uint32_t kind,
+                                   void *function,
+                                   void *args,
+                                   void **result);
+
+/**
+ * Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
+ * its calls in line.
+ * Context:   G.
+ * Parks:     it may wait for a thread (`ffi_exhausted`).
+ * Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
  */
 GoroutineStatus goroutine_ffi_bind(void);
 
 /**
- * Gives the thread of the running goroutine back; it goes on on a worker.
+ * Gives the thread back: the goroutine goes on on a worker.
  * Context:   G.
- * Parks:     yes. It may resume on another thread.
- * Returns:   GOROUTINE_OK (also if it was not bound), GOROUTINE_EPERM (C frames are live: in a callback), GOROUTINE_ENOTGOROUTINE.
+ * Parks:     until there is a worker for it. It resumes on another thread.
+ * Returns:   GOROUTINE_OK, also if it was not bound; GOROUTINE_EPERM (C frames are live, or the thread is not the
+ * library's); GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_unbind(void);
+
+/**
+ * Sets `native_stack` for leaf calls in line, until the goroutine parks: the slow path of emitted code that finds it 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK; GOROUTINE_ENOTGOROUTINE: there is none, call directly.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_prepare(void);
+
+/**
+ * Called by C code: runs `f(arg)` as the language's code, on the stack of the goroutine whose foreign call the C code is
+ * in. There it may do what any goroutine may. If it parks, its thread waits with it, for the C frames are
+ * the thread's. From a blocking call it gets a worker first. On a thread without a goroutine, whether the library made
+ * it or not, it gets one of its own, which the thread keeps until it ends, and which blocks the thread when it parks.
+ * C++ exceptions must not leave `f`. goroutine_exit in it ends the goroutine and abandons the C frames; on a thread of its own
+ * it ends the outermost callback, which gives NULL unless the status is GOROUTINE_OK.
+ * Context:   T, G.
+ * Parks:     if `f` does. It resumes on the same thread.
+ * Stack:     128 bytes of each.
+ * Returns:   what `f` returned; NULL for NULL, and when the runtime is shut down or out of memory (`ffi_failed`, or a line on stderr).
  * Since:     ABI 1.
  *
  * Safety:
  * Pointers are as the text says, or NULL.
  */
-GoroutineStatus goroutine_ffi_unbind(void);
+void *goroutine_callback_run(GoroutineFn f,
+                             void *arg);
+
+/**
+ * To be called first, before anything else is, where a longjmp or a C++ exception has landed that came out of C code called by
+ * this goroutine, or out of a callback. Jumps within one stretch of C code need nothing. The goroutine keeps its thread from
+ * then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+void goroutine_ffi_landed(void);
 
 /* ---- Foreign libraries: loaded and called away from the caller's thread. docs/foreign-runtimes.md says when that matters. ---- */
 

@@ -47,6 +47,13 @@ pub const GOROUTINE_FLAG_ATTACHED: u32 = 2;
 /// Bit of `flags`: somebody asked it to stop.
 pub const GOROUTINE_FLAG_CANCEL: u32 = 4;
 
+/// `goroutine_ffi_call`: on the goroutine's own thread (`execute_ffi_call`).
+pub const GOROUTINE_FFI_BOUND: u32 = 0;
+/// `goroutine_ffi_call`: on whichever thread runs the goroutine (`goroutine_ffi_call_leaf`).
+pub const GOROUTINE_FFI_LEAF: u32 = 1;
+/// `goroutine_ffi_call`: the same, and other goroutines go on elsewhere (`goroutine_ffi_call_blocking`).
+pub const GOROUTINE_FFI_BLOCKING: u32 = 2;
+
 /// Offset of `state` (`uint32_t`, acquire load) in a `GoroutinePromise`.
 pub const GOROUTINE_PROMISE_OFFSET_STATE: usize = 0;
 /// Offset of `value` (`void *`), valid once `state` is not `GOROUTINE_PROMISE_PENDING`.

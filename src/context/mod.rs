@@ -4,6 +4,11 @@ pub mod tls;
 
 use crate::abi::GoroutineContext as C;
 use crate::goroutine::Goroutine as G;
+use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
+use crate::sched::attach::on_callback_of_thread;
+use crate::sched::native::{
+    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
+};
 use crate::sched::{Worker, on_finish, on_safepoint_full, on_yield};
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
@@ -13,7 +18,26 @@ compile_error!("libgoroutine runs on x86-64 Linux; see docs/architecture.md for 
 
 std::arch::global_asm!(
     include_str!("../../asm/x86_64_sysv.S"),
+    include_str!("../../asm/x86_64_sysv_foreign.S"),
     G_ID = const offset_of!(G, id),
+    G_PREEMPT = const offset_of!(G, preempt),
+    G_FLAGS = const offset_of!(G, flags),
+    G_NATIVE_STACK = const offset_of!(G, native_stack),
+    G_FOREIGN_SP = const offset_of!(G, foreign_sp),
+    G_CLASS = const offset_of!(G, class),
+    G_FOREIGN = const offset_of!(G, foreign),
+    G_SPAWN_FLAGS = const offset_of!(G, spawn_flags),
+    G_CALLS = const offset_of!(G, calls),
+    FLAG_BOUND = const crate::abi::GOROUTINE_FLAG_BOUND,
+    FOREIGN_BLOCKING = const crate::goroutine::FOREIGN_BLOCKING,
+    ON_THE_SPOT = const crate::goroutine::ON_THE_SPOT,
+    FOREIGN_DISCARDED = const crate::goroutine::FOREIGN_DISCARDED,
+    KIND_BOUND = const crate::abi::GOROUTINE_FFI_BOUND,
+    KIND_LEAF = const crate::abi::GOROUTINE_FFI_LEAF,
+    KIND_BLOCKING = const crate::abi::GOROUTINE_FFI_BLOCKING,
+    HOW_NATIVE = const ffi::HOW_NATIVE,
+    HOW_DIRECT = const ffi::HOW_DIRECT,
+    HOW_BLOCKING = const ffi::HOW_BLOCKING,
     G_MXCSR = const offset_of!(G, mxcsr),
     G_FCW = const offset_of!(G, fcw),
     G_ERRNO = const offset_of!(G, errno),
@@ -42,6 +66,7 @@ std::arch::global_asm!(
     TLS_CURRENT = const tls::CURRENT,
     TLS_WORKER = const tls::WORKER,
     TLS_SCHED_SP = const tls::SCHED_SP,
+    TLS_BASE_SP = const tls::BASE_SP,
     C_RAX = const offset_of!(C, rax), C_RBX = const offset_of!(C, rbx), C_RCX = const offset_of!(C, rcx),
     C_RDX = const offset_of!(C, rdx), C_RSI = const offset_of!(C, rsi), C_RDI = const offset_of!(C, rdi),
     C_RBP = const offset_of!(C, rbp), C_R8 = const offset_of!(C, r8), C_R9 = const offset_of!(C, r9),
@@ -58,6 +83,14 @@ std::arch::global_asm!(
     on_safepoint_full = sym on_safepoint_full,
     on_context_end = sym on_context_end,
     plain_yield = sym plain_yield,
+    on_ffi_slow = sym on_ffi_slow,
+    on_ffi_checked = sym on_ffi_checked,
+    on_ffi_return = sym on_ffi_return,
+    on_blocking_enter = sym on_blocking_enter,
+    on_blocking_exit = sym on_blocking_exit,
+    on_callback_in_blocking = sym on_callback_in_blocking,
+    on_callback_of_thread = sym on_callback_of_thread,
+    on_landed = sym on_landed,
 );
 
 /// What runs on the thread's stack after a goroutine's was left: gives the goroutine to continue, or null.
@@ -72,6 +105,20 @@ unsafe extern "C" {
     pub fn goroutine_asm_call(f: usize, a: usize, b: usize, c: usize) -> usize;
     /// Schedules on this thread until `next` gives null.
     pub fn goroutine_asm_thread_run(next: Next, arg: *mut c_void);
+    /// Behind the exported names.
+    pub fn goroutine_asm_native_call();
+    /// Behind the exported names.
+    pub fn goroutine_asm_ffi_bound_slow();
+    /// Behind the exported names.
+    pub fn goroutine_asm_ffi_leaf_slow();
+    /// Behind the exported names.
+    pub fn goroutine_asm_ffi_blocking();
+    /// Behind the exported names.
+    pub fn goroutine_asm_ffi_checked();
+    /// Behind the exported names.
+    pub fn goroutine_asm_callback_run();
+    /// Behind the exported names.
+    pub fn goroutine_asm_ffi_landed();
     /// Behind the exported names.
     pub fn goroutine_asm_yield();
     /// Behind the exported names.

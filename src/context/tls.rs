@@ -1,4 +1,4 @@
-//! The thread block of the assembly: current goroutine, worker, scheduler stack, thread.
+//! The thread block of the assembly: current goroutine, worker, scheduler stack, thread, errno.
 //!
 //! A goroutine may continue on another thread after any park. So every access is one `asm!` that reads through `fs`
 //! anew: the compiler cannot keep an address or a value from before the park.
@@ -11,10 +11,12 @@ use crate::thread::Thread;
 pub const CURRENT: usize = 0;
 /// The worker that this thread holds, or null.
 pub const WORKER: usize = 8;
-/// Where scheduling runs: rsp inside `goroutine_asm_thread_run`.
+/// Where scheduling runs, and foreign calls start: rsp inside `goroutine_asm_thread_run`, or inside the innermost callback.
 pub const SCHED_SP: usize = 16;
 /// The library's record of this thread, or null on threads it did not make.
 pub const THREAD: usize = 24;
+/// What `SCHED_SP` is while no callback is live.
+pub const BASE_SP: usize = 32;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -76,6 +78,41 @@ pub fn scheduler_sp() -> usize {
 /// Only to where a frame of `goroutine_asm_thread_run`, or one of the same layout, lies.
 pub fn set_scheduler_sp(sp: usize) {
     write!(SCHED_SP, sp);
+}
+
+/// Where it schedules when no callback is live.
+#[inline(always)]
+pub fn base_sp() -> usize {
+    read!(BASE_SP)
+}
+
+/// As [`set_scheduler_sp`].
+pub fn set_base_sp(sp: usize) {
+    write!(BASE_SP, sp);
+}
+
+/// errno of the thread this runs on now.
+pub fn errno() -> i32 {
+    let value: i32;
+    // SAFETY: errno lies at this distance from `fs` on every thread (`context::init`).
+    unsafe {
+        std::arch::asm!(
+            "mov {t}, qword ptr [rip + goroutine_errno_offset]",
+            "mov {v:e}, dword ptr fs:[{t}]",
+            t = out(reg) _, v = out(reg) value, options(nostack, preserves_flags));
+    }
+    value
+}
+
+/// The other way round.
+pub fn set_errno(value: i32) {
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!(
+            "mov {t}, qword ptr [rip + goroutine_errno_offset]",
+            "mov dword ptr fs:[{t}], {v:e}",
+            t = out(reg) _, v = in(reg) value, options(nostack, preserves_flags));
+    }
 }
 
 /// The library's record of this thread; null: not ours.

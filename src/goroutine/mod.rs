@@ -83,8 +83,16 @@ pub struct Goroutine {
     pub(crate) calls: u32,
     /// The promise that a park without a time-out waits for, for reports: read racily. Null, or stale, otherwise.
     pub(crate) waits_for: AtomicPtr<Promise>,
-    pub(crate) spare: [u64; 3],
+    /// FOREIGN_*; the goroutine's own.
+    pub(crate) foreign: u32,
+    pub(crate) lent: *mut crate::sched::Worker,
+    pub(crate) spare: [u32; 2],
 }
+
+/// In `foreign`: in a blocking call, without the worker.
+pub const FOREIGN_BLOCKING: u32 = 1;
+/// In `foreign`: C frames were jumped over.
+pub const FOREIGN_DISCARDED: u32 = 2;
 
 /// In `spawn_flags`: line 4 of the control block holds something. Most goroutines never touch that line: its `name` and
 /// `end` are empty from one goroutine to the next.

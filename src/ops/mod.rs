@@ -2,6 +2,7 @@
 
 pub mod async_op;
 pub mod combinator;
+pub mod ffi;
 pub mod main;
 pub mod promise;
 pub mod sleep;

@@ -523,3 +523,22 @@ pub fn is_on_our_thread() -> bool {
 pub fn runtime_of_thread() -> Option<&'static Runtime> {
     Seat::current().map(|seat| seat.runtime)
 }
+
+/// Before a blocking call.
+///
+/// # Safety
+/// `g` is the running goroutine and not bound.
+pub unsafe fn blocking_enter(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { (*g).lent = tls::worker() };
+    tls::set_worker(std::ptr::null_mut());
+}
+
+/// After it.
+///
+/// # Safety
+/// As above.
+pub unsafe fn blocking_exit(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    tls::set_worker(unsafe { (*g).lent });
+}

@@ -12,6 +12,8 @@
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
 //! | `turn` | the functions the assembly calls between two goroutines |
+//! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
+//! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
 //! | `spawn` | how a goroutine starts |
 //! | `timers` | arming and stopping timers |
@@ -27,6 +29,8 @@ pub mod run_queue;
 pub mod turnstile;
 
 #[cfg(not(loom))]
+pub mod attach;
+#[cfg(not(loom))]
 pub mod bind;
 #[cfg(not(loom))]
 pub mod cancel;
@@ -36,6 +40,8 @@ pub mod config;
 mod expire;
 #[cfg(not(loom))]
 mod monitor;
+#[cfg(not(loom))]
+pub mod native;
 #[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]

@@ -319,6 +319,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     if !join(lifecycle, shared, deadline) {
         return stuck(shared, lifecycle, deadline); // the door stays closed: call again
     }
+    super::attach::end_all(&shared.config);
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
@@ -669,13 +670,14 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 8] {
+fn fork_locks() -> [&'static dyn ForkLock; 9] {
     let [loads, calls] = crate::ffi::jobs::locks();
     [
         loads,
         calls,
         crate::ffi::error::table(),
         &LIFECYCLE,
+        super::attach::seats(),
         crate::ops::async_op::table(),
         slot::spare(),
         crate::promise::pool::spare(),
@@ -738,6 +740,7 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        super::attach::forget_all();
         crate::ffi::jobs::forget_all();
         crate::ffi::load::forget_loader();
         stack::reset_pools();

@@ -24,11 +24,11 @@ const STACK_ARGS_MAX: u64 = 65_536;
 /// # Safety
 /// `g` is a control block of this class that belongs to the caller.
 #[inline(always)]
-unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
+pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
     let base = g as u64 & !((1 << class) - 1);
     // SAFETY: the caller's promise. The page may hold anything in lines 1 to 3, so all that is ever read there is written
     // but for `context`, `native_stack` and `foreign_sp`, which are 0 whenever a goroutine is over, and `next`. Line 4 is
-    // empty (`EXTRAS`).
+    // empty (`EXTRAS`, `native`).
     unsafe {
         let block = &mut *g;
         block.stack_limit = base + stack::GUARD as u64 + LIMIT;

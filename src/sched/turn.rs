@@ -2,6 +2,7 @@
 
 use super::bind;
 use super::expire;
+use super::native;
 use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
 use super::search;
 use super::share;
@@ -231,6 +232,11 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
 pub unsafe extern "C" fn on_finish(g: *mut Goroutine, value: *mut c_void) -> *mut Goroutine {
     // SAFETY: as above.
     unsafe {
+        if (*g).native_stack != 0
+            && let Some(next) = native::over(g, value, GOROUTINE_OK)
+        {
+            return next;
+        }
         finish(
             g,
             Outcome {
@@ -249,13 +255,13 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
     // SAFETY: as above.
     unsafe {
         stack::forget_frames(g);
-        finish(
-            g,
-            Outcome {
-                value,
-                status: (*g).wake_status,
-            },
-        )
+        let status = (*g).wake_status;
+        if (*g).native_stack != 0
+            && let Some(next) = native::over(g, value, status)
+        {
+            return next;
+        }
+        finish(g, Outcome { value, status })
     }
 }
 
@@ -352,7 +358,7 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
 pub unsafe fn safepoint(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 {
+        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 && !(native::is_native(g) && native::look(g)) {
             crate::context::goroutine_asm_yield();
         }
     }

@@ -1,0 +1,244 @@
+//! C under a goroutine: which native stack it runs on, how it calls back, and what becomes of it when somebody jumps out.
+//! The picture, and the invariants N1 to N4, are in asm/x86_64_sysv_foreign.S.
+//!
+//! The `native_stack` of a bound goroutine is set for as long as it is bound. That of another one is set by its first foreign
+//! call since it came to this thread, and cleared when it leaves it (`bind::keeps_thread`): storing it on every switch would cost
+//! each of them a cache line. In between
+//!
+//! N5. the worker's POLL_NATIVE is set, so no yield takes the short way, which knows nothing of this.
+//! N6. a goroutine with C frames live never changes its thread. Who must wait then is bound on the spot: without asking
+//!     the pool whether it may, for nobody could wait for the answer. Its `preempt` has it look, when C returns, whether
+//!     those were the last C frames, and then it is unbound ([`look`]).
+//!
+//! In a blocking call the goroutine has no worker: TLS says so, and so everything that C does in the library is what a plain thread
+//! would do. A callback gets the worker back first, and lets go of it again at its end.
+
+use super::pool::Seat;
+use super::run_queue::POLL_NATIVE;
+use super::{attach, bind};
+use crate::abi::*;
+use crate::context::{goroutine_asm_call, tls};
+use crate::goroutine::{FOREIGN_BLOCKING, FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+/// Whether the running goroutine has C frames that somebody will return to.
+///
+/// # Safety
+/// `g` is the running goroutine, or the one whose stack was just left.
+pub unsafe fn frames_live(g: *const Goroutine) -> bool {
+    // SAFETY: the caller's promise.
+    tls::scheduler_sp() != tls::base_sp() || unsafe { (*g).foreign_sp } != 0
+}
+
+/// Whether it has a native stack.
+///
+/// # Safety
+/// As [`frames_live`].
+pub unsafe fn is_native(g: *const Goroutine) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*g).native_stack != 0 }
+}
+
+/// The running goroutine may call C from now on (N5).
+///
+/// # Safety
+/// `g` is the running goroutine.
+pub unsafe fn prepare(g: *mut Goroutine) {
+    // SAFETY: the caller's promise. Without a native stack it is not bound, and its thread holds a worker.
+    unsafe {
+        if (*g).native_stack == 0 {
+            (*g).native_stack = tls::scheduler_sp() as u64;
+            raise_poll();
+        }
+    }
+}
+
+unsafe fn raise_poll() {
+    // SAFETY: the caller's thread holds a worker. Relaxed: the owner alone reads this bit.
+    unsafe {
+        (*tls::worker())
+            .queue
+            .poll
+            .fetch_or(POLL_NATIVE, Ordering::Relaxed)
+    };
+}
+
+unsafe fn clear_poll() {
+    // SAFETY: as above.
+    unsafe {
+        (*tls::worker())
+            .queue
+            .poll
+            .fetch_and(!POLL_NATIVE, Ordering::Relaxed)
+    };
+}
+
+/// The goroutine has C frames live, and keeps its thread for good (N6).
+///
+/// # Safety
+/// `g` is the running goroutine, on its own stack or in C.
+pub unsafe fn keep_thread(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+            take_back_worker(g);
+        }
+        if !bind::is_bound(g) {
+            bind::bind_here(g);
+        }
+        (*g).spawn_flags &= !ON_THE_SPOT;
+    }
+}
+
+/// C frames of `g` were jumped over: whatever they held or had begun stays with this thread, so the goroutine keeps the
+/// thread, and it serves nobody after that.
+unsafe fn discarded(g: *mut Goroutine) {
+    // SAFETY: the caller's promise: `g` is the running goroutine.
+    unsafe {
+        (*g).foreign &= !FOREIGN_DISCARDED;
+        keep_thread(g);
+    }
+    retire_thread();
+}
+
+fn retire_thread() {
+    if let Some(seat) = Seat::current() {
+        seat.retire();
+    }
+}
+
+/// A goroutine with a native stack is over. Some: what runs next; None: it ends as any other.
+///
+/// # Safety
+/// On the thread's stack; `g` was left for ever.
+#[cold]
+pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatus) -> Option<*mut Goroutine> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+            take_back_worker(g);
+        }
+        if (*g).foreign_sp != 0 || (*g).foreign & FOREIGN_DISCARDED != 0 {
+            // C itself called goroutine_exit, or frames of it were jumped over.
+            if !bind::is_bound(g) {
+                bind::bind_on_the_spot(g);
+            }
+            retire_thread();
+        }
+        (*g).foreign_sp = 0;
+        (*g).foreign = 0;
+        attach::is_attached(g).then(|| attach::over(g, value, status))
+    }
+}
+
+/// Ends the part of a blocking call that runs without the worker, with C frames live: if the worker is gone, the
+/// goroutine goes on without one (N6).
+unsafe fn take_back_worker(g: *mut Goroutine) {
+    // SAFETY: the caller's promise: `g` runs here, or was just left, and is in a blocking call.
+    unsafe {
+        (*g).foreign &= !FOREIGN_BLOCKING;
+        bind::blocking_exit(g);
+        if !bind::is_bound(g) {
+            raise_poll();
+        }
+    }
+}
+
+/// `preempt` was set: whether a foreign call had set it, and all is done.
+///
+/// # Safety
+/// `g` is the running goroutine, on its own stack, and has a native stack.
+#[cold]
+pub unsafe fn look(g: *mut Goroutine) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).foreign & FOREIGN_DISCARDED != 0 {
+            discarded(g);
+        }
+        if (*g).spawn_flags & ON_THE_SPOT == 0 {
+            return false;
+        }
+        let _ = bind::unbind(g); // not while C frames are live: then preempt is set again when they return
+        true
+    }
+}
+
+/// A foreign call returned, and `preempt` is set.
+///
+/// # Safety
+/// Called by the assembly on the goroutine's stack.
+pub unsafe extern "C" fn on_ffi_return() {
+    // SAFETY: as above.
+    unsafe { super::safepoint(tls::current()) };
+}
+
+/// Before a blocking call: gives `g` back, with a native stack and without its worker.
+///
+/// # Safety
+/// Called by the assembly on the stack of `g`, which is not bound.
+pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine) -> *mut Goroutine {
+    // SAFETY: as above.
+    unsafe {
+        if (*g).native_stack == 0 {
+            (*g).native_stack = tls::scheduler_sp() as u64;
+        } else {
+            clear_poll();
+        }
+        (*g).foreign |= FOREIGN_BLOCKING;
+        bind::blocking_enter(g);
+    }
+    g
+}
+
+/// After it. errno is what the call left there, whatever the way back did and wherever it ends.
+///
+/// # Safety
+/// Called by the assembly on the goroutine's stack.
+pub unsafe extern "C" fn on_blocking_exit() {
+    let errno = tls::errno();
+    let g = tls::current();
+    // SAFETY: as above.
+    unsafe {
+        let live = frames_live(g);
+        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+            if live {
+                take_back_worker(g);
+            } else {
+                (*g).foreign &= !FOREIGN_BLOCKING;
+                (*g).native_stack = 0;
+                bind::blocking_exit(g);
+            }
+        }
+        if (*g).preempt.load(Ordering::Relaxed) != 0 {
+            super::safepoint(g);
+        }
+    }
+    tls::set_errno(errno);
+}
+
+/// A callback out of a blocking call: `f(a, b)` with a worker, or, if that is gone by now, as a bound goroutine.
+///
+/// # Safety
+/// Called by the assembly on the goroutine's stack.
+pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -> usize {
+    // SAFETY: as above. The goroutine has C frames live, so it is on this thread afterwards, too.
+    unsafe {
+        let g = tls::current();
+        take_back_worker(g);
+        let result = goroutine_asm_call(f, a, b, 0);
+        if !bind::is_bound(g) {
+            on_blocking_enter(g);
+        }
+        result
+    }
+}
+
+/// `goroutine_ffi_landed`: C frames were jumped over, and the stacks are right again.
+///
+/// # Safety
+/// Called by the assembly on a stack of `g`, the running goroutine.
+pub unsafe extern "C" fn on_landed(g: *mut Goroutine) {
+    // SAFETY: as above.
+    unsafe { discarded(g) };
+}
