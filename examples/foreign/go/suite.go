@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -116,35 +117,40 @@ func suite_callback_elsewhere(c *C.SuiteCallback) uintptr {
 	return <-sum
 }
 
-// suite_spin computes for n milliseconds without a call, while a collection wants the world stopped: it must be
-// interrupted for that by a signal. Gives how often it was collected meanwhile, at least 1.
+// suite_spin computes for n milliseconds, and at least 1e6 numbers, without a call, while collections want the world stopped: it
+// must be interrupted for that by a signal. Gives how many collections there were; 0: none within 20 seconds.
 //
 //export suite_spin
 func suite_spin(n uintptr) uintptr {
 	var wait sync.WaitGroup
-	var collections uintptr
-	end := time.Now().Add(time.Duration(n) * time.Millisecond)
+	var collections, over uint32
+	begin := time.Now()
 	wait.Add(1)
 	go func() {
 		defer wait.Done()
-		for time.Now().Before(end) {
+		for atomic.LoadUint32(&over) == 0 {
 			runtime.GC()
-			collections++
+			atomic.AddUint32(&collections, 1)
 		}
 	}()
 	x := uint64(1)
-	for time.Now().Before(end) {
+	for {
 		for i := 0; i < 1_000_000; i++ {
 			x ^= x << 13
 			x ^= x >> 7
 			x ^= x << 17
 		}
+		took := time.Since(begin)
+		if took >= time.Duration(n)*time.Millisecond && atomic.LoadUint32(&collections) > 0 || took > 20*time.Second {
+			break
+		}
 	}
+	atomic.StoreUint32(&over, 1)
 	wait.Wait()
 	if x == 0 {
 		return 0
 	}
-	return collections
+	return uintptr(collections)
 }
 
 //go:noinline
