@@ -215,7 +215,6 @@ static void requests(bool can_spawn) {
     REFUSED(s.fn = NULL, GOROUTINE_EINVAL);
     REFUSED(s.flags = 16, GOROUTINE_EINVAL);
     REFUSED(s.flags = UINT32_MAX, GOROUTINE_EINVAL);
-    REFUSED(s.flags = GOROUTINE_SPAWN_BOUND, GOROUTINE_ENOSYS);
     REFUSED(s.stack_args_count = 1, GOROUTINE_EINVAL);
     REFUSED((s.stack_args = words, s.stack_args_count = 65537), GOROUTINE_EINVAL);
     REFUSED((s.stack_args = words, s.stack_args_count = UINT64_MAX), GOROUTINE_EINVAL);
@@ -339,7 +338,8 @@ static void configurations(void) {
     NOT_STARTED(c.flags = GOROUTINE_CONFIG_DEADLOCK_REPORT, GOROUTINE_ENOSYS);
     NOT_STARTED(c.flags = GOROUTINE_CONFIG_LEARN_STACKS, GOROUTINE_ENOSYS);
     NOT_STARTED(c.stack_overflow = overflow_callback, GOROUTINE_ENOSYS);
-    NOT_STARTED(c.ffi_threads_prestart = 1, GOROUTINE_ENOSYS);
+    NOT_STARTED(c.ffi_threads_prestart = 1001, GOROUTINE_EINVAL);
+    NOT_STARTED(c.thread_stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
     /* An older program's, shorter struct. */
     c = good;
     c.size = offsetof(GoroutineConfig, unhandled);

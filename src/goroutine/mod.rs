@@ -81,12 +81,14 @@ pub struct Goroutine {
     pub(crate) thread_word: ThreadWord,
     /// Calls of the bound goroutine that the library saw.
     pub(crate) calls: u32,
-    /// The promise that a park without a time-out waits for, for reports: read racily. Null, or stale, otherwise.
+    /// The promise that a bound goroutine awaits, or awaited last, without a time-out. For reports: read racily.
     pub(crate) waits_for: AtomicPtr<Promise>,
     /// FOREIGN_*; the goroutine's own.
     pub(crate) foreign: u32,
+    /// The worker that it gave up for a blocking call (`sched::blocking`).
     pub(crate) lent: *mut crate::sched::Worker,
-    pub(crate) spare: [u32; 2],
+    /// The call it lent it for.
+    pub(crate) lent_call: u64,
 }
 
 /// In `foreign`: in a blocking call, without the worker.

@@ -5,7 +5,7 @@ use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::Goroutine;
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
-use crate::sched::{park, runtime, spawn};
+use crate::sched::{bind, park, runtime, spawn};
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use std::ffi::c_void;
@@ -75,7 +75,17 @@ fn wait_goroutine(promise: &Promise, g: *mut Goroutine, deadline: u64) -> Result
         waiter: Waiter::new(Owner::Goroutine { g, sequence: 0 }),
     };
     // SAFETY: on a goroutine; `join` stays in place until the park is over and the waiter left.
-    let status = unsafe { park::park(Some(join_promise), (&raw mut join).cast(), deadline) };
+    let status = unsafe {
+        if bind::is_bound(g) && deadline == u64::MAX {
+            (*g).waits_for
+                .store(std::ptr::from_ref(promise).cast_mut(), Ordering::Release);
+        }
+        let status = park::park(Some(join_promise), (&raw mut join).cast(), deadline);
+        if bind::is_bound(g) {
+            (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
+        }
+        status
+    };
     if status != GOROUTINE_OK {
         // SAFETY: it joined, or was never linked; then leave only says so.
         let _ = unsafe { promise.cell.leave(&raw mut join.waiter) };

@@ -146,6 +146,7 @@ pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
         (*g).spawn_flags = (*g).spawn_flags & !GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_BOUND;
         (*g).native_stack = tls::scheduler_sp() as u64;
         (*g).calls = 0;
+        (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
@@ -522,23 +523,4 @@ pub fn is_on_our_thread() -> bool {
 #[inline]
 pub fn runtime_of_thread() -> Option<&'static Runtime> {
     Seat::current().map(|seat| seat.runtime)
-}
-
-/// Before a blocking call.
-///
-/// # Safety
-/// `g` is the running goroutine and not bound.
-pub unsafe fn blocking_enter(g: *mut Goroutine) {
-    // SAFETY: the caller's promise.
-    unsafe { (*g).lent = tls::worker() };
-    tls::set_worker(std::ptr::null_mut());
-}
-
-/// After it.
-///
-/// # Safety
-/// As above.
-pub unsafe fn blocking_exit(g: *mut Goroutine) {
-    // SAFETY: the caller's promise.
-    tls::set_worker(unsafe { (*g).lent });
 }

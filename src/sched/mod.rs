@@ -8,6 +8,9 @@
 //! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
 //! | `pool` | the threads: what each does next, how a worker changes threads |
 //! | `bind` | goroutines that own their thread |
+//! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
+//! | `blocking` | blocking calls |
+//! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
@@ -23,6 +26,7 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
+pub mod call_word;
 pub mod idle;
 pub mod ledger;
 pub mod run_queue;
@@ -33,9 +37,13 @@ pub mod attach;
 #[cfg(not(loom))]
 pub mod bind;
 #[cfg(not(loom))]
+pub mod blocking;
+#[cfg(not(loom))]
 pub mod cancel;
 #[cfg(not(loom))]
 pub mod config;
+#[cfg(not(loom))]
+mod exhausted;
 #[cfg(not(loom))]
 mod expire;
 #[cfg(not(loom))]

@@ -4,9 +4,12 @@
 //!
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
+//! - a worker in a blocking call that lasts: take it away (`blocking`);
+//! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
 //! - stacks that nobody wanted for a second: give their memory back.
 
+use super::blocking;
 use super::run_queue::POLL_TIMER;
 use super::runtime::Runtime;
 use crate::stack;
@@ -76,12 +79,13 @@ pub fn run(runtime: &'static Runtime) {
     let mut dozes = 0;
     let mut next_trim = now_ns() + TRIM_EVERY_NS;
     let mut trimming = true;
+    let mut calls = vec![0u64; runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
         let now = now_ns();
         if runtime.pool.troubled.load(Ordering::SeqCst) {
-            runtime.pool.look_after(runtime);
+            runtime.pool.look_after(runtime, now);
         }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
@@ -90,6 +94,9 @@ pub fn run(runtime: &'static Runtime) {
         if !idle {
             dozes = 0;
             watch(runtime, now, &mut heads);
+            for (worker, call) in runtime.workers.iter().zip(&mut calls) {
+                blocking::look(runtime, worker, call);
+            }
             futex::wait(word, AWAKE, now + TICK_NS);
         } else if dozes < DOZES || trimming {
             dozes += 1;

@@ -15,7 +15,7 @@
 
 use super::pool::Seat;
 use super::run_queue::POLL_NATIVE;
-use super::{attach, bind};
+use super::{attach, bind, blocking};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::{FOREIGN_BLOCKING, FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
@@ -138,7 +138,7 @@ unsafe fn take_back_worker(g: *mut Goroutine) {
     // SAFETY: the caller's promise: `g` runs here, or was just left, and is in a blocking call.
     unsafe {
         (*g).foreign &= !FOREIGN_BLOCKING;
-        bind::blocking_exit(g);
+        blocking::exit(g);
         if !bind::is_bound(g) {
             raise_poll();
         }
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine) -> *mut Goroutine 
             clear_poll();
         }
         (*g).foreign |= FOREIGN_BLOCKING;
-        bind::blocking_enter(g);
+        blocking::enter(g);
     }
     g
 }
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn on_blocking_exit() {
             } else {
                 (*g).foreign &= !FOREIGN_BLOCKING;
                 (*g).native_stack = 0;
-                bind::blocking_exit(g);
+                blocking::exit(g);
             }
         }
         if (*g).preempt.load(Ordering::Relaxed) != 0 {

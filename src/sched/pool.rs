@@ -7,6 +7,7 @@
 //! A worker without a thread waits in the idle set (`idle`), its `sleeping` word at OWNERLESS: who makes work claims it there
 //! like one that sleeps, and then, instead of waking a thread, gives it to a spare one.
 
+use super::exhausted::{self, Said};
 use super::ledger::{Ledger, Rest};
 use super::runtime::Runtime;
 use super::worker::{OWNERLESS, Worker};
@@ -195,8 +196,6 @@ pub struct Tally {
     pub spares_missed: AtomicU64,
     /// Workers retaken from blocking calls.
     pub retaken: AtomicU64,
-    /// When a permit was given back last.
-    pub released_ns: AtomicU64,
 }
 
 /// Adds one.
@@ -216,6 +215,8 @@ pub struct Pool {
     pub jobs_live: AtomicU64,
     /// Somebody waits for a permit, or a thread is missing: the monitor looks after it.
     pub troubled: AtomicBool,
+    /// What was said about it.
+    pub said: Said,
     /// Threads of parked goroutines that look for their wake.
     spinning: AtomicU32,
     spinners_max: u32,
@@ -249,6 +250,7 @@ impl Pool {
             tally: Tally::default(),
             jobs_live: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
+            said: Said::default(),
             spinning: AtomicU32::new(0),
             spinners_max: u32::from(cpu::available() > 1),
         }
@@ -394,7 +396,7 @@ impl Pool {
 
     fn note_release(&self) {
         if self.troubled.load(Ordering::Relaxed) {
-            self.tally.released_ns.store(now_ns(), Ordering::Relaxed);
+            self.said.start_anew(now_ns());
         }
     }
 
@@ -440,7 +442,7 @@ impl Pool {
     fn note_trouble(&self, runtime: &Runtime) {
         count(&self.tally.waits);
         if !self.troubled.swap(true, Ordering::SeqCst) {
-            self.tally.released_ns.store(now_ns(), Ordering::Relaxed);
+            self.said.start_anew(now_ns());
         }
         runtime.call_monitor();
     }
@@ -476,8 +478,9 @@ impl Pool {
     }
 
     /// The monitor's part, while there is trouble.
-    pub fn look_after(&self, runtime: &'static Runtime) {
+    pub fn look_after(&self, runtime: &'static Runtime, now: u64) {
         self.tend(runtime);
+        exhausted::look(self, now);
         self.troubled.store(false, Ordering::SeqCst);
         let state = self.state.lock();
         if state.ledger.has_waiting() || state.ledger.is_short() {
@@ -546,6 +549,11 @@ impl Pool {
         for (seat, _) in &self.state.lock().threads {
             f(seat);
         }
+    }
+
+    /// Whether `f` is true of every thread that is not joined yet.
+    pub fn all(&self, mut f: impl FnMut(&Seat) -> bool) -> bool {
+        self.state.lock().threads.iter().all(|(seat, _)| f(seat))
     }
 
     /// Who waits for a thread, under the lock.
@@ -653,9 +661,16 @@ pub unsafe fn adopt(worker: &Worker) {
 pub unsafe fn hand_off(runtime: &'static Runtime) {
     let worker = tls::worker();
     tls::set_worker(std::ptr::null_mut());
-    // SAFETY: ours until given away below.
-    let worker = unsafe { &*worker };
-    // SAFETY: as above.
+    // SAFETY: ours until given away.
+    unsafe { hand_over(runtime, &*worker) };
+}
+
+/// [`hand_off`] of a worker that no thread's block names.
+///
+/// # Safety
+/// The worker is the caller's.
+pub unsafe fn hand_over(runtime: &'static Runtime, worker: &Worker) {
+    // SAFETY: the caller's promise.
     if unsafe { search::has_work(worker) } {
         count(&runtime.pool.tally.hand_offs);
         runtime.pool.give(Order::Worker {

@@ -7,6 +7,7 @@
 //! | `local` | the owner alone | plainly |
 //! | the rest | anybody | atomics and concurrent queues |
 
+use super::call_word::CallWord;
 use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
 use super::runtime::Runtime;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
@@ -130,6 +131,8 @@ pub struct Worker {
     pub(crate) sleeping: AtomicU32,
     /// It has, or had, pinned goroutines: a goroutine that binds leaves the thread to it.
     pub(crate) keeps_thread: AtomicBool,
+    /// Its blocking calls.
+    pub(crate) call: CallWord,
 }
 
 // SAFETY: the table in the module's head.
@@ -182,6 +185,7 @@ impl Worker {
             inbox: SegQueue::new(),
             sleeping: AtomicU32::new(0),
             keeps_thread: AtomicBool::new(false),
+            call: CallWord::new(),
         }
     }
 

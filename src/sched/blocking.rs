@@ -1,0 +1,93 @@
+//! Blocking calls: a goroutine gives its worker up for the time, and mostly finds it untouched when it comes back.
+//!
+//! The protocol is `call_word`'s. During the call the thread's block has no worker, so whatever C does with the library is done
+//! the way of a plain thread, and nothing here depends on whether the worker is still there.
+//!
+//! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
+//! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
+
+use super::bind::{self, sit_down};
+use super::native;
+use super::pool::{self, Admission, Seat};
+use super::runtime::Runtime;
+use super::worker::Worker;
+use crate::context::{goroutine_asm_park, tls};
+use crate::goroutine::{Goroutine, ON_THE_SPOT};
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+/// Before a blocking call: the thread's worker may be taken away from now on.
+///
+/// # Safety
+/// `g` is the running goroutine and not bound.
+#[inline]
+pub unsafe fn enter(g: *mut Goroutine) {
+    let worker = tls::worker();
+    tls::set_worker(std::ptr::null_mut());
+    // SAFETY: the caller's promise: an unbound goroutine's thread holds a worker. Not touched after `enter`.
+    unsafe {
+        (*g).lent = worker;
+        (*g).lent_call = (*worker).call.enter();
+    }
+}
+
+/// After it. If the worker is gone: with C frames live the goroutine is bound from now on (permits do not matter), otherwise it
+/// parks until a worker has it.
+///
+/// # Safety
+/// `g` is the goroutine of the matching [`enter`], running, or just left with C frames live.
+#[inline]
+pub unsafe fn exit(g: *mut Goroutine) {
+    // SAFETY: the caller's promise. Workers live as long as their runtime.
+    unsafe {
+        let worker = (*g).lent;
+        if (*worker).call.exit((*g).lent_call) {
+            tls::set_worker(worker);
+        } else {
+            retaken(g);
+        }
+    }
+}
+
+#[cold]
+unsafe fn retaken(g: *mut Goroutine) {
+    let seat = Seat::current().expect("workers are held by scheduling threads");
+    // SAFETY: the caller's promise.
+    unsafe {
+        if native::frames_live(g) {
+            pool::count(&seat.runtime.pool.tally.on_the_spot);
+            sit_down(g, seat);
+            (*g).spawn_flags |= ON_THE_SPOT;
+        } else {
+            seat.has_permit.store(true, Ordering::Relaxed);
+            goroutine_asm_park(on_retaken, std::ptr::null_mut());
+        }
+    }
+}
+
+unsafe extern "C" fn on_retaken(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
+    let seat = Seat::current().expect("the thread has not changed");
+    // SAFETY: the assembly left g's stack; the thread has no worker, and the permit that the monitor took for it.
+    unsafe { bind::without_worker(g, seat) }
+}
+
+/// The monitor's look at one worker; `seen` is what it saw at its last. True: the worker was taken away from a call.
+pub fn look(runtime: &'static Runtime, worker: &'static Worker, seen: &mut u64) -> bool {
+    let call = worker.call.seen().unwrap_or(0);
+    let lasts = call == std::mem::replace(seen, call) && call != 0;
+    if worker.keeps_thread.load(Ordering::Relaxed) {
+        return false; // its pinned goroutines stay with their thread, and so does it
+    }
+    // The thread in the call is one more without a worker: it counts as one of a bound goroutine, up to the same limit.
+    if !lasts || runtime.pool.admit(runtime) != Admission::Granted {
+        return false;
+    }
+    if !worker.call.retake(call) {
+        runtime.pool.release(runtime);
+        return false;
+    }
+    pool::count(&runtime.pool.tally.retaken);
+    // SAFETY: the retake made it ours.
+    unsafe { pool::hand_over(runtime, worker) };
+    true
+}
