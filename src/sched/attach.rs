@@ -135,8 +135,11 @@ unsafe fn take(inside: &Inside) -> Option<*mut Seat> {
     }
     let g = stack::acquire(inside.class)?;
     let seat = Box::into_raw(Box::new(Seat { g, id: foreign_id() }));
-    // SAFETY: a stack of a pool is the caller's.
-    unsafe { (*g).user = [0; 3] };
+    // SAFETY: a stack of a pool is the caller's, and its page may hold anything, or zeros.
+    unsafe {
+        (*g).user = [0; 3];
+        (*g).class = u16::from(inside.class);
+    }
     SEATS.lock().all.push(seat);
     Some(seat)
 }
