@@ -339,7 +339,7 @@
 # The thread's frame under all scheduling. Calls next(NULL, arg), runs what it gives, and returns to its caller once
 # some next() gives NULL.
 #
-#      caller's frame | return address | rbp rbx r12 r13 r14 r15 | control words at entry | - | control words now |
+#      caller's frame | return address | rbp rbx r12 r13 r14 r15 | control words at entry | record | control words now |
 #                                                                                          TLS sched_sp -^
 # ---------------------------------------------------------------------------------------------------------------------
     function goroutine_asm_thread_run
@@ -350,6 +350,7 @@
     fnstcw  [rsp + 20]
     mov     rax, [rsp + 16]
     mov     [rsp], rax
+    mov     qword ptr [rsp + 8], 0          # no callback is live
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     fs:[r8 + {TLS_BASE_SP}], rsp

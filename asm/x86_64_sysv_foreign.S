@@ -26,8 +26,10 @@
 #   N2. foreign_sp is not 0 while C runs, and is then where the goroutine's live stack begins.
 #   N3. a callback's frame has the layout of goroutine_asm_thread_run's: a park inside the callback schedules from there, and
 #       unwinders walk from there into the C frames. Only its control words at entry are not used: in their place lies
-#       the sched_sp before, and beside it the address of the callback's record.
-#   N4. sched_sp differs from base_sp exactly while a callback is live.
+#       the sched_sp before.
+#   N4. sched_sp differs from base_sp exactly while a callback is live. From base_sp on, [frame + 8] is the record of the
+#       callback that was made out of this frame's C code, or 0, and [record] is that callback's frame: a list from the outermost
+#       one inwards, so that after a jump the part of it that is live can be read, whatever has become of the rest.
 #
 # Calls and returns are paired on both stacks, so the predictor's stack stays right. Nothing of a call is loaded after a
 # store of another size to the same place, so every load that finds a store under way gets its value from there.
@@ -75,6 +77,7 @@ __morestack:
 71: mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     [rbx + {G_NATIVE_STACK}], rsp
+    mov     qword ptr [rsp + 8], 0
     or      dword ptr [rbx + {G_FOREIGN}], {FOREIGN_DISCARDED}
     mov     dword ptr [rbx + {G_PREEMPT}], 1
     jmp     72b
@@ -125,8 +128,9 @@ __morestack:
     mov     [r11], rsp
     mov     [r11 + 8], rcx
     mov     [r11 + 16], r9
-    mov     [rsp + 8], r11
+    mov     qword ptr [rsp + 8], 0
     mov     [rsp + 16], r10
+    mov     [r10 + 8], r11
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     [rcx + {G_NATIVE_STACK}], rsp
     mov     qword ptr [rcx + {G_FOREIGN_SP}], 0
@@ -141,6 +145,7 @@ __morestack:
     mov     rsp, [rsp]
     .cfi_def_cfa rsp, 80
     mov     r10, [rsp + 16]
+    mov     qword ptr [r10 + 8], 0
     mov     [rcx + {G_FOREIGN_SP}], r9
     mov     [rcx + {G_NATIVE_STACK}], r10
     mov     fs:[r8 + {TLS_SCHED_SP}], r10
@@ -396,50 +401,47 @@ __morestack:
 # void goroutine_ffi_landed(void): a longjmp or a throw went over C frames, and landed here.
 #
 # On the goroutine's stack the callbacks whose records lie below rsp are over, on the native stack those whose frames do.
-# Which callbacks there are is written in dead frames of the native stack, right below the live ones: nothing may be
-# pushed before they are read.
+# What lies below may be overwritten by now, but for the outermost dead record when it is the native stack (N4).
 # ---------------------------------------------------------------------------------------------------------------------
     function goroutine_asm_ffi_landed
     mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     cmp     qword ptr [rax + {G_ID}], 0
     je      9f
-    mov     r9, fs:[r8 + {TLS_SCHED_SP}]
-    mov     r10, fs:[r8 + {TLS_BASE_SP}]
+    mov     r9, fs:[r8 + {TLS_BASE_SP}]     # r9 = a frame that is live
     mov     r11, [rax + {G_FOREIGN_SP}]
     movzx   ecx, word ptr [rax + {G_CLASS}]
-    xor     edi, edi                        # edi = whether C frames were jumped over
     mov     rdx, rax
     sub     rdx, rsp
-    shr     rdx, cl
-    jnz     3f                              # not on the goroutine's stack
+    shr     rdx, cl                         # rdx = 0: on the goroutine's stack
+    xor     edi, edi                        # edi = whether C frames were jumped over
+    test    rdx, rdx
+    jnz     1f
     test    r11, r11
     setne   dil
-1:  cmp     r9, r10
-    je      2f
-    cmp     [r9 + 8], rsp
-    ja      2f                              # its record lies above: it is live
-    mov     r9, [r9 + 16]
-    mov     edi, 1
+    xor     r11d, r11d                      # no C runs now
+1:  mov     r10, [r9 + 8]                   # r10 = the record of the next callback inwards
+    test    r10, r10
+    jz      4f
+    test    rdx, rdx
+    jnz     2f
+    cmp     r10, rsp
+    jb      3f                              # dead
+    mov     r9, [r10]
     jmp     1b
-2:  xor     r11d, r11d                      # no C runs now
-    jmp     4f
-3:  cmp     r9, r10
-    je      4f
-    cmp     r9, rsp
-    ja      4f                              # its frame lies above: it is live
-    mov     rcx, [r9 + 8]
-    mov     r11, [rcx + 16]                 # what foreign_sp was in the C code that called it back
-    mov     r9, [r9 + 16]
-    mov     edi, 1
-    jmp     3b
-4:  mov     fs:[r8 + {TLS_SCHED_SP}], r9
-    mov     [rax + {G_FOREIGN_SP}], r11
-    cmp     qword ptr [rax + {G_NATIVE_STACK}], 0
-    je      5f
-    mov     [rax + {G_NATIVE_STACK}], r9
-5:  test    edi, edi
+2:  mov     rcx, [r10]
+    cmp     rcx, rsp
+    jb      5f                              # dead
+    mov     r9, rcx
+    jmp     1b
+5:  mov     r11, [r10 + 16]                 # foreign_sp as it was in the C code that called it back
+3:  mov     edi, 1
+    mov     qword ptr [r9 + 8], 0
+4:  test    edi, edi
     jz      9f
+    mov     fs:[r8 + {TLS_SCHED_SP}], r9
+    mov     [rax + {G_FOREIGN_SP}], r11
+    mov     [rax + {G_NATIVE_STACK}], r9
     push    rbp
     .cfi_def_cfa_offset 16
     .cfi_offset rbp, -16

@@ -265,8 +265,33 @@ static void requests(bool can_spawn) {
 }
 
 /* ---- On a plain thread. ---- */
+/* Foreign calls of nothing, from anywhere. */
+static void foreign_calls(void) {
+    void *result = P(7);
+    ROW(execute_ffi_call, (NULL, NULL, P(1)), NULL);
+    ROW(migrate_to_ffi_thread, (NULL, NULL, P(1)), NULL);
+    ROW(call_c_function_safely, (NULL, P(1)), NULL);
+    ROW(goroutine_ffi_call_leaf, (NULL, P(1)), NULL);
+    ROW(goroutine_ffi_call_blocking, (NULL, P(1)), NULL);
+    ROW(goroutine_callback_run, (NULL, P(1)), NULL);
+    ROW(goroutine_ffi_call, (GOROUTINE_FFI_BOUND, NULL, NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_call, (GOROUTINE_FFI_LEAF, NULL, NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_call, (GOROUTINE_FFI_BLOCKING, NULL, NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_call, (3, CODE(same), NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_call, (UINT32_MAX, CODE(same), NULL, &result), GOROUTINE_EINVAL);
+    CHECK_EQ(result, P(7));
+    ROW(goroutine_ffi_call, (GOROUTINE_FFI_LEAF, CODE(same), P(2), NULL), GOROUTINE_OK);
+    ROW(is_goroutine_ffi_bound, (NULL), false);
+    ROW(is_goroutine_ffi_bound, (goroutine_current()), false); /* nothing of that binds */
+    CALL(goroutine_ffi_landed, ());
+}
+
 static void on_plain_thread(void) {
     void *low = P(5), *high = P(6);
+    foreign_calls();
+    ROW(goroutine_ffi_bind, (), GOROUTINE_ENOTGOROUTINE);
+    ROW(goroutine_ffi_unbind, (), GOROUTINE_ENOTGOROUTINE);
+    ROW(goroutine_ffi_prepare, (), GOROUTINE_ENOTGOROUTINE);
     ROW(goroutine_current, (), NULL);
     ROW(goroutine_stack_bounds, (NULL, &high), GOROUTINE_EINVAL);
     ROW(goroutine_stack_bounds, (&low, NULL), GOROUTINE_EINVAL);
@@ -290,6 +315,7 @@ static void *on_goroutine(void *arg) {
     void *low = NULL, *high = NULL;
     CHECK(goroutine_current() != NULL);
     CHECK(goroutine_id(goroutine_current()) != 0);
+    foreign_calls();
     ROW(goroutine_runtime_run, (same, NULL, NULL), GOROUTINE_EDEADLK);
     ROW(goroutine_runtime_wait, (0), GOROUTINE_EDEADLK);
     ROW(goroutine_runtime_wait, (GOROUTINE_FOREVER), GOROUTINE_EDEADLK);

@@ -39,6 +39,8 @@ use std::sync::atomic::Ordering;
 /// A thread's goroutine, between callbacks.
 pub struct Seat {
     g: *mut Goroutine,
+    /// Of its stack.
+    class: u8,
     id: u64,
 }
 
@@ -125,21 +127,22 @@ unsafe fn refuse(inside: Option<&Inside>, status: GoroutineStatus) -> *mut c_voi
 /// The calling thread's seat, a new one if it has none. It is in use from now on.
 unsafe fn take(inside: &Inside) -> Option<*mut Seat> {
     let key = key()?;
-    // SAFETY: the key's values are seats.
+    // SAFETY: the key's values are seats. It is of this runtime, as the key is.
     unsafe {
         let seat = libc::pthread_getspecific(key).cast::<Seat>();
-        if !seat.is_null() && (*(*seat).g).class as u8 == inside.class {
+        if !seat.is_null() {
             libc::pthread_setspecific(key, std::ptr::null());
             return Some(seat);
         }
     }
     let g = stack::acquire(inside.class)?;
-    let seat = Box::into_raw(Box::new(Seat { g, id: foreign_id() }));
-    // SAFETY: a stack of a pool is the caller's, and its page may hold anything, or zeros.
-    unsafe {
-        (*g).user = [0; 3];
-        (*g).class = u16::from(inside.class);
-    }
+    let seat = Box::into_raw(Box::new(Seat {
+        g,
+        class: inside.class,
+        id: foreign_id(),
+    }));
+    // SAFETY: a stack of a pool is the caller's.
+    unsafe { (*g).user = [0; 3] };
     SEATS.lock().all.push(seat);
     Some(seat)
 }
@@ -186,7 +189,7 @@ unsafe extern "C" fn end(seat: *mut c_void) {
         if let Some(inside) = runtime::enter() {
             farewell(&seat, &inside.config);
         }
-        stack::give_back(seat.g, (*seat.g).class as u8);
+        stack::give_back(seat.g, seat.class);
     }
 }
 
@@ -214,7 +217,7 @@ pub fn end_all(config: &GoroutineConfig) {
         }
         for seat in all {
             farewell(&*seat, config);
-            stack::give_back((*seat).g, (*(*seat).g).class as u8);
+            stack::give_back((*seat).g, (*seat).class);
         }
     }
 }
@@ -244,7 +247,7 @@ unsafe fn arm(seat: &Seat, f: u64, arg: *mut c_void, run: *mut Run) {
     unsafe {
         let g = seat.g;
         let user = (*g).user;
-        spawn::init(g, (*g).class as u8, seat.id, f, arg as u64);
+        spawn::init(g, seat.class, seat.id, f, arg as u64);
         (*g).user = user;
         (*g).entry_arg = run as u64;
         (*g).spawn_flags = GOROUTINE_SPAWN_BOUND;

@@ -7,7 +7,6 @@
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
 
 use super::bind::{self, sit_down};
-use super::native;
 use super::pool::{self, Admission, Seat};
 use super::runtime::Runtime;
 use super::worker::Worker;
@@ -31,30 +30,30 @@ pub unsafe fn enter(g: *mut Goroutine) {
     }
 }
 
-/// After it. If the worker is gone: with C frames live the goroutine is bound from now on (permits do not matter), otherwise it
-/// parks until a worker has it.
+/// After it. If the worker is gone: who `stays` on the thread, because of C frames, is bound from now on (permits do not
+/// matter); otherwise the goroutine parks until a worker has it.
 ///
 /// # Safety
-/// `g` is the goroutine of the matching [`enter`], running, or just left with C frames live.
+/// `g` is the goroutine of the matching [`enter`], running, or just left if it stays.
 #[inline]
-pub unsafe fn exit(g: *mut Goroutine) {
+pub unsafe fn exit(g: *mut Goroutine, stays: bool) {
     // SAFETY: the caller's promise. Workers live as long as their runtime.
     unsafe {
         let worker = (*g).lent;
         if (*worker).call.exit((*g).lent_call) {
             tls::set_worker(worker);
         } else {
-            retaken(g);
+            retaken(g, stays);
         }
     }
 }
 
 #[cold]
-unsafe fn retaken(g: *mut Goroutine) {
+unsafe fn retaken(g: *mut Goroutine, stays: bool) {
     let seat = Seat::current().expect("workers are held by scheduling threads");
     // SAFETY: the caller's promise.
     unsafe {
-        if native::frames_live(g) {
+        if stays {
             pool::count(&seat.runtime.pool.tally.on_the_spot);
             sit_down(g, seat);
             (*g).spawn_flags |= ON_THE_SPOT;

@@ -132,13 +132,13 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
     }
 }
 
-/// Ends the part of a blocking call that runs without the worker, with C frames live: if the worker is gone, the
-/// goroutine goes on without one (N6).
+/// Ends the part of a blocking call that runs without the worker, with C frames live, or given up just now: if the worker is
+/// gone, the goroutine goes on without one (N6).
 unsafe fn take_back_worker(g: *mut Goroutine) {
     // SAFETY: the caller's promise: `g` runs here, or was just left, and is in a blocking call.
     unsafe {
         (*g).foreign &= !FOREIGN_BLOCKING;
-        blocking::exit(g);
+        blocking::exit(g, true);
         if !bind::is_bound(g) {
             raise_poll();
         }
@@ -148,7 +148,7 @@ unsafe fn take_back_worker(g: *mut Goroutine) {
 /// `preempt` was set: whether a foreign call had set it, and all is done.
 ///
 /// # Safety
-/// `g` is the running goroutine, on its own stack, and has a native stack.
+/// `g` is the running goroutine, and has a native stack.
 #[cold]
 pub unsafe fn look(g: *mut Goroutine) -> bool {
     // SAFETY: the caller's promise.
@@ -159,8 +159,10 @@ pub unsafe fn look(g: *mut Goroutine) -> bool {
         if (*g).spawn_flags & ON_THE_SPOT == 0 {
             return false;
         }
-        let _ = bind::unbind(g); // not while C frames are live: then preempt is set again when they return
-        true
+        if !frames_live(g) {
+            let _ = bind::unbind(g); // it can only fail for C frames
+        }
+        true // else `preempt` is set again when they return
     }
 }
 
@@ -207,7 +209,7 @@ pub unsafe extern "C" fn on_blocking_exit() {
             } else {
                 (*g).foreign &= !FOREIGN_BLOCKING;
                 (*g).native_stack = 0;
-                blocking::exit(g);
+                blocking::exit(g, false);
             }
         }
         if (*g).preempt.load(Ordering::Relaxed) != 0 {
