@@ -670,7 +670,9 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
 GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
 
 /**
- * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
+ * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
+ * the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
+ * before (unless another library has put its signal handlers on top of ours, and may call them).
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
  * freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.

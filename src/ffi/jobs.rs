@@ -48,8 +48,7 @@ impl Queue {
         most: usize,
         job: impl FnOnce() + Send + 'static,
     ) -> GoroutineStatus {
-        // SAFETY: the runtime is freed when its threads are joined, and everybody else is outside.
-        let runtime: &'static Runtime = unsafe { &*std::ptr::from_ref::<Runtime>(inside) };
+        let runtime = inside.shared();
         // A shutdown that begins now counts what lives again when we are not inside any more (or a goroutine that lives).
         if runtime.is_stopping() {
             return GOROUTINE_ESHUTDOWN;

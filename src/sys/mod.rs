@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cpu;
 pub mod futex;
+pub mod library;
 pub mod mem;
 pub mod membarrier;
 pub mod report;
