@@ -505,6 +505,9 @@ typedef void (*GoroutineThenFn)(void *arg, GoroutineStatus status, void *value);
  */
 typedef void (*GoroutineFfiWakeFn)(void *arg);
 
+/** Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it. */
+typedef void (*GoroutineFfiDoneFn)(void *arg, void *result);
+
 /** One of `GOROUTINE_ASYNC_*`. */
 typedef uint32_t GoroutineAsyncType;
 
@@ -554,6 +557,8 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_ESTACKOVERFLOW (-4099)
 /** No thread for foreign calls is free. */
 #define GOROUTINE_EFFITHREADS (-4100)
+/** The library or symbol could not be loaded: goroutine_ffi_error tells why. */
+#define GOROUTINE_EFFILOAD (-4101)
 
 #ifdef __cplusplus
 extern "C" {
@@ -674,7 +679,9 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
 GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
 
 /**
- * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
+ * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
+ * the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
+ * before (unless another library has put its signal handlers on top of ours, and may call them).
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
  * freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
@@ -1441,6 +1448,80 @@ GoroutineStatus goroutine_ffi_lane_call(GoroutineFfiLane *lane,
  */
 size_t goroutine_ffi_lane_drain(GoroutineFfiLane *lane,
                                 size_t max);
+
+/* ---- Foreign libraries: loaded and called away from the caller's thread. docs/foreign-runtimes.md says when that matters. ---- */
+
+/**
+ * Loads a library as dlopen does, on a thread of the library's own: with a native stack and asynchronous signals blocked, which threads
+ * that the library makes inherit. Signal handlers of the process that only got SA_ONSTACK added meanwhile get their old
+ * flags back, but for the signals that Go's threads keep unblocked (docs/foreign-runtimes.md). Loads run one at a time. Starts
+ * the runtime if it never was.
+ * Context:   T, G.
+ * Parks:     the goroutine, or blocks the thread, until the load is over. There is no time-out, and a cancel waits: a library
+ * cannot be half loaded. A constructor of the library may load others, but must not wait for another thread that does.
+ * Ownership: `handle` is dlopen's; dlclose takes it.
+ * Output:    `*handle`, on GOROUTINE_OK only. `path` NULL: the program itself. `flags` 0: RTLD_NOW.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EFFILOAD (goroutine_ffi_error tells why), GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM,
+ * GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`handle` NULL), GOROUTINE_EDEADLK (a goroutine on the thread of a constructor).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says. The library's constructors run.
+ */
+GoroutineStatus goroutine_ffi_load(const char *path,
+                                   int flags,
+                                   void **handle);
+
+/**
+ * The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export.
+ * Context:   T, G.
+ * Parks:     the goroutine, or blocks the thread, while a load is under way. No time-out, as goroutine_ffi_load.
+ * Output:    `*address`, on GOROUTINE_OK only. It may be NULL for a weak symbol.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EFFILOAD (goroutine_ffi_error tells why), GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM,
+ * GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`name` or `address` NULL), GOROUTINE_EDEADLK as goroutine_ffi_load.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `handle` came from goroutine_ffi_load or dlopen, and was not closed. Other pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_symbol(void *handle,
+                                     const char *name,
+                                     void **address);
+
+/**
+ * What the loader said when goroutine_ffi_load or goroutine_ffi_symbol last failed for the calling goroutine, or
+ * plain thread; NULL: neither did. A success leaves it as it is.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the library's. The text stays until the same goroutine or thread fails to load again, or ends.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * None.
+ */
+const char *goroutine_ffi_error(void);
+
+/**
+ * Calls `function(args)` on a thread of the pool for foreign calls, in its native stack, then, on the same thread, `done(arg, result)`: for a
+ * thread that must not wait, such as a host's event loop, to which `done` posts the result. Both are called as plain C on no
+ * goroutine; they may block, and may call the library as any plain thread does. Calls start in order and run side by side, as many as the pool
+ * has threads; further ones wait, at most 65,536. A pending call keeps the program alive; a shutdown waits for it. Starts the
+ * runtime if it never was.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `args` and `arg` until `done`, which runs exactly once if this returns GOROUTINE_OK, else never.
+ * `done` may be NULL.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN (too many wait: try again when some are done), GOROUTINE_EFFITHREADS,
+ * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`function` NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `function` is a C function that takes `args`, and `done` one that takes `arg`; both may run on any thread.
+ */
+GoroutineStatus goroutine_ffi_call_async(void *function,
+                                         void *args,
+                                         GoroutineFfiDoneFn done,
+                                         void *arg);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
@@ -19,6 +19,7 @@ pub mod abi;
 pub mod capi;
 #[cfg(not(loom))]
 pub mod context;
+pub mod ffi;
 #[cfg(not(loom))]
 pub mod goroutine;
 #[cfg(not(loom))]

@@ -1,6 +1,7 @@
 //! Models of the protocols between threads, at tiny capacities, over the files that ship. `make loom` runs them, and
 //! tools/loom_mutations.sh runs them against each named mutation and expects a failure.
 
+use crate::ffi::crew::Crew;
 use crate::goroutine::park::{ParkWord, Ready};
 use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
@@ -11,7 +12,7 @@ use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
 use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
 use crate::timer::state::{Stop, TimerWord};
-use loom::sync::{Arc, Mutex};
+use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
@@ -639,4 +640,90 @@ fn loom_call_one_has_the_worker() {
         }
         assert_eq!(lost, monitor.join().unwrap());
     });
+}
+
+/// A crew of servers: every accepted job runs, whoever submits it while the last server leaves.
+#[test]
+fn loom_crew_each_job_runs() {
+    for limit in 1..=2 {
+        model(move || {
+            let crew = CrewAtWork::new(limit);
+            let other = {
+                let crew = crew.clone();
+                thread::spawn(move || submit(&crew, 1))
+            };
+            submit(&crew, 10);
+            other.join().unwrap();
+            assert_eq!(join_all(&crew), 11);
+        });
+    }
+}
+
+/// C2: a job that waits for a later one does not keep it from running.
+#[test]
+fn loom_crew_a_blocked_job_holds_up_nobody() {
+    model(|| {
+        let crew = CrewAtWork::new(2);
+        submit(&crew, WAITS_FOR_OTHER);
+        submit(&crew, OTHER);
+        assert_eq!(join_all(&crew), WAITS_FOR_OTHER + OTHER);
+    });
+}
+
+const WAITS_FOR_OTHER: u32 = 1000;
+const OTHER: u32 = 100;
+
+struct CrewAtWork {
+    crew: Mutex<Crew<u32>>,
+    ran: AtomicU32,
+    other_ran: Notify,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl CrewAtWork {
+    fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self {
+            crew: Mutex::new(Crew::new(limit)),
+            ran: AtomicU32::new(0),
+            other_ran: Notify::new(),
+            threads: Mutex::new(Vec::new()),
+        })
+    }
+}
+
+fn submit(at: &Arc<CrewAtWork>, job: u32) {
+    let accepted = at.crew.lock().unwrap().submit(job, 8, || start(at));
+    assert_eq!(accepted, Ok(()));
+}
+
+fn start(at: &Arc<CrewAtWork>) -> Result<(), ()> {
+    let here = at.clone();
+    let server = thread::spawn(move || serve(&here));
+    at.threads.lock().unwrap().push(server);
+    Ok(())
+}
+
+fn serve(at: &Arc<CrewAtWork>) {
+    at.crew.lock().unwrap().arrived();
+    loop {
+        let job = at.crew.lock().unwrap().next(|| start(at));
+        match job {
+            None => return,
+            Some(WAITS_FOR_OTHER) => at.other_ran.wait(),
+            Some(OTHER) => at.other_ran.notify(),
+            Some(_) => {}
+        }
+        at.ran.fetch_add(job.unwrap(), Ordering::AcqRel);
+    }
+}
+
+/// Joins every server, also those that servers start. Gives the sum of the jobs that ran.
+fn join_all(at: &Arc<CrewAtWork>) -> u32 {
+    loop {
+        let server = at.threads.lock().unwrap().pop();
+        match server {
+            Some(server) => server.join().unwrap(),
+            None => return at.ran.load(Ordering::Acquire),
+        }
+    }
 }

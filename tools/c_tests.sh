@@ -82,6 +82,14 @@ rm -rf "$work"
 mkdir -p "$work"
 ulimit -c 0
 
+# Libraries that the tests load.
+for source in c_tests/plugin_*.c; do
+    # shellcheck disable=SC2086 # flags
+    ${CC:-cc} ${C_TESTS_FLAGS-} -std=c11 -O2 -g -Wall -Wextra -Werror -fPIC -shared -pthread "$source" \
+        -o "$work/$(basename "$source" .c).so"
+done
+export C_TESTS_PLUGINS=$work
+
 # A runner that cannot see a failure passes everything.
 build c_tests/fail_always.c c11
 for kind in $kinds; do

@@ -101,6 +101,9 @@ pub type GoroutineParkFn = Option<unsafe extern "C" fn(ticket: GoroutineTicket, 
 pub type GoroutineThenFn =
     Option<unsafe extern "C" fn(arg: *mut c_void, status: GoroutineStatus, value: *mut c_void)>;
 
+/// Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it.
+pub type GoroutineFfiDoneFn = Option<unsafe extern "C" fn(arg: *mut c_void, result: *mut c_void)>;
+
 /// Frees a value that its owner drops.
 pub type GoroutineDropFn = Option<unsafe extern "C" fn(value: *mut c_void)>;
 

@@ -43,4 +43,5 @@ statuses! {
     GOROUTINE_ESHUTDOWN = -4098, "The runtime is shutting down, or was shut down: goroutine_runtime_start starts it again.";
     GOROUTINE_ESTACKOVERFLOW = -4099, "The goroutine ran out of stack.";
     GOROUTINE_EFFITHREADS = -4100, "No thread for foreign calls is free.";
+    GOROUTINE_EFFILOAD = -4101, "The library or symbol could not be loaded: goroutine_ffi_error tells why.";
 }

@@ -23,6 +23,35 @@ macro_rules! realign {
     };
 }
 
+/// The same for a function that gives a `runtime::Ended`. Its last step is a jump to dlclose, whose 0 is GOROUTINE_OK: after it, the code
+/// may be gone. A caller with rsp at 8 mod 16 cannot be served so: then the reference stays.
+macro_rules! realign_and_close {
+    ($f:path) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "and rsp, -16",
+            "call {f}",
+            "leave",
+            ".cfi_def_cfa rsp, 8",
+            "test rdx, rdx",
+            "jz 2f",
+            "lea rcx, [rsp + 8]",
+            "test cl, 15",
+            "jnz 2f",
+            "mov rdi, rdx",
+            "jmp [rip + dlclose@GOTPCREL]",
+            "2:",
+            "ret",
+            ".cfi_endproc",
+            f = sym $f)
+    };
+}
+
 /// For assembly that needs no aligned stack, or aligns it itself.
 macro_rules! jump {
     ($f:path) => {
@@ -33,6 +62,7 @@ macro_rules! jump {
 pub mod async_op;
 pub mod context;
 pub mod ffi;
+pub mod ffi_load;
 pub mod goroutine;
 pub mod lane;
 pub mod promise;

@@ -138,7 +138,9 @@ pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineSta
     realign!(inner::runtime_wait)
 }
 
-/// Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow.
+/// Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
+/// the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
+/// before (unless another library has put its signal handlers on top of ours, and may call them).
 /// Context:   T.
 /// Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
 /// freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineSta
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_shutdown(timeout_ns: u64) -> GoroutineStatus {
-    realign!(inner::runtime_shutdown)
+    realign_and_close!(inner::runtime_shutdown)
 }
 
 /// One more user of the runtime in this process. It does not start it.
@@ -174,7 +176,7 @@ pub unsafe extern "C" fn goroutine_runtime_retain() {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_runtime_release(timeout_ns: u64) -> GoroutineStatus {
-    realign!(inner::runtime_release)
+    realign_and_close!(inner::runtime_release)
 }
 
 /// Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
@@ -318,7 +320,7 @@ mod inner {
         runtime::wait(deadline(timeout_ns))
     }
 
-    pub unsafe extern "C" fn runtime_shutdown(timeout_ns: u64) -> GoroutineStatus {
+    pub unsafe extern "C" fn runtime_shutdown(timeout_ns: u64) -> runtime::Ended {
         runtime::shutdown(deadline(timeout_ns))
     }
 
@@ -326,7 +328,7 @@ mod inner {
         runtime::retain();
     }
 
-    pub unsafe extern "C" fn runtime_release(timeout_ns: u64) -> GoroutineStatus {
+    pub unsafe extern "C" fn runtime_release(timeout_ns: u64) -> runtime::Ended {
         runtime::release(deadline(timeout_ns))
     }
 

@@ -711,6 +711,11 @@ impl Runtime {
         if self.is_stopping() {
             return Err(GOROUTINE_ESHUTDOWN);
         }
+        self.run_also_when_stopping(job)
+    }
+
+    /// The same for who was accepted before a shutdown began, and keeps it waiting.
+    pub fn run_also_when_stopping(&'static self, job: Job) -> Result<(), GoroutineStatus> {
         self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
         let refused = match self.pool.admit(self) {
             Admission::Granted => {

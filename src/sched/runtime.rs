@@ -24,12 +24,13 @@ use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
-use crate::sys::{cpu, futex, membarrier, report};
+use crate::sys::{cpu, futex, library, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Condvar, Mutex, RawMutex};
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -75,10 +76,13 @@ static RETAINED: AtomicU64 = AtomicU64::new(0);
 struct Lifecycle {
     monitor: Option<thread::Handle>,
     fork_handlers: bool,
+    /// `sys::library::hold`, from a start to the end of the shutdown; 0: not held.
+    library: usize,
 }
 static LIFECYCLE: Mutex<Lifecycle> = Mutex::new(Lifecycle {
     monitor: None,
     fork_handlers: false,
+    library: 0,
 });
 
 /// A stay in the runtime.
@@ -244,10 +248,31 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         stack::overflow::uninstall();
         return GOROUTINE_ENOMEM;
     }
+    if lifecycle.library == 0 {
+        lifecycle.library = library::hold() as usize;
+    }
     SHUT_DOWN.store(false, Ordering::Release);
     CURRENT.store(runtime, Ordering::Release);
     DOOR.open();
     GOROUTINE_OK
+}
+
+/// How a shutdown went.
+#[repr(C)]
+pub struct Ended {
+    /// As of the public function.
+    pub status: i64,
+    /// Not null: a reference of the library to itself, for dlclose as the very last step, which may unmap this code.
+    pub library: *mut c_void,
+}
+
+impl From<GoroutineStatus> for Ended {
+    fn from(status: GoroutineStatus) -> Self {
+        Self {
+            status: i64::from(status),
+            library: std::ptr::null_mut(),
+        }
+    }
 }
 
 /// The monitor first: it may be about to make a thread.
@@ -264,18 +289,18 @@ fn join(lifecycle: &mut Lifecycle, runtime: &Runtime, deadline: u64) -> bool {
 }
 
 /// Cancels what is left, waits for it, joins every thread.
-pub fn shutdown(deadline: u64) -> GoroutineStatus {
+pub fn shutdown(deadline: u64) -> Ended {
     if bind::is_on_our_thread() {
-        return GOROUTINE_EDEADLK; // a goroutine would wait for its own end
+        return GOROUTINE_EDEADLK.into(); // a goroutine would wait for its own end
     }
     let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else {
-        return GOROUTINE_ETIMEDOUT;
+        return GOROUTINE_ETIMEDOUT.into();
     };
     let lifecycle = &mut *lifecycle;
     let runtime = CURRENT.load(Ordering::Acquire);
     if runtime.is_null() {
         SHUT_DOWN.store(true, Ordering::Release);
-        return GOROUTINE_OK;
+        return GOROUTINE_OK.into();
     }
     // SAFETY: only a shutdown frees it, under the lock that we hold.
     let shared = unsafe { &*runtime };
@@ -292,7 +317,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
             }
             let now = now_ns();
             if now >= deadline {
-                return stuck(shared, lifecycle, deadline);
+                return stuck(shared, lifecycle, deadline).into();
             }
             crate::sys::time::sleep_until(deadline.min(now + pause));
             pause = (pause * 2).min(2_000_000);
@@ -305,7 +330,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
         while !DOOR.is_empty() {
             if now_ns() >= deadline {
                 DOOR.open();
-                return stuck(shared, lifecycle, deadline);
+                return stuck(shared, lifecycle, deadline).into();
             }
             std::thread::yield_now();
         }
@@ -317,7 +342,7 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     }
     shared.stop_threads();
     if !join(lifecycle, shared, deadline) {
-        return stuck(shared, lifecycle, deadline); // the door stays closed: call again
+        return stuck(shared, lifecycle, deadline).into(); // the door stays closed: call again
     }
     super::attach::end_all(&shared.config);
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
@@ -325,7 +350,12 @@ pub fn shutdown(deadline: u64) -> GoroutineStatus {
     drop(unsafe { Box::from_raw(runtime) });
     stack::overflow::uninstall();
     report::set_fatal(None, std::ptr::null_mut());
-    GOROUTINE_OK
+    let mut ended = Ended::from(GOROUTINE_OK);
+    if !stack::overflow::is_installed() {
+        // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)
+        ended.library = std::mem::take(&mut lifecycle.library) as *mut c_void;
+    }
+    ended
 }
 
 fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineStatus {
@@ -334,10 +364,12 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineSt
     }
     let mut line = report::Line::new();
     let timers = runtime.timers_left();
+    let calls = runtime.pool.jobs_live.load(Ordering::SeqCst);
     line.text("shutdown timed out: ")
-        .dec(runtime.live().saturating_sub(timers))
-        .text(" goroutines and ");
-    line.dec(timers).text(" timers left, threads still there:");
+        .dec(runtime.live().saturating_sub(timers + calls))
+        .text(" goroutines, ");
+    line.dec(timers).text(" timers and ").dec(calls);
+    line.text(" threads with calls left, threads still there:");
     if lifecycle.monitor.is_some() {
         line.text(" gr-monitor");
     }
@@ -381,20 +413,20 @@ pub fn retain() {
 }
 
 /// One less; the last one shuts down.
-pub fn release(deadline: u64) -> GoroutineStatus {
+pub fn release(deadline: u64) -> Ended {
     if bind::is_on_our_thread() {
-        return GOROUTINE_EDEADLK;
+        return GOROUTINE_EDEADLK.into();
     }
     match RETAINED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| n.checked_sub(1)) {
-        Err(_) => GOROUTINE_EINVAL,
+        Err(_) => GOROUTINE_EINVAL.into(),
         Ok(1) => {
-            let status = shutdown(deadline);
-            if status != GOROUTINE_OK {
+            let ended = shutdown(deadline);
+            if ended.status != i64::from(GOROUTINE_OK) {
                 RETAINED.fetch_add(1, Ordering::AcqRel); // call again
             }
-            status
+            ended
         }
-        Ok(_) => GOROUTINE_OK,
+        Ok(_) => GOROUTINE_OK.into(),
     }
 }
 
@@ -667,8 +699,13 @@ impl Runtime {
 // ---- fork: the child has no runtime, and may start one ----
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
-fn fork_locks() -> [&'static dyn ForkLock; 7] {
+/// In the order in which they are taken: a job is submitted under its queue's lock.
+fn fork_locks() -> [&'static dyn ForkLock; 10] {
+    let [loads, calls] = crate::ffi::jobs::locks();
     [
+        loads,
+        calls,
+        crate::ffi::error::table(),
         &LIFECYCLE,
         super::attach::seats(),
         crate::ops::async_op::table(),
@@ -742,6 +779,8 @@ extern "C" fn after_fork_child() {
         crate::ops::async_op::forget_all();
         crate::ops::lane::forget_all();
         super::attach::forget_all();
+        crate::ffi::jobs::forget_all();
+        crate::ffi::load::forget_loader();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
     }

@@ -63,6 +63,11 @@ pub fn uninstall() {
     INSTALLED.store(!ours_everywhere, Ordering::Release);
 }
 
+/// Whether somebody may call our handlers.
+pub fn is_installed() -> bool {
+    INSTALLED.load(Ordering::Acquire)
+}
+
 unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo for these signals.
     let address = unsafe { (*info).si_addr() } as usize;

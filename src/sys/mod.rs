@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod cpu;
 pub mod futex;
+pub mod library;
 pub mod mem;
 pub mod membarrier;
 pub mod report;
+pub mod signal;
 pub mod time;

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Builds the programs of examples/foreign/ against the .so and runs them: real foreign libraries behind goroutines.
+# Usage: tools/foreign.sh [--seconds N] [NAME...]: with --seconds each runs for N seconds, all at the same time, and may not grow.
+# NAME: libc, sqlite, python, torch, go. A library that is not installed is reported by name as skipped
+# (`make deps-NAME` installs it). FOREIGN_WRAP: a command in front of each program.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+libraries=$target/release
+out=$target/foreign
+work=$out/bin
+mkdir -p "$work" "$out/log"
+# shellcheck source=tools/foreign-versions.sh
+. tools/foreign-versions.sh
+
+seconds=0
+if [[ ${1-} == --seconds ]]; then
+    seconds=$2
+    shift 2
+fi
+[[ $# -gt 0 ]] || set -- libc sqlite python torch go
+
+[[ -e $libraries/libgoroutine.so ]] || cargo build --quiet --release --lib
+ln -sfn libgoroutine.so "$libraries/libgoroutine.so.1" # the loader looks for the soname
+
+read -ra c <<<"${CC:-cc} -std=gnu11 -O2 -g -Wall -Wextra -Werror -Iinclude -pthread"
+read -ra cxx <<<"${CXX:-c++} -std=c++17 -O1 -g -Wall -Wextra -Iinclude -pthread"
+link=(-L"$libraries" -lgoroutine "-Wl,-rpath,$libraries" -ldl -lm)
+
+compiles() { "${cxx[@]}" -E -x c++ "${@:2}" - -o /dev/null <<<"#include <$1>" 2>/dev/null; }
+
+# build NAME: the program, or says why not on stdout.
+build() {
+    local flags
+    case $1 in
+    libc) "${c[@]}" examples/foreign/libc.c -o "$work/libc" "${link[@]}" ;;
+    sqlite)
+        compiles sqlite3.h || { echo "no sqlite3.h: make deps-sqlite" && return; }
+        "${c[@]}" examples/foreign/sqlite.c -o "$work/sqlite" -lsqlite3 "${link[@]}"
+        ;;
+    python)
+        # The system's: others may not be built for embedding.
+        { flags=$(/usr/bin/python3-config --includes) && compiles Python.h $flags; } 2>/dev/null ||
+            { echo "no Python.h: make deps-python" && return; }
+        # shellcheck disable=SC2046,SC2086 # flags
+        "${c[@]}" $flags examples/foreign/python.c -o "$work/python" $(/usr/bin/python3-config --embed --ldflags) "${link[@]}"
+        ;;
+    torch)
+        compiles torch/torch.h "${torch_flags[@]}" || { echo "no LibTorch: make deps-torch" && return; }
+        [[ $work/torch -nt examples/foreign/torch.cpp && $work/torch -nt include/goroutine.h ]] ||
+            "${cxx[@]}" "${torch_flags[@]/#-I/-isystem}" examples/foreign/torch.cpp -o "$work/torch" -ltorch -ltorch_cpu -lc10 \
+                "${link[@]}"
+        ;;
+    go) "${c[@]}" examples/foreign/go.c -o "$work/go" "${link[@]}" ;;
+    *)
+        echo "foreign.sh: nothing is called $1" >&2
+        exit 2
+        ;;
+    esac
+}
+
+# run LABEL PROGRAM ARGUMENTS...: in the background when all run at once.
+run() {
+    local log=$out/log/run-${1// /-}.log status=0 limit=$((seconds + 120))
+    ((seconds == 0)) || set -- "$@" --seconds "$seconds"
+    # shellcheck disable=SC2086 # a command with its arguments
+    timeout --kill-after=10 "$limit" ${FOREIGN_WRAP-} "${@:2}" </dev/null >"$log" 2>&1 || status=$?
+    if [[ $status -eq 0 ]]; then
+        echo "passed: foreign: $1"
+        grep -hE 'KiB in memory' "$log" | sed "s|^[^:]*:|    |" || true
+    else
+        echo "FAILED: foreign: $1: status $status"
+        sed 's/^/    /' "$log"
+    fi
+}
+
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+start() {
+    if ((seconds == 0)); then
+        run "$@" >>"$results"
+    else
+        run "$@" >>"$results" &
+    fi
+}
+
+for name in "$@"; do
+    rm -f "$work/$name.why"
+    why=$(build "$name")
+    if [[ -n $why ]]; then
+        echo "skipped: foreign: $name ($why)" >>"$results"
+        continue
+    fi
+    if [[ $name != go ]]; then
+        start "$name" "$work/$name"
+        continue
+    fi
+    for version in "${go_versions[@]}"; do
+        suite=$out/suite-$version/libsuite.so
+        if ! tools/go-suite.sh "$version" 2>"$out/log/suite-$version.log"; then
+            echo "skipped: foreign: go $version (make deps-go; see $out/log/suite-$version.log)" >>"$results"
+            continue
+        fi
+        start "go $version, loaded after the start" "$work/go" "$suite"
+        start "go $version, loaded before the start" "$work/go" "$suite" --before
+    done
+done
+wait
+cat "$results"
+passed=$(grep -c '^passed' "$results" || true)
+failed=$(grep -c '^FAILED' "$results" || true)
+skipped=$(grep -c '^skipped' "$results" || true)
+echo "$passed passed, $failed failed, $skipped skipped: foreign"
+((failed == 0))
