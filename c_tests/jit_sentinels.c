@@ -99,7 +99,8 @@ static void find_out(void) {
     stop();
 }
 
-static void round_of(uint32_t workers, uint64_t switches, void *const *yields, void *const *sleeps) {
+/* Gives how often a goroutine changed its thread. */
+static uint64_t round_of(uint32_t workers, uint64_t switches, void *const *yields, void *const *sleeps) {
     static State states[GOROUTINES];
     GoroutinePromise *promises[GOROUTINES];
     uint64_t random = random_seed(environment_number("GOROUTINE_SEED", 1), workers);
@@ -131,9 +132,16 @@ static void round_of(uint32_t workers, uint64_t switches, void *const *yields, v
         migrations += states[i].migrations - 1; /* the first thread is no migration */
     }
     fprintf(stderr, "%u workers: %" PRIu64 " migrations\n", workers, migrations);
-    CHECK(workers > 1 || migrations == 0);
-    CHECK(workers == 1 || migrations > 0 || is_slow()); /* valgrind runs one thread at a time */
     stop();
+    return migrations;
+}
+/* Who migrates is up to the machine's load: again, until somebody did. */
+static void rounds_with_migration(uint32_t workers, uint64_t switches, void *const *yields, void *const *sleeps) {
+    int round;
+    for (round = 0; round < 50; round++) {
+        if (round_of(workers, switches, yields, sleeps) > 0 || is_slow()) return; /* valgrind runs one thread at a time */
+    }
+    CHECK(round < 50);
 }
 
 int main(void) {
@@ -145,8 +153,8 @@ int main(void) {
     sleeps[0] = emit_sentinel(CODE(goroutine_sleep), 1000, 24);
     sleeps[1] = emit_sentinel(CODE(goroutine_sleep), 1000, 32);
     find_out();
-    round_of(1, switches, yields, sleeps);
-    round_of(2, switches, yields, sleeps);
-    round_of(8, switches, yields, sleeps);
+    CHECK_EQ(round_of(1, switches, yields, sleeps), 0);
+    rounds_with_migration(2, switches, yields, sleeps);
+    rounds_with_migration(8, switches, yields, sleeps);
     return 0;
 }

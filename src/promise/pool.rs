@@ -81,11 +81,7 @@ pub fn put(promise: *mut Promise) {
     if cache.len() == cache.capacity() {
         make_room(cache);
     }
-    // SAFETY: there is room.
-    unsafe {
-        cache.as_mut_ptr().add(cache.len()).write(promise);
-        cache.set_len(cache.len() + 1);
-    }
+    cache.push(promise);
 }
 
 #[cold]
