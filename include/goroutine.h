@@ -338,7 +338,7 @@ typedef struct GoroutineConfig {
     uint64_t stack_bytes;
     /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
     uint64_t stack_bytes_max;
-    /** Most threads for bound goroutines; 0: 1,000. */
+    /** Most threads for bound goroutines, and as many for blocking calls that last; 0: 1,000. */
     uint32_t ffi_threads_max;
     /** How many of them to start at once, and to keep. */
     uint32_t ffi_threads_prestart;

@@ -7,7 +7,7 @@ use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
 use crate::sched::call_word::CallWord;
 use crate::sched::idle::{Idle, OWNERLESS, last_look};
-use crate::sched::ledger::{Ledger, Rest};
+use crate::sched::ledger::{Ledger, Rest, Serves};
 use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
 use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
@@ -539,7 +539,7 @@ fn loom_exhausted_nobody_waits_for_a_free_thread() {
                 false
             })
         };
-        let took = match accounts.lock().unwrap().rest(1, true, Some) {
+        let took = match accounts.lock().unwrap().rest(1, Serves::Permit, Some) {
             Rest::Take(order) => {
                 assert_eq!(order, 7);
                 true
@@ -568,7 +568,10 @@ fn loom_exhausted_cancel_or_thread() {
         };
         let took = {
             let claim = |sequence: u32| (park.ready(u64::from(sequence)) == Ready::Won).then_some(sequence);
-            matches!(accounts.lock().unwrap().rest(1, true, claim), Rest::Take(7))
+            matches!(
+                accounts.lock().unwrap().rest(1, Serves::Permit, claim),
+                Rest::Take(7)
+            )
         };
         let cancelled = canceller.join().unwrap();
         assert!(took != cancelled);

@@ -65,7 +65,7 @@ pub struct GoroutineConfig {
     pub stack_bytes: u64,
     /// The largest reservation that a spawn may ask for; 0: 1 GiB.
     pub stack_bytes_max: u64,
-    /// Most threads for bound goroutines; 0: 1,000.
+    /// Most threads for bound goroutines, and as many for blocking calls that last; 0: 1,000.
     pub ffi_threads_max: u32,
     /// How many of them to start at once, and to keep.
     pub ffi_threads_prestart: u32,

@@ -17,6 +17,7 @@
 //!     word, and finds out more only if it is set (`keeps_thread`).
 //! I2. With C frames live the goroutine cannot leave the thread, and the thread cannot run others: it is bound on the spot.
 
+use super::ledger::Serves;
 use super::park::{self, Join};
 use super::pool::{self, Admission, Order, Seat, Waiting};
 use super::run_queue::POLL_NATIVE;
@@ -138,7 +139,7 @@ unsafe fn join_waiting(g: *mut Goroutine, sequence: u64, _: *mut c_void) -> bool
 /// `g` is the caller's and not running; the thread is `seat`'s, and has a permit for it.
 pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
     pool::count(&seat.runtime.pool.tally.bindings);
-    seat.has_permit.store(true, Ordering::Relaxed);
+    seat.serve(Serves::Permit);
     seat.goroutine.store(g, Ordering::Release);
     // SAFETY: the caller's promise.
     unsafe {
@@ -372,7 +373,7 @@ unsafe extern "C" fn on_unbind(g: *mut Goroutine, _: *mut c_void) -> *mut Gorout
     }
 }
 
-/// `g` is unbound and ready, and the thread has no worker, and a permit to give back. What runs next here.
+/// `g` is unbound and ready, and the thread has no worker, and something to give back. What runs next here.
 ///
 /// # Safety
 /// On the thread's stack; `g` is the caller's.
@@ -384,9 +385,9 @@ pub unsafe fn without_worker(g: *mut Goroutine, seat: &'static Seat) -> *mut Gor
             && (*g).spawn_flags & GOROUTINE_SPAWN_PRIORITY == 0
             && let Some(worker) = runtime.claim_ownerless()
         {
-            if runtime.pool.release_if_unwanted() {
+            if runtime.pool.release_if_unwanted(seat.served()) {
                 // A worker without work, and this is work: no thread needs to be woken.
-                seat.has_permit.store(false, Ordering::Relaxed);
+                seat.serve(Serves::Nothing);
                 pool::adopt(worker);
                 return g;
             }
@@ -510,7 +511,7 @@ pub unsafe fn launch_bound(runtime: &'static Runtime, g: *mut Goroutine, start: 
 /// The goroutine of a [`start_bound`] does not start.
 pub fn give_up(runtime: &'static Runtime, start: Start) {
     if start == Start::Thread {
-        runtime.pool.release(runtime);
+        runtime.pool.release(runtime, Serves::Permit);
     }
 }
 

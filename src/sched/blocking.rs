@@ -7,7 +7,8 @@
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
 
 use super::bind::{self, sit_down};
-use super::pool::{self, Admission, Seat};
+use super::ledger::Serves;
+use super::pool::{self, Seat};
 use super::runtime::Runtime;
 use super::worker::Worker;
 use crate::context::{goroutine_asm_park, tls};
@@ -55,10 +56,11 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
     unsafe {
         if stays {
             pool::count(&seat.runtime.pool.tally.on_the_spot);
+            seat.runtime.pool.call_becomes_permit();
             sit_down(g, seat);
             (*g).spawn_flags |= ON_THE_SPOT;
         } else {
-            seat.has_permit.store(true, Ordering::Relaxed);
+            seat.serve(Serves::Call);
             goroutine_asm_park(on_retaken, std::ptr::null_mut());
         }
     }
@@ -66,7 +68,7 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
 
 unsafe extern "C" fn on_retaken(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     let seat = Seat::current().expect("the thread has not changed");
-    // SAFETY: the assembly left g's stack; the thread has no worker, and the permit that the monitor took for it.
+    // SAFETY: the assembly left g's stack; the thread has no worker, and was counted by the monitor.
     unsafe { bind::without_worker(g, seat) }
 }
 
@@ -77,12 +79,11 @@ pub fn look(runtime: &'static Runtime, worker: &'static Worker, seen: &mut u64) 
     if worker.keeps_thread.load(Ordering::Relaxed) {
         return false; // its pinned goroutines stay with their thread, and so does it
     }
-    // The thread in the call is one more without a worker: it counts as one of a bound goroutine, up to the same limit.
-    if !lasts || runtime.pool.admit(runtime) != Admission::Granted {
+    if !lasts || !runtime.pool.admit_call(runtime) {
         return false;
     }
     if !worker.call.retake(call) {
-        runtime.pool.release(runtime);
+        runtime.pool.release(runtime, Serves::Call);
         return false;
     }
     pool::count(&runtime.pool.tally.retaken);

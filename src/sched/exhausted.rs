@@ -55,7 +55,7 @@ pub fn look(pool: &Pool, now: u64) {
     if waited >= PATIENCE_NS && !said.patience.swap(true, Ordering::Relaxed) {
         let mut waiting = 0;
         pool.for_each_waiting(|_| waiting += 1);
-        let (_, _, permits, _) = pool.counts();
+        let ((_, _, permits, _), _) = pool.counts();
         let mut line = Line::new();
         line.dec(waiting)
             .text(" wait for a thread for foreign calls, ")
@@ -75,7 +75,7 @@ fn deadlock(pool: &Pool) -> Option<Vec<(u64, u64)>> {
                 .is_some()
     })
     .then_some(())?;
-    let (_, _, permits, _) = pool.counts();
+    let ((_, _, permits, _), _) = pool.counts();
     if pairs.len() < permits {
         return None; // a job, or a call whose worker was retaken, holds one: it ends by itself
     }

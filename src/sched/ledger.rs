@@ -1,10 +1,11 @@
 //! Who has which thread: the pool's accounts, without threads in them. Everything here happens under the pool's lock.
 //!
-//! A thread of the pool holds a worker, or serves a permit (a bound goroutine, a job, a goroutine whose worker was retaken
-//! during a blocking call), or is spare.
+//! A thread of the pool holds a worker, or serves a permit (a bound goroutine, a job), or is in a blocking call from which the worker
+//! was retaken, or is spare.
 //!
 //! I1. Permits: at most `max`, but for those taken "anyway" (who parks with C frames live cannot wait), which are counted.
-//! I2. `threads >= permits + workers`, counting threads that are about to be made. So each worker that waits without a
+//!     Calls: at most as many, of their own, so that goroutines that stay bound for ever do not make blocking calls delay others.
+//! I2. `threads >= permits + calls + workers`, counting threads that are about to be made. So each worker that waits without a
 //!     thread has a spare one, or one on its way to rest, and handing a worker over never has to make a thread. When a
 //!     thread cannot be made `is_short` says so until one was.
 //! I3. First come, first served: nobody is admitted while somebody waits. A permit that is given back goes to the first who
@@ -14,6 +15,18 @@
 
 use crate::sync::mutated;
 use std::collections::VecDeque;
+
+/// What a thread without a worker is busy with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Serves {
+    /// Nothing.
+    Nothing,
+    /// A bound goroutine, or a job.
+    Permit,
+    /// A blocking call from which the worker was retaken.
+    Call,
+}
 
 /// What a thread that comes to rest does.
 #[must_use]
@@ -34,6 +47,7 @@ pub struct Ledger<S, O, W> {
     waiting: VecDeque<W>,
     threads: usize,
     permits: usize,
+    calls: usize,
     workers: usize,
     max: usize,
     stopping: bool,
@@ -48,6 +62,7 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
             waiting: VecDeque::new(),
             threads: workers,
             permits: 0,
+            calls: 0,
             workers,
             max,
             stopping: false,
@@ -70,14 +85,36 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.permits += 1;
     }
 
-    /// A permit comes back. Its thread ends or keeps a worker: it does not rest with [`Ledger::rest`].
-    pub fn release(&mut self) {
-        self.permits -= 1;
+    /// A worker may be retaken from a call.
+    #[must_use]
+    pub fn admit_call(&mut self) -> bool {
+        let free = self.calls < self.max;
+        self.calls += usize::from(free);
+        free
+    }
+
+    /// The thread in a call goes on with a bound goroutine.
+    pub fn call_becomes_permit(&mut self) {
+        self.calls -= 1;
+        self.permits += 1;
+    }
+
+    /// A thread serves nothing any more. It ends, or takes a worker: it does not rest with [`Ledger::rest`].
+    pub fn release(&mut self, served: Serves) {
+        match served {
+            Serves::Nothing => {}
+            Serves::Permit => self.permits -= 1,
+            Serves::Call => self.calls -= 1,
+        }
+    }
+
+    fn needed(&self) -> usize {
+        self.permits + self.calls + self.workers
     }
 
     /// Whether a thread is missing (I2).
     pub fn is_short(&self) -> bool {
-        self.threads < self.permits + self.workers
+        self.threads < self.needed()
     }
 
     /// Somebody is about to make a thread: it counts.
@@ -128,11 +165,9 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         None
     }
 
-    /// A thread has nothing to do. `released`: it served a permit until now.
-    pub fn rest(&mut self, seat: S, released: bool, claim: impl FnMut(W) -> Option<O>) -> Rest<O> {
-        if released {
-            self.permits -= 1;
-        }
+    /// A thread has nothing to do any more.
+    pub fn rest(&mut self, seat: S, served: Serves, claim: impl FnMut(W) -> Option<O>) -> Rest<O> {
+        self.release(served);
         if let Some(order) = self.pending.pop_front() {
             return Rest::Take(order);
         }
@@ -152,7 +187,7 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// A spare thread has waited for long. True: it is not needed any more and not counted. At least `keep` spares stay.
     #[must_use]
     pub fn dismiss(&mut self, seat: S, keep: usize) -> bool {
-        let surplus = self.spares.len() > keep && self.threads > self.permits + self.workers;
+        let surplus = self.spares.len() > keep && self.threads > self.needed();
         let Some(at) = self.spares.iter().position(|&s| s == seat).filter(|_| surplus) else {
             return false; // also if an order is on its way to it
         };
@@ -168,9 +203,9 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         std::mem::take(&mut self.spares)
     }
 
-    /// (threads, of them spare, permits given).
-    pub fn counts(&self) -> (usize, usize, usize) {
-        (self.threads, self.spares.len(), self.permits)
+    /// (threads, of them spare, serving permits, in calls).
+    pub fn counts(&self) -> (usize, usize, usize, usize) {
+        (self.threads, self.spares.len(), self.permits, self.calls)
     }
 
     /// Those who wait.

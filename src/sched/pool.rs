@@ -9,7 +9,7 @@
 
 use super::exhausted::{self, Said};
 use super::idle::OWNERLESS;
-use super::ledger::{Ledger, Rest};
+use super::ledger::{Ledger, Rest, Serves};
 use super::runtime::Runtime;
 use super::worker::Worker;
 use super::{bind, search, turn};
@@ -104,8 +104,10 @@ pub struct Seat {
     base_sp: AtomicUsize,
     /// The goroutine that is bound to it, or null. For reports.
     pub goroutine: AtomicPtr<Goroutine>,
-    /// It serves a permit. The thread's own.
-    pub has_permit: AtomicBool,
+    /// A `Serves`. Written by the thread.
+    serves: AtomicU32,
+    /// It waits for an order.
+    rests: AtomicBool,
     /// It ends when what it serves is over. The thread's own.
     retires: AtomicBool,
 }
@@ -136,6 +138,27 @@ impl Seat {
     /// strangers.
     pub fn retire(&self) {
         self.retires.store(true, Ordering::Relaxed);
+    }
+
+    /// What the calling thread, whose seat this is, is busy with from now on.
+    pub fn serve(&self, what: Serves) {
+        self.serves.store(what as u32, Ordering::Relaxed);
+    }
+
+    /// What it is busy with.
+    pub fn served(&self) -> Serves {
+        const PERMIT: u32 = Serves::Permit as u32;
+        const CALL: u32 = Serves::Call as u32;
+        match self.serves.load(Ordering::Relaxed) {
+            PERMIT => Serves::Permit,
+            CALL => Serves::Call,
+            _ => Serves::Nothing,
+        }
+    }
+
+    /// Whether it waits for an order. For reports.
+    pub fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
     }
 
     /// Whether it will.
@@ -314,7 +337,8 @@ impl Pool {
             runtime,
             base_sp: AtomicUsize::new(0),
             goroutine: AtomicPtr::new(std::ptr::null_mut()),
-            has_permit: AtomicBool::new(false),
+            serves: AtomicU32::new(Serves::Nothing as u32),
+            rests: AtomicBool::new(false),
             retires: AtomicBool::new(false),
         });
         // In the list before it runs, so that it finds itself there when it ends. The handle follows; a shutdown does not
@@ -364,8 +388,31 @@ impl Pool {
         if self.create_spare(runtime, None) {
             return Admission::Granted;
         }
-        self.release(runtime);
+        self.release(runtime, Serves::Permit);
         Admission::NoThread
+    }
+
+    /// A worker may be retaken from a call, and there is a thread for it. False: not now.
+    pub fn admit_call(&self, runtime: &'static Runtime) -> bool {
+        let mut state = self.state.lock();
+        if !state.ledger.admit_call() {
+            return false;
+        }
+        if !state.ledger.is_short() {
+            return true;
+        }
+        state.ledger.expect_thread();
+        drop(state);
+        let made = self.create_spare(runtime, None);
+        if !made {
+            self.release(runtime, Serves::Call);
+        }
+        made
+    }
+
+    /// The thread in a call goes on with a bound goroutine.
+    pub fn call_becomes_permit(&self) {
+        self.state.lock().ledger.call_becomes_permit();
     }
 
     /// A permit for who cannot wait and cannot fail.
@@ -376,20 +423,20 @@ impl Pool {
         self.tend(runtime);
     }
 
-    /// A permit comes back from a thread that does not rest.
-    pub fn release(&self, runtime: &'static Runtime) {
+    /// A thread, which does not rest, serves nothing any more.
+    pub fn release(&self, runtime: &'static Runtime, served: Serves) {
         self.note_release();
-        self.state.lock().ledger.release();
+        self.state.lock().ledger.release(served);
         self.tend(runtime);
     }
 
-    /// Gives a permit back, unless somebody waits for one. For a thread that would rather keep a worker than rest.
-    pub fn release_if_unwanted(&self) -> bool {
+    /// The same, unless that is a permit and somebody waits for one. For a thread that would rather take a worker than rest.
+    pub fn release_if_unwanted(&self, served: Serves) -> bool {
         let mut state = self.state.lock();
-        if state.ledger.has_waiting() {
+        if served == Serves::Permit && state.ledger.has_waiting() {
             return false;
         }
-        state.ledger.release();
+        state.ledger.release(served);
         drop(state);
         self.note_release();
         true
@@ -491,30 +538,31 @@ impl Pool {
 
     /// The calling thread has nothing to do. Waits for an order.
     fn rest(&self, seat: &'static Seat) -> Order {
-        let released = seat.has_permit.swap(false, Ordering::Relaxed);
-        if released {
+        let served = seat.served();
+        seat.serve(Serves::Nothing);
+        if served == Serves::Permit {
             self.note_release();
         }
         if seat.retires() {
             let mut state = self.state.lock();
             state.ledger.thread_gone();
-            if released {
-                state.ledger.release();
-            }
+            state.ledger.release(served);
             drop(state);
             self.tend(seat.runtime);
             return Order::End;
         }
         let mut state = self.state.lock();
-        match state.ledger.rest(seat, released, Waiting::claim) {
+        match state.ledger.rest(seat, served, Waiting::claim) {
             Rest::Take(order) => return order,
             Rest::End => return Order::End,
             Rest::Wait => drop(state),
         }
+        seat.rests.store(true, Ordering::Relaxed);
         let mut deadline = now_ns().saturating_add(self.idle_ns);
         loop {
             // SAFETY: this thread's seat.
             if let Some(order) = unsafe { seat.take_order() } {
+                seat.rests.store(false, Ordering::Relaxed);
                 return order;
             }
             futex::wait(&seat.word, 0, deadline);
@@ -562,11 +610,10 @@ impl Pool {
         self.state.lock().ledger.waiting().for_each(f);
     }
 
-    /// (threads, of them spare, permits given, most threads ever).
-    pub fn counts(&self) -> (usize, usize, usize, usize) {
+    /// (threads, of them spare, serving permits, in calls), and most threads ever.
+    pub fn counts(&self) -> ((usize, usize, usize, usize), usize) {
         let state = self.state.lock();
-        let (threads, spares, permits) = state.ledger.counts();
-        (threads, spares, permits, state.peak)
+        (state.ledger.counts(), state.peak)
     }
 }
 
@@ -635,7 +682,7 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
                 return g;
             }
             Order::Job(job) => {
-                seat.has_permit.store(true, Ordering::Relaxed);
+                seat.serve(Serves::Permit);
                 job();
                 seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
                 seat.runtime.closed_from_outside();

@@ -375,6 +375,9 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineSt
     }
     let mut bound = Vec::new();
     runtime.pool.for_each(|seat| {
+        if seat.rests() {
+            return; // it ends when it is told to
+        }
         line.text(" ").text(&seat.name);
         let g = seat.goroutine.load(Ordering::Acquire);
         if !g.is_null() {
@@ -654,7 +657,7 @@ impl Runtime {
     pub fn stats(&self) -> GoroutineStats {
         let (stacks, spare, trimmed) = stack::counts();
         let (promises, promises_spare) = crate::promise::pool::counts();
-        let (threads, spares, permits, peak) = self.pool.counts();
+        let ((threads, spares, permits, calls), peak) = self.pool.counts();
         let tally = &self.pool.tally;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // Closed first: what is closed was opened before, so no difference is ever below zero.
@@ -682,7 +685,7 @@ impl Runtime {
             promises: promises - promises_spare,
             ffi_threads_idle: spares as u64,
             ffi_threads_peak: peak as u64,
-            ffi_bound: permits as u64,
+            ffi_bound: (permits + calls) as u64,
             ffi_bindings: get(&tally.bindings),
             ffi_bindings_on_the_spot: get(&tally.on_the_spot),
             ffi_calls: get(&tally.calls),
