@@ -447,6 +447,9 @@ __morestack:
     .cfi_offset rbp, -16
     mov     rbp, rsp
     .cfi_def_cfa_register rbp
+    mov     rsi, r11                        # rsi = below what the goroutine's stack is dead
+    test    r11, r11
+    cmovz   rsi, rsp
     and     rsp, -16
     mov     rdi, rax
     call    {on_landed}

@@ -77,33 +77,37 @@ static void *resolver(void *promise) {
     OK(goroutine_promise_resolve((GoroutinePromise *)promise, P(7)));
     return NULL;
 }
+/* errno is kept across whatever parks. (Other functions of the library may change it, as any function may.) */
+#define KEEPS_ERRNO(parks) \
+    do { \
+        errno = 1000 + (int)how; \
+        parks; \
+        CHECK_EQ(errno, 1000 + (int)how); \
+    } while (0)
 static void park_somehow(unsigned how) {
-    GoroutinePromise *promise;
+    GoroutinePromise *promise = how % 5 < 3 ? NULL : goroutine_promise_new();
     void *value = NULL;
     int status = 77;
     switch (how % 5) {
-    case 0: goroutine_yield(); break;
-    case 1: OK(goroutine_sleep(20 * US)); break;
-    case 2: CHECK_EQ(goroutine_park(ready_now, &status, GOROUTINE_FOREVER), 77); break;
+    case 0: KEEPS_ERRNO(goroutine_yield()); break;
+    case 1: KEEPS_ERRNO(OK(goroutine_sleep(20 * US))); break;
+    case 2: KEEPS_ERRNO(CHECK_EQ(goroutine_park(ready_now, &status, GOROUTINE_FOREVER), 77)); break;
     case 3:
-        promise = goroutine_promise_new();
         OK(goroutine_go(resolver, promise));
-        OK(goroutine_promise_await(promise, 20 * SECOND, &value));
+        KEEPS_ERRNO(OK(goroutine_promise_await(promise, 20 * SECOND, &value)));
         CHECK_EQ(value, P(7));
-        goroutine_promise_release(promise);
         break;
-    default: CHECK_EQ(goroutine_promise_await(promise = goroutine_promise_new(), 30 * US, NULL), GOROUTINE_ETIMEDOUT), goroutine_promise_release(promise);
+    default: KEEPS_ERRNO(CHECK_EQ(goroutine_promise_await(promise, 30 * US, NULL), GOROUTINE_ETIMEDOUT));
     }
+    goroutine_promise_release(promise);
 }
 static void *language(void *arg) {
     Nest *nest = (Nest *)arg, next;
     pthread_t thread = pthread_self();
     uint64_t deeper = 0;
-    errno = (int)nest->depth;
     check_in_language();
     if (nest->parks) park_somehow(nest->depth);
     CHECK(pthread_equal(thread, pthread_self())); /* C frames are live: it stays */
-    CHECK_EQ(errno, (int)nest->depth);
     if (nest->depth > 0) {
         next = nest_at(nest);
         next.sum = 0;
@@ -153,9 +157,7 @@ static void *c_parks(void *arg) {
     uint64_t native = NATIVE(goroutine_current());
     unsigned how;
     for (how = 0; how < 5; how++) {
-        errno = 100 + (int)how;
         park_somehow(how);
-        CHECK_EQ(errno, 100 + (int)how);
         CHECK(pthread_equal(thread, pthread_self()));
         check_in_c();
         goroutine_safepoint(); /* C is live: the thread is not given back here */
@@ -627,7 +629,12 @@ int main(void) {
     uint32_t workers;
     expect_child("a callback after the shutdown", callback_after_shutdown, NULL, 0, 0, "GOROUTINE_ESHUTDOWN: the callback was not run");
     expect_child("a callback starts the runtime", callback_starts_runtime, NULL, 0, 0, NULL);
+#ifdef __SANITIZE_ADDRESS__
+    fprintf(stderr, "skipped: a callback in a child of fork (the sanitizer's allocator may be locked in the child)\n");
+    (void)callback_in_child;
+#else
     expect_child("a callback in a child of fork", callback_in_child, NULL, 0, 0, NULL);
+#endif
     for (workers = 1; workers <= 2; workers++) test_nesting(workers);
     test_c_parks();
     test_exit();

@@ -380,6 +380,10 @@ static void *catches(void *arg) {
 }
 static void test_exceptions(void) {
     unsigned i;
+#ifdef __SANITIZE_ADDRESS__
+    fprintf(stderr, "skipped: exceptions (AddressSanitizer knows a thread's stack only, and takes dead frames of another one for live)\n");
+    return;
+#endif
     start_workers(2);
     for (i = 0; i < 6; i++) OK(goroutine_go(catches, P(i)));
     OK(goroutine_runtime_wait(60 * SECOND));

@@ -48,6 +48,8 @@ pub struct Seat {
 pub struct Seats {
     key: Option<libc::pthread_key_t>,
     all: Vec<*mut Seat>,
+    /// Those whose stacks a shutdown took.
+    left: Vec<*mut Seat>,
 }
 // SAFETY: a seat is its thread's; a shutdown takes those that are not in use, and the runtime is theirs no more.
 unsafe impl Send for Seats {}
@@ -55,6 +57,7 @@ unsafe impl Send for Seats {}
 static SEATS: Mutex<Seats> = Mutex::new(Seats {
     key: None,
     all: Vec::new(),
+    left: Vec::new(),
 });
 
 /// What a callback left.
@@ -208,7 +211,9 @@ unsafe fn farewell(seat: &Seat, config: &GoroutineConfig) {
 pub fn end_all(config: &GoroutineConfig) {
     let (key, all) = {
         let mut seats = SEATS.lock();
-        (seats.key.take(), std::mem::take(&mut seats.all))
+        let all = std::mem::take(&mut seats.all);
+        seats.left.extend(&all);
+        (seats.key.take(), all)
     };
     // SAFETY: nobody else has the seats any more.
     unsafe {

@@ -19,6 +19,7 @@ use super::{attach, bind, blocking};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::{FOREIGN_BLOCKING, FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
+use crate::stack;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -236,11 +237,15 @@ pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -
     }
 }
 
-/// `goroutine_ffi_landed`: C frames were jumped over, and the stacks are right again.
+/// `goroutine_ffi_landed`: C frames were jumped over, and the stacks are right again. Below `live` the goroutine's has only
+/// dead frames.
 ///
 /// # Safety
 /// Called by the assembly on a stack of `g`, the running goroutine.
-pub unsafe extern "C" fn on_landed(g: *mut Goroutine) {
+pub unsafe extern "C" fn on_landed(g: *mut Goroutine, live: usize) {
     // SAFETY: as above.
-    unsafe { discarded(g) };
+    unsafe {
+        stack::forget_frames_below(g, live);
+        discarded(g);
+    }
 }

@@ -93,11 +93,21 @@ unsafe extern "C" {
 /// Nobody runs on the stack.
 #[cold]
 pub unsafe fn forget_frames(g: *const Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { forget_frames_below(g, g as usize) };
+}
+
+/// The same for the frames below `here`.
+///
+/// # Safety
+/// `here` is in the goroutine's stack, and nobody will return to a frame below.
+#[cold]
+pub unsafe fn forget_frames_below(g: *const Goroutine, here: usize) {
     // SAFETY: the sanitizer's own function, or None; the range is the stack's.
     unsafe {
         if let Some(unpoison) = goroutine_asan_unpoison {
-            let b = bounds_of(g);
-            unpoison(b.low as *const c_void, b.top - b.low);
+            let low = bounds_of(g).low;
+            unpoison(low as *const c_void, here - low);
         }
     }
 }
