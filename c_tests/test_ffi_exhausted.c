@@ -89,7 +89,7 @@ static uint64_t order[200], served;
 static void *holds(void *arg) {
     OK(goroutine_ffi_bind());
     ADD(served, 1);
-    while (GET(*(uint64_t *)arg) == 0) OK(goroutine_sleep(1 * MS));
+    while (GET(*(uint64_t *)arg) == 0) CHECK(goroutine_sleep(1 * MS) == GOROUTINE_OK || GET(*(uint64_t *)arg) != 0);
     return NULL;
 }
 static void *comes(void *arg) {

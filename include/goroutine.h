@@ -91,6 +91,9 @@ typedef struct Goroutine Goroutine;
 /** A value to come. Opaque but for its state and value, which emitted code reads: GOROUTINE_PROMISE_OFFSET_*. */
 typedef struct GoroutinePromise GoroutinePromise;
 
+/** One thread for the calls of many goroutines. Opaque. */
+typedef struct GoroutineFfiLane GoroutineFfiLane;
+
 /* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
  * a newer library never writes past an older program's struct. */
 
@@ -495,6 +498,12 @@ typedef void (*GoroutineDropFn)(void *value);
 
 /** Runs when a promise settles, once, in a goroutine of its own. */
 typedef void (*GoroutineThenFn)(void *arg, GoroutineStatus status, void *value);
+
+/**
+ * Tells a host that its lane has calls: called when there is one after there was none, by the thread that made it, and after
+ * a drain that left some. It must not call into the lane; it posts to the host's event loop.
+ */
+typedef void (*GoroutineFfiWakeFn)(void *arg);
 
 /** Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it. */
 typedef void (*GoroutineFfiDoneFn)(void *arg, void *result);
@@ -1360,6 +1369,85 @@ void *goroutine_callback_run(GoroutineFn f,
  * Callable anywhere.
  */
 void goroutine_ffi_landed(void);
+
+/* ---- Lanes: one thread for the calls of many goroutines. ---- */
+
+/**
+ * Makes a lane: a thread of the library that runs the calls made through it, one after the other in the order they came. It is one
+ * of the `ffi_threads_max`, and ends with the lane. `name` is the thread's name, of which the kernel keeps 15 bytes.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_ffi_lane_release.
+ * Output:    `*out`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL), GOROUTINE_ENOMEM, GOROUTINE_EFFITHREADS (GOROUTINE_FFI_FAIL; with the other
+ * policies the lane begins when a thread is free), GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_new(const char *name,
+                                       GoroutineFfiLane **out);
+
+/**
+ * Makes a lane that a thread of the host serves: GTK's, Node's. `wake(arg)` tells the host when there are calls; it then has that
+ * thread call goroutine_ffi_lane_drain.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: as goroutine_ffi_lane_new.
+ * Output:    `*out`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; `arg` may be NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_host(const char *name,
+                                        GoroutineFfiWakeFn wake,
+                                        void *arg,
+                                        GoroutineFfiLane **out);
+
+/**
+ * Ends a lane, and its thread, if it has one of its own.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_release(GoroutineFfiLane *lane);
+
+/**
+ * Runs `function(args)` on the lane's thread and waits for it, however long it takes: it has no time-out, for `args` are in use until it
+ * is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call.
+ * errno is what the function left; it begins as 0.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Output:    `*result` (may be NULL), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL), GOROUTINE_ECANCELED (it did not run), GOROUTINE_ESHUTDOWN (nobody serves the lane).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_call(GoroutineFfiLane *lane,
+                                        void *function,
+                                        void *args,
+                                        void **result);
+
+/**
+ * Runs calls of a host lane on the calling thread: up to `max`, or with 0 all that are there now. If some are left the host is told again.
+ * Context:   T. On a goroutine, and for a lane with a thread of its own, it does nothing.
+ * Returns:   how many ran.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+size_t goroutine_ffi_lane_drain(GoroutineFfiLane *lane,
+                                size_t max);
 
 /* ---- Foreign libraries: loaded and called away from the caller's thread. docs/foreign-runtimes.md says when that matters. ---- */
 

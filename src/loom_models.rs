@@ -3,8 +3,11 @@
 
 use crate::ffi::crew::Crew;
 use crate::goroutine::park::{ParkWord, Ready};
+use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
-use crate::sched::idle::{Idle, last_look};
+use crate::sched::call_word::CallWord;
+use crate::sched::idle::{Idle, OWNERLESS, last_look};
+use crate::sched::ledger::{Ledger, Rest};
 use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
 use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
@@ -502,4 +505,223 @@ fn join_all(at: &Arc<CrewAtWork>) -> u32 {
             None => return at.ran.load(Ordering::Acquire),
         }
     }
+}
+
+/// A bound goroutine's thread goes to sleep while somebody readies the goroutine: it sees that, or is woken.
+#[test]
+fn loom_bind_wake_is_not_lost() {
+    model(|| {
+        let park = Arc::new(ParkWord::new());
+        let word = Arc::new(ThreadWord::new());
+        let status = Arc::new(Guarded::new(0i32));
+        word.prepare();
+        park.commit(5);
+        let waker = {
+            let (park, word, status) = (park.clone(), word.clone(), status.clone());
+            thread::spawn(move || match park.ready(5) {
+                Ready::Lost => panic!("nobody else readies it"),
+                Ready::Early => {
+                    // SAFETY: an early winner has the status until early_done.
+                    unsafe { status.with(|s| *s = 3) };
+                    park.early_done(5);
+                    false
+                }
+                Ready::Won => {
+                    // SAFETY: the winner has the goroutine.
+                    unsafe { status.with(|s| *s = 3) };
+                    word.ready()
+                }
+            })
+        };
+        let asleep = park.committed(5) && !word.is_ready() && word.fall_asleep();
+        if !asleep {
+            // SAFETY: the goroutine runs on.
+            assert_eq!(unsafe { status.with(|s| *s) }, 3);
+        }
+        let woken = waker.join().unwrap();
+        assert_eq!(asleep, woken, "its thread sleeps, and nobody wakes it");
+    });
+}
+
+/// A time-out and a ready of a bound goroutine: one wins, and if it is the ready, its word comes.
+#[test]
+fn loom_bind_time_out_or_ready() {
+    model(|| {
+        let park = Arc::new(ParkWord::new());
+        let word = Arc::new(ThreadWord::new());
+        word.prepare();
+        park.wait(5);
+        let waker = {
+            let (park, word) = (park.clone(), word.clone());
+            thread::spawn(move || park.ready(5) == Ready::Won && (word.ready() || true))
+        };
+        let timed_out = park.ready(5) == Ready::Won;
+        let readied = waker.join().unwrap();
+        assert!(timed_out != readied);
+        assert_eq!(word.is_ready(), readied);
+    });
+}
+
+/// A worker is left without a thread while a plain thread makes work: one of the two finds it a thread.
+#[test]
+fn loom_bind_ownerless_worker_is_taken_over() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let sleeping = Arc::new(AtomicU32::new(0));
+        let global = Arc::new(AtomicU32::new(0));
+        let worker = Arc::new(Guarded::new(1u32));
+        // SAFETY: nobody else has it yet.
+        unsafe { worker.with(|w| *w += 1) };
+        let maker = {
+            let (idle, sleeping, global, worker) =
+                (idle.clone(), sleeping.clone(), global.clone(), worker.clone());
+            thread::spawn(move || {
+                global.store(1, Ordering::Release);
+                fence_seq_cst();
+                let claimed = idle.claim() == Some(0);
+                if claimed {
+                    assert_eq!(sleeping.swap(0, Ordering::AcqRel), OWNERLESS);
+                    // SAFETY: the claimer has the worker alone; loom checks.
+                    unsafe { worker.with(|w| *w += 1) };
+                }
+                claimed
+            })
+        };
+        let back = idle.abandon(0, &sleeping, || global.load(Ordering::Acquire) != 0);
+        if back {
+            // SAFETY: so has who gets it back.
+            unsafe { worker.with(|w| *w += 1) };
+        }
+        let claimed = maker.join().unwrap();
+        assert!(
+            back != claimed,
+            "the work waits, and the worker has no thread (or two)"
+        );
+    });
+}
+
+type Accounts = Ledger<u32, u32, u32>;
+
+/// The last thread is given back while a goroutine asks for one: it gets a permit, or the thread.
+#[test]
+fn loom_exhausted_nobody_waits_for_a_free_thread() {
+    model(|| {
+        let accounts = Arc::new(Mutex::new(Accounts::new(1, 1)));
+        assert!(accounts.lock().unwrap().admit());
+        accounts.lock().unwrap().expect_thread();
+        let second = {
+            let accounts = accounts.clone();
+            thread::spawn(move || {
+                if accounts.lock().unwrap().admit() {
+                    return true;
+                }
+                let mut accounts = accounts.lock().unwrap();
+                if accounts.has_permit() && !accounts.has_waiting() {
+                    return accounts.admit();
+                }
+                accounts.wait(7);
+                false
+            })
+        };
+        let took = match accounts.lock().unwrap().rest(1, true, Some) {
+            Rest::Take(order) => {
+                assert_eq!(order, 7);
+                true
+            }
+            Rest::Wait | Rest::End => false,
+        };
+        let admitted = second.join().unwrap();
+        assert!(took != admitted, "it waits, and the thread is free");
+        assert_eq!(accounts.lock().unwrap().counts().2, 1);
+    });
+}
+
+/// One who waits is cancelled while the thread comes: the thread has it, or the cancel does, and the permit is not lost.
+#[test]
+fn loom_exhausted_cancel_or_thread() {
+    model(|| {
+        let accounts = Arc::new(Mutex::new(Accounts::new(1, 1)));
+        let park = Arc::new(ParkWord::new());
+        assert!(accounts.lock().unwrap().admit());
+        accounts.lock().unwrap().expect_thread();
+        park.wait(7);
+        accounts.lock().unwrap().wait(7);
+        let canceller = {
+            let park = park.clone();
+            thread::spawn(move || park.ready(7) == Ready::Won)
+        };
+        let took = {
+            let claim = |sequence: u32| (park.ready(u64::from(sequence)) == Ready::Won).then_some(sequence);
+            matches!(accounts.lock().unwrap().rest(1, true, claim), Rest::Take(7))
+        };
+        let cancelled = canceller.join().unwrap();
+        assert!(took != cancelled);
+        let permits = accounts.lock().unwrap().counts().2;
+        assert_eq!(permits, usize::from(took));
+    });
+}
+
+/// First come, first served: somebody who waits in turn is not overtaken by one who asks later, though a permit is free.
+#[test]
+fn loom_exhausted_in_order() {
+    model(|| {
+        let accounts = Arc::new(Mutex::new(Accounts::new(1, 1)));
+        let first = Arc::new(AtomicU32::new(0));
+        let other = {
+            let (accounts, first) = (accounts.clone(), first.clone());
+            thread::spawn(move || {
+                let mut accounts = accounts.lock().unwrap();
+                let waits = first.load(Ordering::Relaxed) == 1;
+                let admitted = accounts.admit();
+                assert!(!(waits && admitted), "overtaken");
+            })
+        };
+        {
+            let mut accounts = accounts.lock().unwrap();
+            accounts.wait(7);
+            first.store(1, Ordering::Relaxed);
+        }
+        {
+            let mut accounts = accounts.lock().unwrap();
+            if accounts.admit_waiting(Some).is_some() {
+                first.store(2, Ordering::Relaxed);
+            }
+        }
+        other.join().unwrap();
+    });
+}
+
+/// A blocking call and the monitor: one of them has the worker, and only a call that was seen before is retaken.
+#[test]
+fn loom_call_one_has_the_worker() {
+    model(|| {
+        let word = Arc::new(CallWord::new());
+        let worker = Arc::new(Guarded::new(0u32));
+        let monitor = {
+            let (word, worker) = (word.clone(), worker.clone());
+            thread::spawn(move || {
+                let call = word.seen()?;
+                word.retake(call).then(|| {
+                    // SAFETY: retaken: ours; loom checks.
+                    unsafe { worker.with(|w| *w += 10) };
+                    call
+                })
+            })
+        };
+        let mut lost = None;
+        for _ in 0..2 {
+            // SAFETY: the holder's until `enter`, and again after an `exit` that won.
+            unsafe { worker.with(|w| *w += 1) };
+            let call = word.enter();
+            if !word.exit(call) {
+                lost = Some(call);
+                break;
+            }
+        }
+        if lost.is_none() {
+            // SAFETY: as above.
+            unsafe { worker.with(|w| *w += 1) };
+        }
+        assert_eq!(lost, monitor.join().unwrap());
+    });
 }

@@ -64,6 +64,7 @@ pub mod context;
 pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
+pub mod lane;
 pub mod promise;
 pub mod runtime;
 pub mod timer;

@@ -3,6 +3,7 @@
 pub mod async_op;
 pub mod combinator;
 pub mod ffi;
+pub mod lane;
 pub mod main;
 pub mod promise;
 pub mod sleep;

@@ -85,6 +85,7 @@ impl Runtime {
     pub(super) fn cancel_everything(&self) {
         super::timers::stop_all();
         crate::ops::async_op::cancel_all();
+        crate::ops::lane::close_all();
         let mut alive = Vec::new();
         stack::for_each(|g| {
             // SAFETY: control blocks stay mapped. The flag on a goroutine that ends meanwhile harms nobody: no

@@ -17,6 +17,9 @@
 //!     claimed: the wake is on its way and counts as received.
 //! I3. A spinner looks at every queue after it has stopped counting as one (the left column), so who relied on a spinner
 //!     is covered by 4. The claimer counts its wakee as a spinner before it wakes it: one wake per burst.
+//! I4. A worker without a thread (`pool`) is in the set, too, and claimed like one that sleeps. It has not asked anybody to share and
+//!     fenced fully only, not heavily: who makes work with a full fence sees it, or is seen by its second look; what
+//!     owners push with a light one waits for its owner, or for the monitor's next look.
 
 use super::run_queue::{KEEP_ALL, RunQueue};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_heavy, fence_seq_cst, mutated};
@@ -24,6 +27,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_heavy, fence_seq_cst, mu
 const WORDS: usize = if cfg!(loom) { 1 } else { 4 };
 /// Most workers.
 pub const MAX_WORKERS: usize = WORDS * 64;
+
+/// `sleeping` of a worker that no thread holds: who claims it sets 0 and gives it to one.
+pub const OWNERLESS: u32 = 2;
 
 /// The idle set and the count of spinners.
 pub struct Idle {
@@ -64,11 +70,18 @@ impl Idle {
         }
     }
 
-    /// A worker without a thread is in the set, too (`pool`). Only who makes work with a full fence is sure to see it; what
-    /// owners push the monitor finds.
-    pub fn join(&self, worker: usize) {
+    /// A worker loses its thread, and waits in the set for one. True: work came meanwhile, and the worker is the caller's
+    /// again. False: whoever claims it finds OWNERLESS in `sleeping`, and a thread for it (I4).
+    #[must_use]
+    pub fn abandon(&self, worker: usize, sleeping: &AtomicU32, has_work: impl FnOnce() -> bool) -> bool {
+        sleeping.store(OWNERLESS, Ordering::SeqCst);
         self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
-        fence_seq_cst();
+        fence_seq_cst(); // partner: the full fence before `claim`
+        if mutated!("abandon_without_second_look") || !has_work() || !self.leave(worker) {
+            return false;
+        }
+        sleeping.store(0, Ordering::SeqCst);
+        true
     }
 
     /// Leaves by itself. False: it was claimed, and counts as a spinner now (I2).

@@ -8,9 +8,10 @@
 //! like one that sleeps, and then, instead of waking a thread, gives it to a spare one.
 
 use super::exhausted::{self, Said};
+use super::idle::OWNERLESS;
 use super::ledger::{Ledger, Rest};
 use super::runtime::Runtime;
-use super::worker::{OWNERLESS, Worker};
+use super::worker::Worker;
 use super::{bind, search, turn};
 use crate::abi::*;
 use crate::context::{goroutine_asm_thread_run, tls};
@@ -670,21 +671,14 @@ pub unsafe fn hand_off(runtime: &'static Runtime) {
 /// # Safety
 /// The worker is the caller's.
 pub unsafe fn hand_over(runtime: &'static Runtime, worker: &Worker) {
+    // What the owner of another private queue keeps to himself the monitor shows to a worker in the idle set.
+    let has_work_outside = || search::has_work_outside(runtime, worker);
     // SAFETY: the caller's promise.
-    if unsafe { search::has_work(worker) } {
-        count(&runtime.pool.tally.hand_offs);
-        runtime.pool.give(Order::Worker {
-            worker,
-            claimed: false,
-        });
-        return;
-    }
-    worker.sleeping.store(OWNERLESS, Ordering::SeqCst);
-    runtime.idle.join(worker.index);
-    // From here on anybody may claim it. `idle`, left column, 4, for who makes work with a full fence; what the owner of
-    // a private queue keeps to himself the monitor shows to us within a tick.
-    if search::has_work_outside(runtime, worker) && runtime.idle.leave(worker.index) {
-        worker.sleeping.store(0, Ordering::SeqCst);
+    let has_work = unsafe { search::has_work(worker) }
+        || runtime
+            .idle
+            .abandon(worker.index, &worker.sleeping, has_work_outside);
+    if has_work {
         count(&runtime.pool.tally.hand_offs);
         runtime.pool.give(Order::Worker {
             worker,

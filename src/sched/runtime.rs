@@ -10,13 +10,13 @@
 //! at the moment between the two sums nothing was open.
 
 use super::bind;
-use super::idle::{Idle, MAX_WORKERS};
+use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
 use super::pool::Pool;
 use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
-use super::worker::{Counts, OWNERLESS, Worker};
+use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
@@ -700,7 +700,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 9] {
+fn fork_locks() -> [&'static dyn ForkLock; 10] {
     let [loads, calls] = crate::ffi::jobs::locks();
     [
         loads,
@@ -709,6 +709,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 9] {
         &LIFECYCLE,
         super::attach::seats(),
         crate::ops::async_op::table(),
+        crate::ops::lane::lanes(),
         slot::spare(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,
@@ -770,6 +771,7 @@ extern "C" fn after_fork_child() {
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
         crate::ops::async_op::forget_all();
+        crate::ops::lane::forget_all();
         super::attach::forget_all();
         crate::ffi::jobs::forget_all();
         crate::ffi::load::forget_loader();

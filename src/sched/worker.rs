@@ -24,8 +24,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// A worker looks at the clock and the other queues every so many turns; a power of two.
 pub const TURNS: u32 = 64;
-/// `sleeping` of a worker that no thread holds: others set 0 and give it to one.
-pub const OWNERLESS: u32 = 2;
 const RING_SLOTS: u32 = 256;
 const IDS: u64 = 1024;
 const SEQUENCE_BITS: u32 = 53;

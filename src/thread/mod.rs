@@ -9,7 +9,7 @@
 
 use crate::abi::GoroutineThreadFn;
 use crate::context::tls;
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -132,6 +132,12 @@ pub fn seat() -> *mut c_void {
 pub fn set_seat(seat: *mut c_void) {
     // SAFETY: as above.
     unsafe { (*tls::thread()).seat.store(seat, Ordering::Relaxed) };
+}
+
+/// Another name for the calling thread: its first 15 bytes.
+pub fn rename(name: &CStr) {
+    // SAFETY: PR_SET_NAME reads up to 16 bytes of a string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// Whether a signal may interrupt threads of the library: it has no handler, or one that runs on the alternate stack.
