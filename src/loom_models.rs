@@ -322,11 +322,13 @@ fn loom_settle_wakes_or_leaves() {
             let (cell, waiter) = (cell.clone(), waiter as usize);
             thread::spawn(move || {
                 let mut woken = 0;
-                let first = cell.settle(1, 42, |_| {
-                    thread::yield_now();
-                    // SAFETY: `wake` may use the waiter: that is the protocol. loom checks.
-                    unsafe { (*(waiter as *mut Guarded<Waiter<()>>)).with(|w| w.touch()) };
-                    woken += 1;
+                let first = cell.settle(1, 42, |waiters| {
+                    for _ in waiters {
+                        thread::yield_now();
+                        // SAFETY: whoever settles may use the waiter: that is the protocol. loom checks.
+                        unsafe { (*(waiter as *mut Guarded<Waiter<()>>)).with(|w| w.touch()) };
+                        woken += 1;
+                    }
                 });
                 assert!(first == Settling::First);
                 woken

@@ -33,24 +33,38 @@ pub fn queue(settled: Settled) {
 ///
 /// # Safety
 /// The caller had a reference.
+#[inline(always)]
 pub unsafe fn release(promise: *const Promise) {
     // SAFETY: the caller's promise.
-    if let Some(unseen) = unsafe { Promise::release(promise) }
-        && let Some(runtime) = runtime::enter()
-    {
+    if let Some(unseen) = unsafe { Promise::release(promise) } {
+        report(unseen);
+    }
+}
+
+#[cold]
+fn report(unseen: Outcome) {
+    if let Some(runtime) = runtime::enter() {
         // SAFETY: no goroutine is named.
         unsafe { runtime.unhandled(std::ptr::null(), unseen) };
     }
 }
 
 /// The outcome, waiting for it if need be. Err: why not (time-out, cancelled, ...).
+#[inline(always)]
 pub fn wait(promise: &Promise, timeout_ns: u64) -> Result<Outcome, GoroutineStatus> {
-    if let Some(outcome) = promise.outcome() {
-        if outcome.status != GOROUTINE_OK {
-            promise.observe();
+    match promise.outcome() {
+        Some(outcome) => {
+            if outcome.status != GOROUTINE_OK {
+                promise.observe();
+            }
+            Ok(outcome)
         }
-        return Ok(outcome);
+        None => wait_pending(promise, timeout_ns),
     }
+}
+
+#[inline(never)]
+fn wait_pending(promise: &Promise, timeout_ns: u64) -> Result<Outcome, GoroutineStatus> {
     if timeout_ns == 0 {
         return Err(GOROUTINE_EAGAIN);
     }

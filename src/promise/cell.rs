@@ -8,9 +8,9 @@
 //! I1. `value` and `status` are written before `state` leaves 0 (Release), and never again: who loads a state other than 0
 //!     (Acquire) reads them without the lock. Emitted code does so.
 //! I2. The list is read and written under the lock only. A waiter lies on its owner's stack or in an operation; while
-//!     it is linked its owner waits. `settle` unlinks every waiter and hands each to `wake` *under the lock*, so an owner
+//!     it is linked its owner waits. `settle` unlinks every waiter and hands each out *under the lock*, so an owner
 //!     that finds itself unlinked (also under the lock) knows that nobody will touch the waiter again.
-//! I3. So each waiter that joined is handed to `wake` once, or left by itself, never both.
+//! I3. So each waiter that joined is handed out once, or left by itself, never both.
 //! I4. A settler needs no reference of its own. Who drops the last one calls `abandon`: while pending it leaves word under
 //!     the lock, and the settler, who reads that under the lock, ends the cell; once settled it waits for the lock to be
 //!     free, after which the settler never touches the cell again, and ends it itself. Exactly one of the two ends it.
@@ -26,7 +26,7 @@ pub struct Waiter<T> {
     next: *mut Waiter<T>,
     previous: *mut Waiter<T>,
     linked: bool,
-    /// For `wake`.
+    /// For whoever settles.
     pub owner: T,
 }
 
@@ -53,6 +53,25 @@ impl<T> Waiter<T> {
             linked: false,
             owner,
         }
+    }
+}
+
+/// Those who waited when a cell was settled, unlinked one by one; to be used up under the lock.
+pub struct Waiters<T>(*mut Waiter<T>);
+
+impl<T> Iterator for Waiters<T> {
+    type Item = *mut Waiter<T>;
+    fn next(&mut self) -> Option<*mut Waiter<T>> {
+        if self.0.is_null() {
+            return None;
+        }
+        let waiter = self.0;
+        // SAFETY: I2: the lock is held; linked waiters are alive.
+        unsafe {
+            self.0 = (*waiter).next;
+            (*waiter).linked = false;
+        }
+        Some(waiter)
     }
 }
 
@@ -132,9 +151,9 @@ impl<T, V: Copy> Cell<T, V> {
         (state != PENDING).then(|| (state, unsafe { self.value.with(|v| *v) }))
     }
 
-    /// Settles, and hands every waiter to `wake`, in the order they joined.
+    /// Settles. If anybody waits, `wake` is called, under the lock, with those who do, in the order they joined.
     #[inline(always)]
-    pub fn settle(&self, state: u32, value: V, mut wake: impl FnMut(*mut Waiter<T>)) -> Settling {
+    pub fn settle(&self, state: u32, value: V, wake: impl FnOnce(Waiters<T>)) -> Settling {
         self.lock.lock();
         if self.state.load(Ordering::Relaxed) != PENDING {
             self.lock.unlock();
@@ -144,36 +163,23 @@ impl<T, V: Copy> Cell<T, V> {
         unsafe { self.value.with(|v| *v = value) };
         self.state.store(state, Ordering::Release);
         // SAFETY: I2: we hold the lock.
-        let any = unsafe { self.waiters.with(|list| !list.first.is_null()) };
+        let first = unsafe { self.waiters.with(|list| list.first) };
         if mutated!("settle_wakes_unlocked") {
             self.lock.unlock();
         }
-        if any {
-            self.wake_all(&mut wake);
+        if !first.is_null() {
+            // SAFETY: I2: as above.
+            unsafe {
+                self.waiters
+                    .with(|list| (list.first, list.last) = (null_mut(), null_mut()))
+            };
+            wake(Waiters(first));
         }
         let orphan = self.flags.load(Ordering::Relaxed) & ABANDONED != 0;
         if !mutated!("settle_wakes_unlocked") {
             self.lock.unlock();
         }
         if orphan { Settling::Orphan } else { Settling::First }
-    }
-
-    /// Under the lock: hands out every waiter.
-    #[inline(never)]
-    fn wake_all(&self, wake: &mut impl FnMut(*mut Waiter<T>)) {
-        // SAFETY: I2: the caller holds the lock; linked waiters are alive.
-        unsafe {
-            self.waiters.with(|list| {
-                let mut waiter = list.first;
-                (list.first, list.last) = (null_mut(), null_mut());
-                while !waiter.is_null() {
-                    let next = (*waiter).next;
-                    (*waiter).linked = false;
-                    wake(waiter);
-                    waiter = next;
-                }
-            });
-        }
     }
 
     /// The last reference is gone, the settler has none (I4). True: the caller ends it; false: the settler will.
@@ -199,7 +205,7 @@ impl<T, V: Copy> Cell<T, V> {
     /// Joins the waiters. False: it is settled, and the waiter was not touched.
     ///
     /// # Safety
-    /// `waiter` stays valid until `settle` handed it to `wake` or `leave` returned.
+    /// `waiter` stays valid until `settle` handed it out or `leave` returned.
     #[inline]
     #[must_use]
     pub unsafe fn join(&self, waiter: *mut Waiter<T>) -> bool {

@@ -1,6 +1,6 @@
 //! The promise object: what C sees of it, who waits on it, how it ends.
 
-use super::cell::{Cell, Settling, Waiter};
+use super::cell::{Cell, Settling, Waiter, Waiters};
 use super::pool;
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
@@ -162,15 +162,22 @@ impl Promise {
         self.cell.settled().map(|(_, outcome)| outcome)
     }
 
-    /// Its goroutine ended: settles it, and ends it if nobody has a reference. Gives an outcome that nobody will look at
-    /// and that is a failure.
+    /// Its goroutine ended: settles it, and ends it if nobody has a reference. `woke` is called if somebody waited, after the
+    /// lock was given back. Gives an outcome that nobody will look at and that is a failure.
     ///
     /// # Safety
     /// The caller is the goroutine's end.
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub unsafe fn settle_own(&self, outcome: Outcome, settled: &mut Settled) -> Option<Outcome> {
-        match self.settle_cell(outcome, settled) {
+    pub unsafe fn settle_own(&self, outcome: Outcome, woke: impl FnOnce(Settled)) -> Option<Outcome> {
+        let mut settled = None;
+        let settling = self.cell.settle(state_of(outcome), outcome, |waiters| {
+            hand_out(waiters, settled.insert(Settled::new()));
+        });
+        if let Some(settled) = settled {
+            woke(settled);
+        }
+        match settling {
             Settling::Orphan => self.end(),
             first => {
                 debug_assert!(first == Settling::First, "only its goroutine settles it");
@@ -180,50 +187,12 @@ impl Promise {
     }
 
     /// Settles it; what that wakes is added to `settled`. False: it was settled before. The caller has a reference.
-    #[inline]
     #[must_use]
     pub fn settle(&self, outcome: Outcome, settled: &mut Settled) -> bool {
-        self.settle_cell(outcome, settled) != Settling::Late
-    }
-
-    #[inline(always)]
-    fn settle_cell(&self, outcome: Outcome, settled: &mut Settled) -> Settling {
-        let state = if outcome.status == GOROUTINE_OK {
-            GOROUTINE_PROMISE_RESOLVED
-        } else {
-            GOROUTINE_PROMISE_REJECTED
-        };
-        self.cell.settle(state, outcome, |waiter| {
-            // SAFETY: under the lock the waiter is alive (cell, I2), and its owner's fields were set before it joined.
-            unsafe {
-                match (*waiter).owner {
-                    Owner::Goroutine { g, sequence } => match (*g).park.ready(sequence) {
-                        Ready::Won => {
-                            (*g).wake_status = GOROUTINE_OK;
-                            settled.ready.push(g);
-                        }
-                        Ready::Early => {
-                            (*g).wake_status = GOROUTINE_OK;
-                            (*g).park.early_done(sequence);
-                        }
-                        Ready::Lost => {}
-                    },
-                    Owner::Thread(word) => {
-                        (*word).store(1, Ordering::Release);
-                        futex::wake(word, 1);
-                    }
-                    Owner::Operation { .. } => {
-                        *(*waiter).chain() = std::ptr::null_mut();
-                        if settled.operations.is_null() {
-                            settled.operations = waiter;
-                        } else {
-                            *(*settled.operations_last).chain() = waiter;
-                        }
-                        settled.operations_last = waiter;
-                    }
-                }
-            }
-        })
+        let settling = self
+            .cell
+            .settle(state_of(outcome), outcome, |waiters| hand_out(waiters, settled));
+        settling != Settling::Late
     }
 
     /// The value will not be dropped with the promise: it is somebody else's. Before settling, by who settles.
@@ -259,7 +228,7 @@ impl Promise {
     ///
     /// # Safety
     /// The caller had a reference.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub unsafe fn release(this: *const Self) -> Option<Outcome> {
         // SAFETY: pool memory is never unmapped: also a wrong pointer to a dead promise is answered.
@@ -308,6 +277,50 @@ impl Promise {
         }
         let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
         (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
+    }
+}
+
+#[inline(always)]
+fn state_of(outcome: Outcome) -> u32 {
+    if outcome.status == GOROUTINE_OK {
+        GOROUTINE_PROMISE_RESOLVED
+    } else {
+        GOROUTINE_PROMISE_REJECTED
+    }
+}
+
+/// Under the cell's lock: goroutines and operations into `settled`, threads are woken.
+fn hand_out(waiters: Waiters<Owner>, settled: &mut Settled) {
+    for waiter in waiters {
+        // SAFETY: under the lock the waiter is alive (cell, I2), and its owner's fields were set before it joined.
+        unsafe {
+            match (*waiter).owner {
+                Owner::Goroutine { g, sequence } => match (*g).park.ready(sequence) {
+                    Ready::Won => {
+                        (*g).wake_status = GOROUTINE_OK;
+                        settled.ready.push(g);
+                    }
+                    Ready::Early => {
+                        (*g).wake_status = GOROUTINE_OK;
+                        (*g).park.early_done(sequence);
+                    }
+                    Ready::Lost => {}
+                },
+                Owner::Thread(word) => {
+                    (*word).store(1, Ordering::Release);
+                    futex::wake(word, 1);
+                }
+                Owner::Operation { .. } => {
+                    *(*waiter).chain() = std::ptr::null_mut();
+                    if settled.operations.is_null() {
+                        settled.operations = waiter;
+                    } else {
+                        *(*settled.operations_last).chain() = waiter;
+                    }
+                    settled.operations_last = waiter;
+                }
+            }
+        }
     }
 }
 

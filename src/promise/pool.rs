@@ -70,16 +70,35 @@ pub fn take_from(cache: &mut Vec<*mut Promise>) -> *mut Promise {
 }
 
 /// A block comes back.
-#[inline]
+#[inline(always)]
 pub fn put(promise: *mut Promise) {
     let worker = tls::worker();
     if worker.is_null() {
-        return give_back(std::iter::once(promise));
+        return put_shared(promise);
     }
     // SAFETY: as above.
     let cache = unsafe { &mut (*worker).local().promises };
-    cache.push(promise);
-    if cache.len() > CACHE_MAX {
+    if cache.len() == cache.capacity() {
+        make_room(cache);
+    }
+    // SAFETY: there is room.
+    unsafe {
+        cache.as_mut_ptr().add(cache.len()).write(promise);
+        cache.set_len(cache.len() + 1);
+    }
+}
+
+#[cold]
+fn put_shared(promise: *mut Promise) {
+    give_back(std::iter::once(promise));
+}
+
+/// A cache grows up to CACHE_MAX, then gives a batch away.
+#[cold]
+fn make_room(cache: &mut Vec<*mut Promise>) {
+    if cache.len() < CACHE_MAX {
+        cache.reserve_exact(CACHE_MAX - cache.len());
+    } else {
         give_back(cache.drain(..BATCH));
     }
 }

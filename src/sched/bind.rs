@@ -27,7 +27,7 @@ use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable};
-use crate::promise::{Outcome, Settled};
+use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_light;
 use crate::sys::futex;
@@ -418,12 +418,12 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         let promise = (*g).promise;
         if !promise.is_null() {
-            let mut settled = Settled::new();
-            let unseen = (*promise).settle_own(outcome, &mut settled);
-            settled.run_operations();
-            for ready in settled.ready {
-                park::queue(ready.0);
-            }
+            let unseen = (*promise).settle_own(outcome, |mut settled| {
+                settled.run_operations();
+                for ready in settled.ready {
+                    park::queue(ready.0);
+                }
+            });
             if let Some(unseen) = unseen {
                 runtime.unhandled(g, unseen);
             }

@@ -346,6 +346,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
             let worker = &runtime.workers[usize::from((*g).last_worker)];
             worker.keeps_thread.store(true, Ordering::Relaxed);
         }
+        stack::valgrind_stack_reset(bounds.low, bounds.top);
         fill(g, request, short, from_context);
         let promise = (*g).promise;
         if start == Start::Unbound {

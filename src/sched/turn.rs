@@ -10,7 +10,7 @@ use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
-use crate::promise::{Outcome, Settled};
+use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::time::now_ns;
 use std::ffi::c_void;
@@ -289,12 +289,12 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         let promise = (*g).promise;
         if !promise.is_null() {
-            let mut settled = Settled::new();
-            let unseen = (*promise).settle_own(outcome, &mut settled);
-            settled.run_operations();
-            for ready in settled.ready {
-                worker.enqueue(ready.0);
-            }
+            let unseen = (*promise).settle_own(outcome, |mut settled| {
+                settled.run_operations();
+                for ready in settled.ready {
+                    worker.enqueue(ready.0);
+                }
+            });
             if let Some(unseen) = unseen {
                 runtime.unhandled(g, unseen);
             }

@@ -110,10 +110,23 @@ pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
     }
 }
 
-/// Tells valgrind that this is a stack, so that it understands a switch to it. A few no-ops anywhere else.
+/// Tells valgrind that this is a stack, so that it understands a switch to it.
 fn valgrind_stack_register(low: usize, high: usize) {
     const STACK_REGISTER: u64 = 0x1501;
-    let request = [STACK_REGISTER, low as u64, high as u64 - 1, 0, 0, 0];
+    valgrind(STACK_REGISTER, low as u64, high as u64 - 1);
+}
+
+/// Tells memcheck that nothing on this stack is given back, as it believes of what earlier frames used: it sees stacks
+/// change only through rsp. For who writes there from another stack.
+pub fn valgrind_stack_reset(low: usize, top: usize) {
+    const MAKE_MEM_UNDEFINED: u64 = 0x4d43_0001;
+    valgrind(MAKE_MEM_UNDEFINED, low as u64, (top - low) as u64);
+}
+
+/// A client request; a few no-ops anywhere but under valgrind.
+#[inline(always)]
+fn valgrind(request: u64, a: u64, b: u64) {
+    let request = [request, a, b, 0, 0, 0];
     // SAFETY: valgrind's documented client request; the rotations add up to 128 and leave rdi as it was.
     unsafe {
         std::arch::asm!(
