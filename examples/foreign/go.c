@@ -142,6 +142,7 @@ static void load(void) {
 static __attribute__((noinline)) uint64_t overflow(uint64_t n) {
     volatile char frame[512];
     frame[0] = (char)n;
+    if (n == UINT64_MAX) return 0;
     return overflow(n + 1) + (uint64_t)frame[0];
 }
 static void *overflows(void *arg) {

@@ -1,4 +1,7 @@
-/* Go from Node.js: a Node-API addon over libgoroutine. Every call of it may come from the main thread or from a worker's. */
+/* Go from Node.js: a Node-API addon over libgoroutine. Every call of it may come from the main thread or from a worker's.
+ *
+ * Node.js closes a worker's addons when the worker ends. libgoroutine stays then, while its threads run; the addon must see to itself,
+ * for `done` runs on those threads: link it with -Wl,-z,nodelete. */
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include <dlfcn.h>
@@ -10,10 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One per instance of the addon: the main thread has one, and each worker. */
+/* One per instance of the addon: the main thread has one, and each worker. Calls under way may outlive the loop, so it is never freed. */
 typedef struct Instance {
     napi_threadsafe_function post;
-    uint64_t pending;
+    uint64_t pending; /* the loop's own */
+    /* Node.js frees a thread-safe function when its loop ends, whoever still holds it: nobody may be inside one then. */
+    pthread_mutex_t lock;
+    bool closed;
 } Instance;
 
 /* A promise in JavaScript that a call on a thread of libgoroutine settles. */
@@ -147,9 +153,19 @@ static napi_value call_bound(napi_env env, napi_callback_info info) {
 /* On a thread of the pool; the host goes on, and its loop settles a promise when the call is done. */
 static void done(void *arg, void *result) {
     Call *call = (Call *)arg;
+    Instance *instance = call->instance;
+    bool posted = false;
     call->result = result;
-    /* Never full: it has no limit. An error means that the loop is gone, with it everybody who could have waited. */
-    if (napi_call_threadsafe_function(call->instance->post, call, napi_tsfn_nonblocking) != napi_ok) free(call);
+    pthread_mutex_lock(&instance->lock);
+    if (!instance->closed) posted = napi_call_threadsafe_function(instance->post, call, napi_tsfn_nonblocking) == napi_ok;
+    pthread_mutex_unlock(&instance->lock);
+    if (!posted) free(call); /* with the loop, everybody who could have waited is gone */
+}
+static void close_instance(void *arg) {
+    Instance *instance = (Instance *)arg;
+    pthread_mutex_lock(&instance->lock);
+    instance->closed = true;
+    pthread_mutex_unlock(&instance->lock);
 }
 static void settle(napi_env env, napi_value unused, void *context, void *data) {
     Call *call = (Call *)data;
@@ -198,10 +214,11 @@ NAPI_MODULE_INIT() {
     Instance *instance = (Instance *)calloc(1, sizeof *instance);
     if (instance == NULL) return NULL;
     napi_create_string_utf8(env, "libgoroutine", NAPI_AUTO_LENGTH, &name);
-    /* The thread-safe function lives as long as the loop, and so does the instance, which calls under way point to. */
     if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, settle, &instance->post) != napi_ok)
         return NULL;
     napi_unref_threadsafe_function(env, instance->post);
+    pthread_mutex_init(&instance->lock, NULL);
+    napi_add_env_cleanup_hook(env, close_instance, instance); /* runs before those that were added before it */
     napi_set_instance_data(env, instance, NULL, NULL);
     napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions);
     return exports;
