@@ -2,6 +2,8 @@
  * the documented status or report. At the end the names that were tried are compared with include/goroutine.symbols. */
 #include "check.h"
 
+#include <stdint.h>
+
 static const char *covered[200];
 static size_t covered_count;
 
@@ -264,6 +266,52 @@ static void requests(bool can_spawn) {
     ROW(goroutine_timer_stop, (id), true);
 }
 
+/* Lanes that are not there, or have nothing to do, from anywhere. */
+static void wake_nobody(void *arg) {
+    (void)arg;
+    CHECK(!"nobody is woken");
+}
+static void lanes(void) {
+    GoroutineFfiLane *lane = (GoroutineFfiLane *)P(7);
+    void *result = P(8);
+    ROW(goroutine_ffi_lane_new, (NULL, &lane), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_new, ("lane", NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_host, (NULL, wake_nobody, NULL, &lane), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_host, ("lane", NULL, NULL, &lane), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_host, ("lane", wake_nobody, NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_release, (NULL), GOROUTINE_OK);
+    ROW(goroutine_ffi_lane_call, (NULL, CODE(same), NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_drain, (NULL, 0), 0);
+    CHECK_EQ(lane, P(7));
+    ROW(goroutine_ffi_lane_host, ("lane", wake_nobody, NULL, &lane), GOROUTINE_OK);
+    ROW(goroutine_ffi_lane_call, (lane, NULL, NULL, &result), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_lane_drain, (lane, 0), 0);
+    ROW(goroutine_ffi_lane_drain, (lane, SIZE_MAX), 0);
+    ROW(goroutine_ffi_lane_release, (lane), GOROUTINE_OK);
+    CHECK_EQ(result, P(8));
+}
+
+/* Loads of nothing, and a library that is not there. */
+static void never_done(void *arg, void *result) {
+    (void)arg;
+    (void)result;
+    CHECK(!"done is not called");
+}
+static void loads(GoroutineStatus missing) {
+    void *out = P(9);
+    ROW(goroutine_ffi_load, ("libm.so.6", 0, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_symbol, (NULL, NULL, &out), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_symbol, (NULL, "main", NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_ffi_call_async, (NULL, NULL, never_done, NULL), GOROUTINE_EINVAL);
+    if (missing == GOROUTINE_OK) return; /* a load would start the runtime */
+    ROW(goroutine_ffi_load, ("/nowhere/there is no such library.so", 0, &out), missing);
+    ROW(goroutine_ffi_symbol, (NULL, "there is no such symbol", &out), GOROUTINE_EFFILOAD);
+    CHECK_EQ(out, P(9));
+    cover("goroutine_ffi_error");
+    CHECK(strstr(goroutine_ffi_error(), "there is no such symbol") != NULL);
+    if (missing == GOROUTINE_ESHUTDOWN) ROW(goroutine_ffi_call_async, (CODE(same), NULL, never_done, NULL), missing);
+}
+
 /* ---- On a plain thread. ---- */
 /* Foreign calls of nothing, from anywhere. */
 static void foreign_calls(void) {
@@ -284,6 +332,7 @@ static void foreign_calls(void) {
     ROW(is_goroutine_ffi_bound, (NULL), false);
     ROW(is_goroutine_ffi_bound, (goroutine_current()), false); /* nothing of that binds */
     CALL(goroutine_ffi_landed, ());
+    lanes();
 }
 
 static void on_plain_thread(void) {
@@ -331,6 +380,7 @@ static void *on_goroutine(void *arg) {
     anywhere();
     promises();
     requests(true);
+    loads(GOROUTINE_EFFILOAD);
     return arg;
 }
 
@@ -398,6 +448,7 @@ static void after_shutdown(void) {
     promises();
     requests(false);
     on_plain_thread();
+    loads(GOROUTINE_ESHUTDOWN);
 }
 
 /* ---- What is fatal: one line on stderr, the callback, abort. In forked children. ---- */
@@ -582,6 +633,7 @@ int main(void) {
     contexts_in_passing();
     promises();
     requests(false);
+    loads(GOROUTINE_OK);
     configurations();
 
     /* Running. */
@@ -589,6 +641,7 @@ int main(void) {
     on_plain_thread();
     promises();
     requests(true);
+    loads(GOROUTINE_EFFILOAD);
     run_goroutine(on_goroutine, NULL);
     CALL(goroutine_runtime_retain, ());
     CALL(goroutine_runtime_retain, ());
