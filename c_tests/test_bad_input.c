@@ -401,7 +401,7 @@ static void configurations(void) {
     ROW(goroutine_runtime_start, (&c), status)
     NOT_STARTED(c.size = 0, GOROUTINE_EINVAL);
     NOT_STARTED(c.size = 8, GOROUTINE_EINVAL);
-    NOT_STARTED(c.flags = 16, GOROUTINE_EINVAL);
+    NOT_STARTED(c.flags = 32, GOROUTINE_EINVAL);
     NOT_STARTED(c.flags = UINT32_MAX, GOROUTINE_EINVAL);
     NOT_STARTED(c.workers = 257, GOROUTINE_EINVAL);
     NOT_STARTED(c.workers = UINT32_MAX, GOROUTINE_EINVAL);

@@ -112,6 +112,8 @@ typedef struct GoroutineFfiLane GoroutineFfiLane;
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
 /** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
+/** Config flag: make no threads ahead for functions whose goroutines nearly always bind. */
+#define GOROUTINE_CONFIG_NO_PREDICTION 16
 
 /** `ffi_exhausted`: wait for a thread, first come first served. */
 #define GOROUTINE_FFI_WAIT 0

@@ -12,6 +12,8 @@ pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
 pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
 /// Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS.
 pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
+/// Config flag: make no threads ahead for functions whose goroutines nearly always bind.
+pub const GOROUTINE_CONFIG_NO_PREDICTION: u32 = 16;
 
 /// `ffi_exhausted`: wait for a thread, first come first served.
 pub const GOROUTINE_FFI_WAIT: u32 = 0;

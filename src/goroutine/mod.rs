@@ -104,6 +104,9 @@ pub const EXTRAS: u32 = 1 << 30;
 /// returns.
 pub const ON_THE_SPOT: u32 = 1 << 29;
 
+/// In `spawn_flags`, with `EXTRAS`: whether it binds is taken for a sample of its function's (`sched::predict`).
+pub const SAMPLED: u32 = 1 << 28;
+
 use crate::abi as a;
 use std::mem::{offset_of, size_of};
 const _: () = assert!(offset_of!(Goroutine, stack_limit) == a::GOROUTINE_OFFSET_STACK_LIMIT);

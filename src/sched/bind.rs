@@ -20,6 +20,7 @@
 use super::ledger::Serves;
 use super::park::{self, Join};
 use super::pool::{self, Admission, Order, Seat, Waiting};
+use super::predict;
 use super::run_queue::POLL_NATIVE;
 use super::runtime::Runtime;
 use super::turn;
@@ -113,13 +114,22 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
             return g;
         }
         forget_native(g, worker);
+        // Before the worker is given away: the monitor does not fall asleep while it is held.
+        let ahead = predict::binds(runtime, worker, g);
+        let missing = ahead != 0 && runtime.pool.want_ahead(ahead);
         if worker.keeps_thread.load(Ordering::Relaxed) {
             // Pinned goroutines belong to this thread: g moves instead.
             runtime.pool.give(Order::Goroutine(g));
+            if missing {
+                runtime.call_for_threads();
+            }
             return turn::next(worker);
         }
         sit_down(g, seat);
         pool::hand_off(runtime);
+        if missing {
+            runtime.call_for_threads();
+        }
         g
     }
 }

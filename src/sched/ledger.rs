@@ -117,6 +117,17 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.threads < self.needed()
     }
 
+    /// Threads beyond those that are needed.
+    pub fn surplus(&self) -> usize {
+        self.threads.saturating_sub(self.needed())
+    }
+
+    /// A thread may be made though none is missing: there would be no more than serve workers and permits.
+    #[must_use]
+    pub fn may_grow(&self) -> bool {
+        !self.stopping && self.threads < self.workers + self.max
+    }
+
     /// Somebody is about to make a thread: it counts.
     pub fn expect_thread(&mut self) {
         self.threads += 1;

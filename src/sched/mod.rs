@@ -8,6 +8,7 @@
 //! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
 //! | `pool` | the threads: what each does next, how a worker changes threads |
 //! | `bind` | goroutines that own their thread |
+//! | `predict` | whose goroutines bind: threads made ahead |
 //! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
 //! | `blocking` | blocking calls |
 //! | `exhausted` | reports when all threads are taken |
@@ -54,6 +55,8 @@ pub mod native;
 pub mod park;
 #[cfg(not(loom))]
 pub mod pool;
+#[cfg(not(loom))]
+mod predict;
 #[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]

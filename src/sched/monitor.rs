@@ -5,6 +5,7 @@
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
 //! - a worker in a blocking call that lasts: take it away (`blocking`);
+//! - threads that will be needed: make them (`predict`), at once when asked;
 //! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
 //! - stacks that nobody wanted for a second: give their memory back.
@@ -54,6 +55,12 @@ impl Runtime {
         self.wake_monitor();
     }
 
+    /// The monitor is to make threads (`predict`): at once, not at its next tick. It does not sleep, or is not to: who asks
+    /// asked for them while holding a worker.
+    pub fn call_for_threads(&self) {
+        futex::wake(&self.monitor.0, 1);
+    }
+
     /// A worker starts to run.
     #[inline]
     pub fn wake_monitor(&self) {
@@ -97,10 +104,10 @@ pub fn run(runtime: &'static Runtime) {
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, call);
             }
-            futex::wait(word, AWAKE, now + TICK_NS);
+            wait(runtime, AWAKE, now + TICK_NS);
         } else if dozes < DOZES || trimming {
             dozes += 1;
-            futex::wait(word, AWAKE, now + DOZE_NS);
+            wait(runtime, AWAKE, now + DOZE_NS);
         } else {
             // Asleep first, then one more look: a worker that wakes looks at the word after it left the idle set.
             if word
@@ -112,11 +119,29 @@ pub fn run(runtime: &'static Runtime) {
             fence_seq_cst();
             let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             if runtime.all_idle() {
-                futex::wait(word, ASLEEP, if troubled { now + TROUBLED_NS } else { u64::MAX });
+                wait(
+                    runtime,
+                    ASLEEP,
+                    if troubled { now + TROUBLED_NS } else { u64::MAX },
+                );
             }
             let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
             dozes = 0;
             trimming = true;
+        }
+    }
+}
+
+/// Until `deadline`, or until the state is not `state` any more; meanwhile makes the threads that it is asked for. (Nothing
+/// else: who looks twice at a call wants a tick between.)
+fn wait(runtime: &'static Runtime, state: u32, deadline: u64) {
+    loop {
+        if runtime.pool.wants_ahead() {
+            runtime.pool.make_ahead(runtime);
+        }
+        futex::wait(&runtime.monitor.0, state, deadline);
+        if !runtime.pool.wants_ahead() || now_ns() >= deadline {
+            return;
         }
     }
 }

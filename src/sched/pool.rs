@@ -239,6 +239,8 @@ pub struct Pool {
     pub jobs_live: AtomicU64,
     /// Somebody waits for a permit, or a thread is missing: the monitor looks after it.
     pub troubled: AtomicBool,
+    /// So many threads should be there beyond those that are needed (`predict`); 0: the monitor has seen to it.
+    ahead: AtomicU32,
     /// What was said about it.
     pub said: Said,
     /// Threads of parked goroutines that look for their wake.
@@ -274,6 +276,7 @@ impl Pool {
             tally: Tally::default(),
             jobs_live: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
+            ahead: AtomicU32::new(0),
             said: Said::default(),
             spinning: AtomicU32::new(0),
             spinners_max: u32::from(cpu::available() > 1),
@@ -520,6 +523,39 @@ impl Pool {
                         .emit();
                 }
                 runtime.call_monitor();
+                return;
+            }
+        }
+    }
+
+    /// So many threads should be there beyond those that are needed. True: some are missing, [`Runtime::call_monitor`].
+    #[must_use]
+    pub fn want_ahead(&self, n: u32) -> bool {
+        let state = self.state.lock();
+        let wanted = state.ledger.surplus() < n as usize && state.ledger.may_grow();
+        drop(state);
+        if wanted {
+            self.ahead.fetch_max(n, Ordering::SeqCst);
+        }
+        wanted
+    }
+
+    /// Whether the monitor is to make threads ahead.
+    pub fn wants_ahead(&self) -> bool {
+        self.ahead.load(Ordering::SeqCst) != 0
+    }
+
+    /// Makes them. That one cannot be made is no trouble: nobody needs it yet.
+    pub fn make_ahead(&self, runtime: &'static Runtime) {
+        let n = self.ahead.swap(0, Ordering::SeqCst) as usize;
+        loop {
+            let mut state = self.state.lock();
+            if state.ledger.surplus() >= n || !state.ledger.may_grow() {
+                return;
+            }
+            state.ledger.expect_thread();
+            drop(state);
+            if !self.create_spare(runtime, None) {
                 return;
             }
         }

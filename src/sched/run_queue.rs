@@ -210,6 +210,17 @@ impl<T: Copy> RunQueue<T> {
         item
     }
 
+    /// Owner: shows up to `n` to `look`, the oldest first.
+    pub fn peek(&self, n: u32, mut look: impl FnMut(T)) {
+        self.enter();
+        let head = self.head.load(Ordering::Relaxed);
+        for i in 0..self.len().min(n) {
+            // SAFETY: I1: we are inside, and i < len.
+            look(unsafe { self.get(head.wrapping_add(i)) });
+        }
+        self.leave();
+    }
+
     /// Owner: moves up to `out.len()`, at most half, the oldest first. For sharing out.
     pub fn take_half(&self, out: &mut [T]) -> usize {
         self.enter();

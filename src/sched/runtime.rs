@@ -14,6 +14,7 @@ use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
 use super::pool::Pool;
+use super::predict::Predictor;
 use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
@@ -58,6 +59,7 @@ pub struct Runtime {
     pub(crate) foreign: Counts,
     pub(crate) monitor: Monitor,
     pub(crate) pool: Pool,
+    pub(crate) predictor: Predictor,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -219,6 +221,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         foreign: Counts::default(),
         monitor: Monitor::new(),
         pool: Pool::new(&config, settings),
+        predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),

@@ -3,6 +3,7 @@
 use super::bind;
 use super::expire;
 use super::native;
+use super::predict;
 use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
 use super::search;
 use super::share;
@@ -94,10 +95,14 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
         }
         local.urgent_streak = 0;
         if worker.queue.is_empty() {
-            take_urgent(worker)
-        } else {
-            None
+            return take_urgent(worker);
         }
+        if local.turn.is_multiple_of(TURNS) {
+            let g = worker.queue.pop()?;
+            predict::sample(worker.runtime(), g);
+            return Some(g);
+        }
+        None
     }
 }
 
@@ -306,6 +311,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             end(g, runtime.config.goroutine_end_arg);
         }
         if (*g).spawn_flags & EXTRAS != 0 {
+            predict::ended(worker, g);
             goroutine::free_name(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
