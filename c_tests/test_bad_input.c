@@ -416,6 +416,9 @@ static void configurations(void) {
     NOT_STARTED(c.stack_overflow = overflow_callback, GOROUTINE_ENOSYS);
     NOT_STARTED(c.ffi_threads_prestart = 1001, GOROUTINE_EINVAL);
     NOT_STARTED(c.thread_stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
+    NOT_STARTED(c.ffi_cpus_spread = 2, GOROUTINE_EINVAL);
+    NOT_STARTED(c.reserved_too = 1, GOROUTINE_EINVAL);
+    NOT_STARTED(c.ffi_cpus[15] = 1ull << 63, GOROUTINE_EINVAL); /* CPU 1023 */
     /* An older program's, shorter struct. */
     c = good;
     c.size = offsetof(GoroutineConfig, unhandled);

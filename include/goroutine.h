@@ -115,6 +115,9 @@ typedef struct GoroutineFfiLane GoroutineFfiLane;
 /** Config flag: make no threads ahead for functions whose goroutines nearly always bind. */
 #define GOROUTINE_CONFIG_NO_PREDICTION 16
 
+/** Words of `ffi_cpus`. */
+#define GOROUTINE_CPUS_WORDS 16
+
 /** `ffi_exhausted`: wait for a thread, first come first served. */
 #define GOROUTINE_FFI_WAIT 0
 /** `ffi_exhausted`: run the call without binding. */
@@ -375,6 +378,16 @@ typedef struct GoroutineConfig {
     uint64_t signals_open;
     /** How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s. */
     uint64_t ffi_threads_idle_ns;
+    /**
+     * The CPUs for threads that serve bound goroutines, lanes and other calls on the library's own threads, while they do so:
+     * bit n % 64 of word n / 64 is CPU n. All 0: any. Those that the process may not use do not count; if none is left,
+     * the start gives GOROUTINE_EINVAL. A thread that serves no more has the CPUs again that it had before.
+     */
+    uint64_t ffi_cpus[GOROUTINE_CPUS_WORDS];
+    /** 1: each of these threads on one CPU of them (of all, if `ffi_cpus` is 0), the one with the fewest. */
+    uint32_t ffi_cpus_spread;
+    /** Must be 0. */
+    uint32_t reserved_too;
 } GoroutineConfig;
 
 /** A goroutine's function: one argument in, one value out. NULL is refused with `GOROUTINE_EINVAL`. */

@@ -15,6 +15,9 @@ pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
 /// Config flag: make no threads ahead for functions whose goroutines nearly always bind.
 pub const GOROUTINE_CONFIG_NO_PREDICTION: u32 = 16;
 
+/// Words of `ffi_cpus`.
+pub const GOROUTINE_CPUS_WORDS: usize = 16;
+
 /// `ffi_exhausted`: wait for a thread, first come first served.
 pub const GOROUTINE_FFI_WAIT: u32 = 0;
 /// `ffi_exhausted`: run the call without binding.
@@ -98,6 +101,14 @@ pub struct GoroutineConfig {
     pub signals_open: u64,
     /// How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s.
     pub ffi_threads_idle_ns: u64,
+    /// The CPUs for threads that serve bound goroutines, lanes and other calls on the library's own threads, while they do so:
+    /// bit n % 64 of word n / 64 is CPU n. All 0: any. Those that the process may not use do not count; if none is left,
+    /// the start gives GOROUTINE_EINVAL. A thread that serves no more has the CPUs again that it had before.
+    pub ffi_cpus: [u64; GOROUTINE_CPUS_WORDS],
+    /// 1: each of these threads on one CPU of them (of all, if `ffi_cpus` is 0), the one with the fewest.
+    pub ffi_cpus_spread: u32,
+    /// Must be 0.
+    pub reserved_too: u32,
 }
 
 // SAFETY: plain data; the callbacks and their arguments are the caller's to share, as the header says.

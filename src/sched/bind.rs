@@ -130,6 +130,7 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         if missing {
             runtime.call_for_threads();
         }
+        seat.pin(); // it may have to move: the worker does not wait for that
         g
     }
 }
@@ -143,7 +144,7 @@ unsafe fn join_waiting(g: *mut Goroutine, sequence: u64, _: *mut c_void) -> bool
         .wait_if_full(runtime, Waiting::Parked { g, sequence })
 }
 
-/// `g` is bound to the calling thread from now on.
+/// `g` is bound to the calling thread from now on, which is to `pin` itself once it holds no worker.
 ///
 /// # Safety
 /// `g` is the caller's and not running; the thread is `seat`'s, and has a permit for it.
@@ -196,6 +197,7 @@ pub unsafe fn bind_on_the_spot(g: *mut Goroutine) {
         sit_down(g, seat);
         (*g).spawn_flags |= ON_THE_SPOT;
         pool::hand_off(runtime);
+        seat.pin();
     }
 }
 

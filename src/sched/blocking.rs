@@ -58,6 +58,7 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
             pool::count(&seat.runtime.pool.tally.on_the_spot);
             seat.runtime.pool.call_becomes_permit();
             sit_down(g, seat);
+            seat.pin();
             (*g).spawn_flags |= ON_THE_SPOT;
         } else {
             seat.serve(Serves::Call);

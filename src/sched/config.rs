@@ -62,10 +62,17 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
 
 /// Fills in what is 0, refuses what is out of range. Gives the stack classes (default, largest), and what threads are like.
 pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings), GoroutineStatus> {
-    if config.flags & !FLAGS != 0 || config.reserved != 0 || config.workers as usize > MAX_WORKERS {
+    if config.flags & !FLAGS != 0
+        || config.reserved != 0
+        || config.reserved_too != 0
+        || config.workers as usize > MAX_WORKERS
+    {
         return Err(GOROUTINE_EINVAL);
     }
-    if config.ffi_exhausted > GOROUTINE_FFI_FAIL || config.ffi_release > GOROUTINE_FFI_RETIRE {
+    if config.ffi_exhausted > GOROUTINE_FFI_FAIL
+        || config.ffi_release > GOROUTINE_FFI_RETIRE
+        || config.ffi_cpus_spread > 1
+    {
         return Err(GOROUTINE_EINVAL);
     }
     let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
@@ -122,6 +129,7 @@ fn check_threads(config: &GoroutineConfig) -> Result<thread::Settings, Goroutine
         }
     }
     Ok(thread::Settings {
+        cpus: None,
         stack_bytes,
         open_signals: config.signals_open,
         hooks: [

@@ -9,6 +9,7 @@
 //! | `pool` | the threads: what each does next, how a worker changes threads |
 //! | `bind` | goroutines that own their thread |
 //! | `predict` | whose goroutines bind: threads made ahead |
+//! | `pin` | on which CPUs threads for foreign calls run |
 //! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
 //! | `blocking` | blocking calls |
 //! | `exhausted` | reports when all threads are taken |
@@ -53,6 +54,8 @@ mod monitor;
 pub mod native;
 #[cfg(not(loom))]
 pub mod park;
+#[cfg(not(loom))]
+mod pin;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]

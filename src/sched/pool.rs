@@ -10,6 +10,7 @@
 use super::exhausted::{self, Said};
 use super::idle::OWNERLESS;
 use super::ledger::{Ledger, Rest, Serves};
+use super::pin::{Pin, Pinning};
 use super::runtime::Runtime;
 use super::worker::Worker;
 use super::{bind, search, turn};
@@ -110,8 +111,10 @@ pub struct Seat {
     rests: AtomicBool,
     /// It ends when what it serves is over. The thread's own.
     retires: AtomicBool,
+    /// It serves on CPUs that it was given for that (`pin`). The thread's own.
+    pin: UnsafeCell<Option<Pin>>,
 }
-// SAFETY: `order` passes from giver to thread with `word` (Release, Acquire).
+// SAFETY: `order` passes from giver to thread with `word` (Release, Acquire); `pin` is the thread's own.
 unsafe impl Sync for Seat {}
 // SAFETY: as above.
 unsafe impl Send for Seat {}
@@ -153,6 +156,27 @@ impl Seat {
             PERMIT => Serves::Permit,
             CALL => Serves::Call,
             _ => Serves::Nothing,
+        }
+    }
+
+    /// The calling thread, whose seat this is, serves a goroutine or a job: on the CPUs for that.
+    pub fn pin(&self) {
+        if let Some(pinning) = &self.runtime.pool.pinning {
+            // SAFETY: the thread's own.
+            let pin = unsafe { &mut *self.pin.get() };
+            if pin.is_none() {
+                *pin = pinning.pin();
+            }
+        }
+    }
+
+    /// It does not any more.
+    pub fn unpin(&self) {
+        if let Some(pinning) = &self.runtime.pool.pinning {
+            // SAFETY: the thread's own.
+            if let Some(pin) = unsafe { (*self.pin.get()).take() } {
+                pinning.unpin(&pin);
+            }
         }
     }
 
@@ -231,6 +255,7 @@ pub fn count(counter: &AtomicU64) {
 pub struct Pool {
     state: Mutex<State>,
     settings: thread::Settings,
+    pinning: Option<Pinning>,
     idle_ns: u64,
     keep: usize,
     /// What happened.
@@ -261,7 +286,7 @@ pub enum Admission {
 
 impl Pool {
     /// With no thread yet.
-    pub fn new(config: &GoroutineConfig, settings: thread::Settings) -> Self {
+    pub fn new(config: &GoroutineConfig, settings: thread::Settings, pinning: Option<Pinning>) -> Self {
         Self {
             state: Mutex::new(State {
                 ledger: Ledger::new(config.workers as usize, config.ffi_threads_max as usize),
@@ -271,6 +296,7 @@ impl Pool {
                 peak: 0,
             }),
             settings,
+            pinning,
             idle_ns: config.ffi_threads_idle_ns,
             keep: KEEP.max(config.ffi_threads_prestart as usize),
             tally: Tally::default(),
@@ -343,6 +369,7 @@ impl Pool {
             serves: AtomicU32::new(Serves::Nothing as u32),
             rests: AtomicBool::new(false),
             retires: AtomicBool::new(false),
+            pin: UnsafeCell::new(None),
         });
         // In the list before it runs, so that it finds itself there when it ends. The handle follows; a shutdown does not
         // join before: who makes a thread is a thread that it joins, or inside the door.
@@ -593,6 +620,7 @@ impl Pool {
             Rest::End => return Order::End,
             Rest::Wait => drop(state),
         }
+        seat.unpin();
         seat.rests.store(true, Ordering::Relaxed);
         let mut deadline = now_ns().saturating_add(self.idle_ns);
         loop {
@@ -715,10 +743,12 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
             Order::Goroutine(g) => {
                 // SAFETY: an order gives the goroutine to this thread alone.
                 unsafe { bind::sit_down(g, seat) };
+                seat.pin();
                 return g;
             }
             Order::Job(job) => {
                 seat.serve(Serves::Permit);
+                seat.pin();
                 job();
                 seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
                 seat.runtime.closed_from_outside();
@@ -733,6 +763,9 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
 /// # Safety
 /// The worker is the caller's.
 pub unsafe fn adopt(worker: &Worker) {
+    if let Some(seat) = Seat::current() {
+        seat.unpin();
+    }
     tls::set_worker(std::ptr::from_ref(worker).cast_mut());
     worker.runtime().wake_monitor();
 }

@@ -13,6 +13,7 @@ use super::bind;
 use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
+use super::pin::Pinning;
 use super::pool::Pool;
 use super::predict::Predictor;
 use super::run_queue::POLL_STOP;
@@ -184,10 +185,15 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Ok(config) => config,
         Err(status) => return status,
     };
-    let (class, class_max, settings) = match super::config::check(&mut config) {
+    let (class, class_max, mut settings) = match super::config::check(&mut config) {
         Ok(checked) => checked,
         Err(status) => return status,
     };
+    let pinning = match Pinning::new(&config) {
+        Ok(pinning) => pinning,
+        Err(status) => return status,
+    };
+    settings.cpus = pinning.as_ref().map(Pinning::free);
     if !membarrier::register() {
         return GOROUTINE_ENOMEM;
     }
@@ -220,7 +226,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         sleeping_until: AtomicU64::new(u64::MAX),
         foreign: Counts::default(),
         monitor: Monitor::new(),
-        pool: Pool::new(&config, settings),
+        pool: Pool::new(&config, settings, pinning),
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),

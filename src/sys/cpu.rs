@@ -1,9 +1,75 @@
-//! How many CPUs this process may use: the affinity mask, cut down by the cgroup's quota.
+//! CPUs: how many this process may use (the affinity mask, cut down by the cgroup's quota), and which ones a thread may.
 
 /// At least 1.
 pub fn available() -> u32 {
     // std asks sched_getaffinity and the cgroup v1/v2 quota.
     std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}
+
+/// Words of a set of CPUs: bit n % 64 of word n / 64 is CPU n.
+pub const WORDS: usize = 16;
+
+/// A set of CPUs, as the kernel has it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Cpus(libc::cpu_set_t);
+const _: () = assert!(size_of::<Cpus>() == size_of::<[u64; WORDS]>());
+
+impl Cpus {
+    /// These.
+    pub fn from_words(words: [u64; WORDS]) -> Self {
+        // SAFETY: on this target cpu_set_t is so many words of bits (the assertion), without padding.
+        Self(unsafe { std::mem::transmute::<[u64; WORDS], libc::cpu_set_t>(words) })
+    }
+
+    /// The bits.
+    pub fn words(&self) -> [u64; WORDS] {
+        // SAFETY: as above.
+        unsafe { std::mem::transmute::<libc::cpu_set_t, [u64; WORDS]>(self.0) }
+    }
+
+    /// This one alone.
+    pub fn one(cpu: usize) -> Self {
+        let mut words = [0; WORDS];
+        words[cpu / 64] = 1 << (cpu % 64);
+        Self::from_words(words)
+    }
+
+    /// Those in both.
+    pub fn and(&self, other: &Self) -> Self {
+        let (a, b) = (self.words(), other.words());
+        Self::from_words(std::array::from_fn(|i| a[i] & b[i]))
+    }
+
+    /// Their numbers, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> {
+        let words = self.words();
+        (0..WORDS * 64).filter(move |n| words[n / 64] & 1 << (n % 64) != 0)
+    }
+
+    /// Those that the calling thread may run on. None: there are more than fit.
+    pub fn of_thread() -> Option<Self> {
+        let mut set = Self::from_words([0; WORDS]);
+        // SAFETY: the kernel writes at most the size that is named.
+        let result = unsafe { libc::sched_getaffinity(0, size_of::<Self>(), &mut set.0) };
+        (result == 0).then_some(set)
+    }
+
+    /// The calling thread runs on these from now on. False: on none of them it may.
+    #[must_use]
+    pub fn hold_thread(&self) -> bool {
+        // SAFETY: reads the set.
+        unsafe { libc::sched_setaffinity(0, size_of::<Self>(), &self.0) == 0 }
+    }
+
+    /// For a thread that is about to be made.
+    ///
+    /// # Safety
+    /// The attributes are initialised.
+    pub unsafe fn set_attributes(&self, attributes: *mut libc::pthread_attr_t) {
+        // SAFETY: the caller's promise; reads the set.
+        unsafe { libc::pthread_attr_setaffinity_np(attributes, size_of::<Self>(), &self.0) };
+    }
 }
 
 /// XSAVE for `goroutine_safepoint_full`: (bytes, mask). x87, SSE, AVX, AVX-512 and PKRU; AMX tiles are the program's own
@@ -40,4 +106,34 @@ fn xcr0() -> u32 {
     // SAFETY: the caller checked OSXSAVE, so xgetbv is enabled.
     unsafe { std::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") _, options(nomem, nostack)) };
     low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_its_numbers() {
+        let mut words = [0; WORDS];
+        words[0] = 1 << 63 | 2;
+        words[15] = 1 << 63;
+        let set = Cpus::from_words(words);
+        assert_eq!(set.words(), words);
+        assert_eq!(set.numbers().collect::<Vec<_>>(), [1, 63, 1023]);
+        assert_eq!(set.and(&Cpus::one(63)).numbers().collect::<Vec<_>>(), [63]);
+        assert_eq!(set.and(&Cpus::one(64)).numbers().count(), 0);
+    }
+
+    #[test]
+    fn a_thread_is_held_and_let_go() {
+        let all = Cpus::of_thread().expect("no more than 1,024 CPUs");
+        let first = all.numbers().next().expect("we run somewhere");
+        assert!(Cpus::one(first).hold_thread());
+        assert_eq!(
+            Cpus::of_thread().expect("as above").numbers().collect::<Vec<_>>(),
+            [first]
+        );
+        assert!(!Cpus::from_words([0; WORDS]).hold_thread());
+        assert!(all.hold_thread());
+    }
 }

@@ -9,6 +9,7 @@
 
 use crate::abi::GoroutineThreadFn;
 use crate::context::tls;
+use crate::sys::cpu::Cpus;
 use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
@@ -23,6 +24,8 @@ const SIGNAL_STACK_BYTES: usize = 64 << 10;
 /// What the threads of a runtime have in common.
 #[derive(Clone, Copy)]
 pub struct Settings {
+    /// Where they run; None: where the thread does that makes them.
+    pub cpus: Option<Cpus>,
     /// Bytes of stack.
     pub stack_bytes: usize,
     /// Asynchronous signals that stay open: bit n - 1 is signal n.
@@ -74,6 +77,9 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
     let result = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
         libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), settings.stack_bytes);
+        if let Some(cpus) = settings.cpus {
+            cpus.set_attributes(attributes.as_mut_ptr());
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, null_mut());
         let result = libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), main, thread.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &creator_mask, null_mut());
