@@ -1,6 +1,8 @@
 /* The inline sequence of docs/jit.md, emitted: 1,000,000 calls of a C function with integer, floating-point and stack arguments on 64
- * bound goroutines, each always on one thread of its own; the leaf variant; callbacks into emitted code, 50 deep. */
+ * bound goroutines, each always on one thread of its own; the leaf variant; 20,000 goroutines with one call each, whatever is to be
+ * done when all threads are taken; callbacks into emitted code, 50 deep. */
 #include "emit.h"
+#include "proc.h"
 #include <stddef.h>
 
 typedef struct Job {
@@ -144,8 +146,12 @@ static void test_bound(uint32_t workers) {
     GoroutineFn functions[4];
     GoroutineStats stats;
     unsigned i, j;
+    GoroutineConfig config;
     for (i = 0; i < 4; i++) functions[i] = emit_caller(true, i % 2 != 0, i / 2 != 0);
-    start_workers(workers);
+    goroutine_config_init(&config);
+    config.workers = workers;
+    config.ffi_threads_idle_ns = 3600 * SECOND; /* those of the first to end are still there after the last */
+    OK(goroutine_runtime_start(&config));
     for (i = 0; i < N; i++) jobs[i] = job_of(scaled(1000000, 50) / N, i, true);
     SET(arrived, 0);
     SET(expected, N);
@@ -156,16 +162,18 @@ static void test_bound(uint32_t workers) {
         for (j = 0; j < i; j++) CHECK(!pthread_equal(jobs[i].thread, jobs[j].thread));
     }
     OK(goroutine_runtime_wait(20 * SECOND));
-    for (i = 0; i < 10000; i++) { /* the last thread is on its way */
+    for (i = 0; i < 100000; i++) { /* the last threads are on their way */
         goroutine_stats_init(&stats);
         OK(goroutine_runtime_stats(&stats));
-        if (stats.ffi_bound == 0) break;
+        if (stats.ffi_bound == 0 && stats.ffi_threads_idle >= N) break;
         thread_sleep(100 * US);
     }
     fprintf(stderr, "%u workers: %d goroutines, %" PRIu64 " bindings, %" PRIu64 " threads, %" PRIu64 " taken, %" PRIu64 " idle\n", workers, N,
             stats.ffi_bindings, stats.threads, stats.ffi_bound, stats.ffi_threads_idle);
     CHECK_EQ(stats.ffi_bound, 0);
-    CHECK(stats.ffi_bindings >= N);
+    CHECK_EQ(stats.ffi_bindings, N);
+    /* They are back in the pool: N threads and one for each worker, and the monitor, and perhaps some made ahead. */
+    CHECK(stats.ffi_threads_idle >= N && stats.threads >= N + workers + 1);
     stop();
 }
 
@@ -181,6 +189,92 @@ static void test_leaf(uint32_t workers) {
     run_jobs(jobs, N, functions, 4);
     for (i = 0; i < N; i++) migrations += jobs[i].migrations;
     fprintf(stderr, "%u workers: leaf calls, %" PRIu64 " migrations\n", workers, migrations);
+    stop();
+}
+
+/* ---- many short ones: each binds, calls once, and ends ---- */
+static uint64_t short_calls, short_refused, short_ends;
+static void *short_callee(void *arg) {
+    ADD(short_calls, 1);
+    if (U(arg) % 64 == 0) thread_sleep(1 * MS); /* so that threads pile up */
+    return P(U(arg) + 1);
+}
+static void on_refused(Goroutine *g, GoroutineStatus status, void *arg) {
+    CHECK(g == goroutine_current() && arg == &short_refused);
+    CHECK_EQ(status, GOROUTINE_EFFITHREADS);
+    ADD(short_refused, 1);
+}
+static void on_short_end(Goroutine *g, void *arg) {
+    (void)g;
+    (void)arg;
+    ADD(short_ends, 1);
+}
+/* void *f(void *arg): short_callee(arg), in line if it is bound, else through migrate_to_ffi_thread; gives what that gives. */
+static GoroutineFn emit_short(void) {
+    Emit e = emit_begin(4096);
+    size_t slow, poll, back;
+    EMIT(&e, "\x53\x41\x55\x55");                 /* push rbx; push r13; push rbp: rsp is 0 mod 16 */
+    EMIT(&e, "\x64\x48\x8B\x1C\x25");             /* mov rbx, fs:[current] */
+    emit_u32(&e, (uint32_t)goroutine_tls_offset());
+    EMIT(&e, "\xF6\x43\x14\x01");                 /* test byte [rbx + 20], 1 */
+    slow = emit_jump_if(&e, EQUAL);
+    emit_constant(&e, RAX, U(CODE(short_callee)));
+    EMIT(&e, "\x49\x89\xE5");                     /* mov r13, rsp */
+    EMIT(&e, "\x48\x89\x63\x40");                 /* mov [rbx + 64], rsp */
+    EMIT(&e, "\x48\x8B\x63\x18");                 /* mov rsp, [rbx + 24] */
+    EMIT(&e, "\xFF\xD0");                         /* call rax */
+    EMIT(&e, "\x4C\x89\xEC");                     /* mov rsp, r13 */
+    EMIT(&e, "\x48\xC7\x43\x40\x00\x00\x00\x00"); /* mov qword [rbx + 64], 0 */
+    EMIT(&e, "\x83\x7B\x10\x00");                 /* cmp dword [rbx + 16], 0 */
+    poll = emit_jump_if(&e, NOT_EQUAL);
+    back = e.used;
+    EMIT(&e, "\x5D\x41\x5D\x5B\xC3");             /* pop rbp; pop r13; pop rbx; ret */
+    emit_land(&e, slow);
+    EMIT(&e, "\x48\x89\xFA\x48\x89\xDF");         /* mov rdx, rdi; mov rdi, rbx */
+    emit_constant(&e, RSI, U(CODE(short_callee)));
+    emit_call(&e, CODE(migrate_to_ffi_thread));
+    EMIT(&e, "\xE9");
+    emit_u32(&e, (uint32_t)(int32_t)((int64_t)back - (int64_t)(e.used + 4)));
+    emit_land(&e, poll);
+    EMIT(&e, "\x49\x89\xC5");                     /* mov r13, rax */
+    emit_call(&e, CODE(goroutine_safepoint));
+    EMIT(&e, "\x4C\x89\xE8\xE9");                 /* mov rax, r13; jmp back */
+    emit_u32(&e, (uint32_t)(int32_t)((int64_t)back - (int64_t)(e.used + 4)));
+    return FN(emit_end(&e));
+}
+static void test_short(uint32_t workers, uint32_t threads, uint32_t policy) {
+    GoroutineConfig config;
+    GoroutineStats stats;
+    GoroutineFn f = emit_short();
+    uint64_t n = scaled(20000, 20), most = 0, i, patience;
+    short_calls = short_refused = short_ends = 0;
+    goroutine_config_init(&config);
+    config.workers = workers;
+    config.ffi_threads_max = threads;
+    config.ffi_exhausted = policy;
+    config.ffi_failed = on_refused;
+    config.ffi_failed_arg = &short_refused;
+    config.goroutine_end = on_short_end;
+    OK(goroutine_runtime_start(&config));
+    for (i = 0; i < n; i++) OK(goroutine_go(f, P(i)));
+    for (patience = 0; GET(short_ends) != n; patience++) {
+        uint64_t now = threads_named("gr-ffi-");
+        if (now > most) most = now;
+        CHECK(patience < 100000);
+        thread_sleep(1 * MS);
+    }
+    goroutine_stats_init(&stats);
+    OK(goroutine_runtime_stats(&stats));
+    fprintf(stderr, "policy %u, %u workers, %u threads: %" PRIu64 " calls, %" PRIu64 " refused, %" PRIu64 " unbound, most threads %" PRIu64
+            " (seen %" PRIu64 ")\n", policy, workers, threads, short_calls, short_refused, short_calls - stats.ffi_bindings,
+            stats.ffi_threads_peak, most);
+    CHECK_EQ(short_calls + short_refused, n); /* none is lost */
+    CHECK(policy == GOROUTINE_FFI_FAIL || short_refused == 0);
+    CHECK_EQ(stats.ffi_bindings + stats.ffi_refused, n);
+    CHECK(policy != GOROUTINE_FFI_WAIT || stats.ffi_refused == 0);
+    CHECK(policy != GOROUTINE_FFI_FAIL || stats.ffi_refused == short_refused);
+    CHECK(stats.ffi_threads_peak <= threads + workers);
+    CHECK(most <= threads);
     stop();
 }
 
@@ -242,11 +336,15 @@ static void test_nested(uint32_t workers) {
 }
 
 int main(void) {
-    uint32_t workers;
+    uint32_t workers, policy;
     for (workers = 1; workers <= 2; workers++) {
         test_bound(workers);
         test_leaf(workers);
         test_nested(workers);
+    }
+    for (policy = GOROUTINE_FFI_WAIT; policy <= GOROUTINE_FFI_FAIL; policy++) {
+        test_short(2, 1000, policy);
+        test_short(1, 10, policy);
     }
     return 0;
 }

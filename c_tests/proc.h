@@ -37,6 +37,25 @@ static inline size_t read_switches(Switches *all) {
     closedir(tasks);
     return n;
 }
+/* How many threads there are whose names begin so. */
+static inline uint64_t threads_named(const char *prefix) {
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *entry;
+    uint64_t n = 0;
+    CHECK(tasks != NULL);
+    while ((entry = readdir(tasks)) != NULL) {
+        char path[400], name[32] = "";
+        FILE *file;
+        if (entry->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        file = fopen(path, "r");
+        if (file == NULL) continue; /* it just ended */
+        if (fgets(name, sizeof name, file) != NULL) n += strncmp(name, prefix, strlen(prefix)) == 0;
+        fclose(file);
+    }
+    closedir(tasks);
+    return n;
+}
 static inline uint64_t cpu_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);

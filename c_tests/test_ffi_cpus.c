@@ -211,6 +211,45 @@ static void spread(bool of_all) {
     stop();
 }
 
+/* ---- a place that is given back is taken again ---- */
+static uint64_t go;
+static void *holds_place(void *seen) {
+    *(int *)seen = seen_bound();
+    ADD(gathered, 1);
+    while (GET(go) == 0) OK(goroutine_sleep(1 * MS));
+    return NULL;
+}
+static void *takes_place(void *seen) {
+    *(int *)seen = seen_bound();
+    return NULL;
+}
+static void gaps(void) {
+    GoroutineConfig config;
+    int held = 0, seen = 0, i, threads, such, patience;
+    if (CPU_COUNT(&all) == 1) return;
+    goroutine_config_init(&config);
+    config.workers = 2;
+    config.ffi_cpus_spread = 1;
+    config.ffi_cpus[first / 64] |= 1ull << first % 64;
+    config.ffi_cpus[last / 64] |= 1ull << last % 64;
+    OK(goroutine_runtime_start(&config));
+    gathered = go = 0;
+    OK(goroutine_go(holds_place, &held));
+    while (GET(gathered) == 0) thread_sleep(100 * US);
+    for (i = 0; i < 10; i++) {
+        run_goroutine(takes_place, &seen);
+        CHECK_EQ(seen, held == first ? last : first);
+        for (patience = 0;; patience++) { /* until its thread rests */
+            count_threads(1, &threads, &such);
+            if (such == 1) break;
+            CHECK(patience < 10000);
+            thread_sleep(1 * MS);
+        }
+    }
+    SET(go, 1);
+    stop();
+}
+
 /* ---- what a thread had before is what it gets back, not what the process has ---- */
 static void narrow(void *arg) {
     cpu_set_t one;
@@ -266,6 +305,7 @@ int main(void) {
     one_cpu(2, GOROUTINE_FFI_RETIRE);
     spread(true);
     spread(false);
+    gaps();
     former_ones();
     return 0;
 }

@@ -1,7 +1,7 @@
 /* timeout: 180 */
 /* More goroutines want a thread than there may be: nobody is lost, nobody waits in the wrong order, and what can never end is said. */
 #include "check.h"
-#include <dirent.h>
+#include "proc.h"
 
 static GoroutineStats stats(void) {
     GoroutineStats s;
@@ -14,24 +14,6 @@ static void limits(GoroutineConfig *config, uint32_t workers, uint32_t threads, 
     config->workers = workers;
     config->ffi_threads_max = threads;
     config->ffi_exhausted = policy;
-}
-static uint64_t ffi_threads_now(void) {
-    DIR *tasks = opendir("/proc/self/task");
-    struct dirent *entry;
-    uint64_t n = 0;
-    CHECK(tasks != NULL);
-    while ((entry = readdir(tasks)) != NULL) {
-        char path[400], name[32] = "";
-        FILE *file;
-        if (entry->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
-        file = fopen(path, "r");
-        if (file == NULL) continue; /* it just ended */
-        if (fgets(name, sizeof name, file) != NULL) n += strncmp(name, "gr-ffi-", 7) == 0;
-        fclose(file);
-    }
-    closedir(tasks);
-    return n;
 }
 
 /* ---- 20,000 short ones ---- */
@@ -64,7 +46,7 @@ static void short_ones(uint32_t workers, uint32_t threads, uint32_t policy) {
     OK(goroutine_runtime_start(&config));
     for (i = 0; i < n; i++) OK(goroutine_go(one_call, P(i)));
     while (GET(done) != n) {
-        uint64_t now = ffi_threads_now();
+        uint64_t now = threads_named("gr-ffi-");
         if (now > most) most = now;
         thread_sleep(1 * MS);
     }
