@@ -49,7 +49,7 @@ for i in "${!programs[@]}"; do
 done
 [[ -z $no_go ]] || echo "Go: skipped ($no_go)"
 
-# The rows of the first program; a column per program, "-" where one has no such row.
+# The rows of all programs; a column per program, "-" where one has no such row.
 echo
 awk -v columns="$(IFS=,; echo "${columns[*]}")" '
     BEGIN {
@@ -63,7 +63,8 @@ awk -v columns="$(IFS=,; echo "${columns[*]}")" '
         label = $0
         sub(/^ +/, "", label)
         sub(/ +[0-9.]+$/, "", label)
-        if (column == 1) row[++rows] = label
+        if (!(label in known)) row[++rows] = label
+        known[label]
         value[label, column] = $NF
     }
     END {

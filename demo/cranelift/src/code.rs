@@ -1,8 +1,9 @@
 //! The functions that this demonstration emits, the same as `demo/hand/code.c` writes byte by byte.
 
+use crate::foreign::{self, Kind};
 use crate::runtime::{self as rt, GoroutineFn, Promise};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::{F64, I32, I64};
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlags, StackSlotData, StackSlotKind, TrapCode, Type,
     Value,
@@ -20,6 +21,11 @@ const SLEEP_MIN_NS: i64 = 200_000_000;
 const SLEEP_MIX: i64 = 0x9E37_79B1;
 const SLEEP_MASK: i64 = 0x0FFF_FFFF;
 
+/// Calls of a `witness`.
+pub const WITNESSED: u64 = 1000;
+/// What C gives each time.
+pub const WITNESS: f64 = (2 + 6 + 12 + 20 + 30 + 42 + 56 + 72) as f64 + 0.5;
+
 pub const fn factor(variant: usize) -> u64 {
     2 * variant as u64 + 3
 }
@@ -33,6 +39,13 @@ pub struct Code {
     pub odd: GoroutineFn,
     /// `yielder(n)`: yields n times, gives n.
     pub yielder: GoroutineFn,
+    /// `calls_…(n)`: n calls of the C function `foreign::mix`, in four ways; gives the sum of what they gave.
+    pub calls_direct: GoroutineFn,
+    pub calls_bound: GoroutineFn,
+    pub calls_leaf: GoroutineFn,
+    pub calls_through_library: GoroutineFn,
+    /// `witness(seen)`: WITNESSED calls of `foreign::sees`, with a yield after each; gives the sum.
+    pub witness: GoroutineFn,
     /// `batches(rounds, batch, fn)`: spawns fn(0) ... fn(batch - 1), awaits them, rounds times; gives the sum.
     pub batches: *const u8,
 }
@@ -56,8 +69,13 @@ fn imports() -> Vec<Import> {
         goroutine_promise_await(I64, I64, I64) -> I32;
         goroutine_promise_await_take(I64, I64, I64) -> I32;
         goroutine_yield();
+        execute_ffi_call(I64, I64, I64) -> I64;
     }
 }
+
+/// The signatures of `foreign::mix` and `foreign::sees`: parameters, of which so many words are on the stack, and result.
+const MIX: (&[Type], u32, Type) = (&[I64, I64, I64, I64, I64, I64, F64, F64, I64, I64], 2, I64);
+const SEES: (&[Type], u32, Type) = (&[I64, I64, I64, I64, I64, I64, F64, I64, I64, I64], 3, F64);
 
 /// Compiles everything. Tasks find each other in `promises`, which must stay in place.
 pub fn emit(promises: *const *mut Promise) -> Code {
@@ -67,22 +85,18 @@ pub fn emit(promises: *const *mut Promise) -> Code {
     for (name, address, ..) in imports() {
         jit.symbol(name, address);
     }
+    jit.symbol("mix", foreign::mix as *const u8);
     let mut emitter = Emitter {
         module: JITModule::new(jit),
         imports: HashMap::new(),
     };
     for (name, _, parameters, result) in imports() {
-        let mut signature = emitter.module.make_signature();
-        signature
-            .params
-            .extend(parameters.iter().map(|&t| AbiParam::new(t)));
-        signature.returns.extend(result.map(AbiParam::new));
-        let id = emitter
-            .module
-            .declare_function(name, Linkage::Import, &signature)
-            .expect("a new name");
-        emitter.imports.insert(name, id);
+        emitter.declare(name, Linkage::Import, parameters, result);
     }
+    emitter.declare("mix", Linkage::Import, MIX.0, Some(MIX.2));
+    emitter.thunk("bound_mix", Kind::Bound, foreign::mix as *const u8, MIX);
+    emitter.thunk("leaf_mix", Kind::Leaf, foreign::mix as *const u8, MIX);
+    emitter.thunk("bound_sees", Kind::Bound, foreign::sees as *const u8, SEES);
 
     let tasks: Vec<FuncId> = (0..VARIANTS)
         .map(|v| {
@@ -94,6 +108,10 @@ pub fn emit(promises: *const *mut Promise) -> Code {
     let odd = emitter.function("odd", 1, emit_odd);
     let yielder = emitter.function("yielder", 1, emit_yielder);
     let batches = emitter.function("batches", 3, emit_batches);
+    let calls = ["mix", "bound_mix", "leaf_mix"]
+        .map(|callee| emitter.function(&format!("calls_{callee}"), 1, |f| emit_calls(f, callee)));
+    let through_library = emitter.function("calls_through_library", 1, emit_calls_through_library);
+    let witness = emitter.function("witness", 1, emit_witness);
 
     let mut module = emitter.module;
     module.finalize_definitions().expect("memory for the code");
@@ -104,6 +122,11 @@ pub fn emit(promises: *const *mut Promise) -> Code {
         tasks: tasks.into_iter().map(function).collect(),
         odd: function(odd),
         yielder: function(yielder),
+        calls_direct: function(calls[0]),
+        calls_bound: function(calls[1]),
+        calls_leaf: function(calls[2]),
+        calls_through_library: function(through_library),
+        witness: function(witness),
         batches: address(batches),
         _module: module,
     }
@@ -115,6 +138,35 @@ struct Emitter {
 }
 
 impl Emitter {
+    fn declare(
+        &mut self,
+        name: &'static str,
+        linkage: Linkage,
+        parameters: &[Type],
+        result: Option<Type>,
+    ) -> FuncId {
+        let mut signature = self.module.make_signature();
+        signature
+            .params
+            .extend(parameters.iter().map(|&t| AbiParam::new(t)));
+        signature.returns.extend(result.map(AbiParam::new));
+        let id = self
+            .module
+            .declare_function(name, linkage, &signature)
+            .expect("a new name");
+        self.imports.insert(name, id);
+        id
+    }
+
+    /// What is called as `callee` is, and calls it on the native stack.
+    fn thunk(&mut self, name: &'static str, kind: Kind, callee: *const u8, signature: (&[Type], u32, Type)) {
+        let (parameters, stack_words, result) = signature;
+        let id = self.declare(name, Linkage::Local, parameters, Some(result));
+        self.module
+            .define_function_bytes(id, 16, &foreign::thunk(kind, callee, stack_words), &[])
+            .expect("bytes need no check");
+    }
+
     /// Compiles a function of so many words that gives one.
     fn function(&mut self, name: &str, parameters: usize, body: impl FnOnce(&mut Body)) -> FuncId {
         let mut context = self.module.make_context();
@@ -320,6 +372,72 @@ fn emit_batches(f: &mut Body) {
         f.b.ins().jump(go_on, &[]);
         f.b.switch_to_block(go_on);
         sum
+    });
+    f.b.ins().return_(&[sum]);
+}
+
+/// What `foreign::mix` is called with for the i-th time: i, and constants.
+const INTEGERS: [i64; 7] = [2, 3, 4, 5, 6, 7, 8];
+const FLOATS: [f64; 2] = [1.5, 2.5];
+
+/// The sum that the functions below must give.
+pub fn sum_of_calls(n: u64) -> u64 {
+    let [b, c, d, e, f, g, h] = INTEGERS.map(|n| n as u64);
+    (0..n).fold(0, |sum: u64, i| {
+        sum.wrapping_add(foreign::mix(i, b, c, d, e, f, FLOATS[0], FLOATS[1], g, h))
+    })
+}
+
+fn emit_calls(f: &mut Body, callee: &str) {
+    let n = f.parameters[0];
+    let zero = f.constant(0);
+    let sum = f.count(n, zero, |f, i, sum| {
+        let [b, c, d, e, g, h, k] = INTEGERS.map(|n| f.constant(n));
+        let [x, y] = FLOATS.map(|n| f.b.ins().f64const(n));
+        let result = f
+            .call(callee, &[i, b, c, d, e, g, x, y, h, k])
+            .expect("it gives a number");
+        f.b.ins().iadd(sum, result)
+    });
+    f.b.ins().return_(&[sum]);
+}
+
+fn emit_calls_through_library(f: &mut Body) {
+    let n = f.parameters[0];
+    let words = f.slot(80);
+    let callee = f.constant(foreign::mix_in_memory as *const () as i64);
+    let current = f.call("goroutine_current", &[]).expect("it gives a pointer");
+    let zero = f.constant(0);
+    let sum = f.count(n, zero, |f, i, sum| {
+        f.b.ins().store(MemFlags::trusted(), i, words, 0);
+        let [b, c, d, e, g, h, k] = INTEGERS.map(|n| f.constant(n));
+        let [x, y] = FLOATS.map(|n| f.constant(n.to_bits() as i64));
+        for (at, word) in (8..).step_by(8).zip([b, c, d, e, g, x, y, h, k]) {
+            f.b.ins().store(MemFlags::trusted(), word, words, at);
+        }
+        let result = f
+            .call("execute_ffi_call", &[current, callee, words])
+            .expect("it gives a word");
+        f.b.ins().iadd(sum, result)
+    });
+    f.b.ins().return_(&[sum]);
+}
+
+fn emit_witness(f: &mut Body) {
+    let seen = f.parameters[0];
+    let n = f.constant(WITNESSED as i64);
+    let zero = f.constant(0);
+    let sum = f.count(n, zero, |f, _, sum| {
+        let [b, c, d, e, g, h, k] = INTEGERS.map(|n| f.constant(n));
+        let last = f.constant(9);
+        let half = f.b.ins().f64const(0.5);
+        let result = f
+            .call("bound_sees", &[seen, b, c, d, e, g, half, h, k, last])
+            .expect("it gives a number");
+        f.call("goroutine_yield", &[]);
+        let twice = f.b.ins().fadd(result, result);
+        let whole = f.b.ins().fcvt_to_uint(I64, twice);
+        f.b.ins().iadd(sum, whole)
     });
     f.b.ins().return_(&[sum]);
 }

@@ -6,9 +6,11 @@
 //! 1: something was wrong.
 
 mod code;
+mod foreign;
 mod runtime;
 
-use code::{BATCH_MAX, Code, VARIANTS, factor};
+use code::{BATCH_MAX, Code, VARIANTS, WITNESS, WITNESSED, factor, sum_of_calls};
+use foreign::Seen;
 use runtime::*;
 use std::ffi::{CStr, c_void};
 use std::io::{IsTerminal, Write, stderr};
@@ -17,6 +19,7 @@ use std::time::Instant;
 
 const ROUNDS: usize = 9;
 const SEED: u64 = 7;
+const CALLS: u64 = 1_000_000;
 
 fn check(good: bool, what: &str) {
     if !good {
@@ -179,6 +182,46 @@ fn batch_ns(code: &Code, batch: u64) -> f64 {
     took.as_nanos() as f64 / (rounds * batch) as f64
 }
 
+/// 64 goroutines make 1,000 calls each of C that looks where it is: each on one thread, on its native stack.
+fn run_witnesses(code: &Code) {
+    let mut all: Vec<Seen> = (0..64).map(|_| Seen::default()).collect();
+    let promises: Vec<_> = (all.iter_mut())
+        // SAFETY: the function is emitted for this; `all` outlives the goroutines.
+        .map(|seen| unsafe { goroutine_spawn(code.witness, std::ptr::from_mut(seen).cast()) })
+        .collect();
+    for promise in promises {
+        let mut sum = null_mut();
+        // SAFETY: the promise is ours, or null, which is refused.
+        let status = unsafe { goroutine_promise_await_take(promise, FOREVER, &mut sum) };
+        check_ok(status, "a witness");
+        check(
+            sum as u64 == WITNESSED * (2.0 * WITNESS) as u64,
+            "a witness's sum",
+        );
+    }
+    for seen in all {
+        check(seen.calls == WITNESSED, "the calls of a witness");
+        check(seen.moved == 0, "a bound goroutine's thread");
+        check(seen.wrong == 0, "a bound call's stack");
+    }
+}
+
+fn call_ns(function: GoroutineFn, want: u64) -> f64 {
+    let start = Instant::now();
+    let mut sum = null_mut();
+    // SAFETY: the function is emitted for this.
+    unsafe {
+        let promise = goroutine_spawn(function, CALLS as *mut c_void);
+        check_ok(
+            goroutine_promise_await_take(promise, FOREVER, &mut sum),
+            "the calls of C",
+        );
+    }
+    let took = start.elapsed();
+    check(sum as u64 == want, "the sum of the calls of C");
+    took.as_nanos() as f64 / CALLS as f64
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -205,12 +248,27 @@ fn main() {
         goroutine_config_init_sized(&mut config, size_of::<Config>());
         config.workers = 1;
         check_ok(goroutine_runtime_start(&config), "goroutine_runtime_start");
+        run_witnesses(&code);
         let (mut spawn, mut one, mut yields) = (vec![], vec![], vec![]);
+        let ways = [
+            ("ns per C call, on the goroutine's stack", code.calls_direct),
+            ("ns per C call, bound, in line", code.calls_bound),
+            ("ns per C call, leaf, in line", code.calls_leaf),
+            (
+                "ns per C call, bound, execute_ffi_call",
+                code.calls_through_library,
+            ),
+        ];
+        let mut calls = ways.map(|_| vec![]);
+        let want = sum_of_calls(CALLS);
         for round in 0..ROUNDS {
             progress("round", round as u64 + 1, ROUNDS);
             spawn.push(batch_ns(&code, BATCH_MAX));
             one.push(batch_ns(&code, 1));
             yields.push(yield_ns(&code));
+            for (call, (_, function)) in calls.iter_mut().zip(ways) {
+                call.push(call_ns(function, want));
+            }
         }
         progress_end();
         check_ok(goroutine_runtime_shutdown(FOREVER), "goroutine_runtime_shutdown");
@@ -233,5 +291,8 @@ fn main() {
             "  ns per yield, between 2                    {:10.1}",
             median(yields)
         );
+        for (call, (name, _)) in calls.into_iter().zip(ways) {
+            println!("  {name:<43}{:10.1}", median(call));
+        }
     }
 }

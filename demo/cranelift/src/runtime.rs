@@ -10,8 +10,12 @@ pub const ENOMEM: Status = -12;
 pub const ETIMEDOUT: Status = -110;
 pub const FOREVER: u64 = u64::MAX;
 
-/// `GOROUTINE_OFFSET_PREEMPT`
+/// `GOROUTINE_OFFSET_PREEMPT`, `_FLAGS`, `_NATIVE_STACK`, `_FOREIGN_SP`, `GOROUTINE_FLAG_BOUND`
 pub const OFFSET_PREEMPT: i32 = 16;
+pub const OFFSET_FLAGS: u8 = 20;
+pub const OFFSET_NATIVE_STACK: u8 = 24;
+pub const OFFSET_FOREIGN_SP: u8 = 64;
+pub const FLAG_BOUND: u8 = 1;
 /// `GOROUTINE_PROMISE_OFFSET_STATE`, `_VALUE`, `GOROUTINE_PROMISE_RESOLVED`
 pub const PROMISE_OFFSET_STATE: i64 = 0;
 pub const PROMISE_OFFSET_VALUE: i32 = 8;
@@ -83,4 +87,10 @@ unsafe extern "C" {
     pub fn goroutine_safepoint();
     pub fn goroutine_sleep(ns: u64) -> Status;
     pub fn goroutine_yield();
+    pub fn goroutine_ffi_bind() -> Status;
+    pub fn goroutine_ffi_prepare() -> Status;
+    pub fn execute_ffi_call(current: *mut c_void, function: *const u8, arg: *mut c_void) -> *mut c_void;
+
+    pub fn goroutine_tls_offset() -> i32;
+    pub fn pthread_self() -> u64;
 }
