@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the C tests as C11 and as C++17, links each to the .so and to the .a, and runs each program in a process of
-# its own. Usage: tools/c_tests.sh [PREFIX...]: c_tests/PREFIX_*.c, by default test_ and jit_.
+# its own. Usage: tools/c_tests.sh [NAME...]: c_tests/NAME.c, or all c_tests/NAME_*.c; by default test_ and jit_.
 #
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
@@ -104,8 +104,8 @@ done
 
 [[ $# -gt 0 ]] || set -- test jit
 sources=()
-for prefix in "$@"; do
-    for source in c_tests/"$prefix"_*.c; do
+for name in "$@"; do
+    for source in c_tests/"$name".c c_tests/"$name"_*.c; do
         [[ ! -e $source ]] || sources+=("$source")
     done
 done

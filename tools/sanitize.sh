@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# tools/sanitize.sh address: the Rust and the C tests, all of it instrumented (needs a nightly Rust).
+# tools/sanitize.sh address [NAME...]: the Rust and the C tests, all of it instrumented (needs a nightly Rust); with names
+# those C tests alone.
 # tools/sanitize.sh thread: the Rust tests (needs a nightly Rust with rust-src).
-# tools/sanitize.sh valgrind: the C tests under valgrind.
+# tools/sanitize.sh valgrind [NAME...]: the C tests under valgrind.
 # The tests see GOROUTINE_TEST_SLOW=1 and may do less.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export GOROUTINE_TEST_SLOW=1
 tool=$1
+shift
 triple=x86_64-unknown-linux-gnu
 
 if [[ $tool == valgrind ]]; then
@@ -16,7 +18,7 @@ if [[ $tool == valgrind ]]; then
         exit
     fi
     C_TESTS_WRAP="valgrind --quiet --error-exitcode=99 --max-stackframe=8388608 --suppressions=tools/valgrind.supp" C_TESTS_SLOWER=10 \
-        exec tools/c_tests.sh
+        exec tools/c_tests.sh "$@"
 fi
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
@@ -49,10 +51,12 @@ if ! grep -q "$symbol" <<<"$(nm "$libraries/libgoroutine.so")"; then
     echo "sanitize.sh: the library is not instrumented" >&2
     exit 1
 fi
-"${cargo[@]}" test "${options[@]}" --lib --tests
+if [[ $# -eq 0 || $tool == thread ]]; then
+    "${cargo[@]}" test "${options[@]}" --lib --tests
+fi
 if [[ $tool == thread ]]; then
     echo "skipped: C tests (the C compiler's thread sanitizer is not Rust's)"
     exit
 fi
 C_TESTS_LIBRARIES=$libraries C_TESTS_FLAGS="-fsanitize=$tool -fno-omit-frame-pointer" C_TESTS_SLOWER=5 \
-    tools/c_tests.sh
+    tools/c_tests.sh "$@"

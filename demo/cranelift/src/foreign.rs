@@ -51,7 +51,7 @@ pub fn thunk(kind: Kind, callee: *const u8, stack_words: u32) -> Vec<u8> {
     e.put(&[0x49, 0x89, 0xE5]); // mov r13, rsp
     e.put(&[0x48, 0x89, 0x63, rt::OFFSET_FOREIGN_SP]); // mov [rbx + 64], rsp
     e.put(&[0x48, 0x8B, 0x63, rt::OFFSET_NATIVE_STACK]); // mov rsp, [rbx + 24]: 16-aligned
-    if stack_words % 2 != 0 {
+    if !stack_words.is_multiple_of(2) {
         e.put(&[0x48, 0x83, 0xEC, 8]); // sub rsp, 8
     }
     for word in (0..stack_words).rev() {
