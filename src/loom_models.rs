@@ -6,7 +6,7 @@ use crate::goroutine::park::{ParkWord, Ready};
 use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
 use crate::sched::call_word::CallWord;
-use crate::sched::idle::{Idle, OWNERLESS, last_look};
+use crate::sched::idle::{Idle, OWNERLESS, Taken, last_look};
 use crate::sched::ledger::{Ledger, Rest, Serves};
 use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
@@ -516,7 +516,101 @@ fn loom_bind_ownerless_worker_is_taken_over() {
     });
 }
 
+/// A goroutine unbinds and would go on on a worker without a thread, while somebody makes work for that one, and its new thread
+/// runs out of work: there is one holder at a time, and who was claimed asleep is woken.
+#[test]
+fn loom_bind_unbinds_onto_an_ownerless_worker() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let sleeping = Arc::new(AtomicU32::new(0));
+        let worker = Arc::new(Guarded::new(0u32));
+        assert!(!idle.abandon(0, &sleeping, || false));
+        let other = {
+            let (idle, sleeping, worker) = (idle.clone(), sleeping.clone(), worker.clone());
+            thread::spawn(move || {
+                fence_seq_cst();
+                if idle.claim() != Some(0) {
+                    return 0;
+                }
+                assert_eq!(sleeping.swap(0, Ordering::AcqRel), OWNERLESS);
+                // SAFETY: the claimer gives it to a thread, which is alone with it; loom checks.
+                unsafe { worker.with(|w| *w += 1) };
+                idle.stop_spinning();
+                sleeping.store(1, Ordering::SeqCst);
+                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+                if !idle.leave(0) {
+                    while sleeping.load(Ordering::SeqCst) != 0 {
+                        thread::yield_now(); // never woken: loom's limit of iterations
+                    }
+                }
+                // SAFETY: it left by itself, or was claimed and woken.
+                unsafe { worker.with(|w| *w += 1) };
+                2
+            })
+        };
+        let taken = match idle.take_ownerless(0, &sleeping) {
+            Taken::No => 0,
+            Taken::Asleep => {
+                sleeping.store(0, Ordering::SeqCst);
+                0
+            }
+            Taken::Yes => {
+                // SAFETY: taken: the caller's.
+                unsafe { worker.with(|w| *w += 1) };
+                1
+            }
+        };
+        let ran = other.join().unwrap();
+        assert!(taken == 0 || ran == 0, "two threads hold the worker");
+        // SAFETY: all others are gone.
+        assert_eq!(unsafe { worker.with(|w| *w) }, taken + ran);
+    });
+}
+
 type Accounts = Ledger<u32, u32, u32>;
+
+/// A goroutine binds and gives its worker away, while the spare thread that could take it has waited for long enough: it takes it, or
+/// a thread is made.
+#[test]
+fn loom_bind_hand_over_finds_a_thread() {
+    const WORKER: u32 = 9;
+    model(|| {
+        // The worker's thread, and a spare one.
+        let accounts = Arc::new(Mutex::new(Accounts::new(1, 4)));
+        {
+            let mut accounts = accounts.lock().unwrap();
+            accounts.expect_thread();
+            assert!(matches!(accounts.rest(2, Serves::Nothing, Some), Rest::Wait));
+        }
+        let spare = {
+            let accounts = accounts.clone();
+            thread::spawn(move || accounts.lock().unwrap().dismiss(2, 0))
+        };
+        let makes_one = {
+            let mut accounts = accounts.lock().unwrap();
+            assert!(accounts.admit());
+            let short = accounts.is_short();
+            if short {
+                accounts.expect_thread();
+            }
+            short
+        };
+        let given = accounts.lock().unwrap().give(WORKER);
+        let dismissed = spare.join().unwrap();
+        let taken = match given {
+            Some((seat, order)) => {
+                assert_eq!((seat, order), (2, WORKER));
+                assert!(!dismissed, "an order for a thread that ends");
+                true
+            }
+            None => {
+                makes_one // the new thread rests, and finds it
+                    && matches!(accounts.lock().unwrap().rest(3, Serves::Nothing, Some), Rest::Take(WORKER))
+            }
+        };
+        assert!(taken, "the worker waits, and there is no thread");
+    });
+}
 
 /// The last thread is given back while a goroutine asks for one: it gets a permit, or the thread.
 #[test]

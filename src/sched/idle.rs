@@ -31,6 +31,17 @@ pub const MAX_WORKERS: usize = WORDS * 64;
 /// `sleeping` of a worker that no thread holds: who claims it sets 0 and gives it to one.
 pub const OWNERLESS: u32 = 2;
 
+/// What became of an attempt to take a worker without a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It is the caller's.
+    Yes,
+    /// It has a thread, or somebody was faster.
+    No,
+    /// It has a thread that sleeps, and was claimed: wake it.
+    Asleep,
+}
+
 /// The idle set and the count of spinners.
 pub struct Idle {
     set: [AtomicU64; WORDS],
@@ -159,6 +170,20 @@ impl Idle {
             self.spinning.fetch_sub(1, Ordering::SeqCst);
         }
         won
+    }
+
+    /// A thread without a worker would take this one, if it waits without a thread. Taken or asleep, it counts as a spinner.
+    #[must_use]
+    pub fn take_ownerless(&self, worker: usize, sleeping: &AtomicU32) -> Taken {
+        if sleeping.load(Ordering::SeqCst) != OWNERLESS || !self.claim_one(worker) {
+            return Taken::No;
+        }
+        // Between the two it may have been claimed, found a thread, and fallen asleep on that.
+        if sleeping.load(Ordering::SeqCst) != OWNERLESS && !mutated!("ownerless_taken_unseen") {
+            return Taken::Asleep;
+        }
+        sleeping.store(0, Ordering::SeqCst);
+        Taken::Yes
     }
 
     /// A worker that found nothing wants to spin a little. False: enough do, or spinning is no use here.

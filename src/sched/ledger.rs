@@ -198,7 +198,8 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// A spare thread has waited for long. True: it is not needed any more and not counted. At least `keep` spares stay.
     #[must_use]
     pub fn dismiss(&mut self, seat: S, keep: usize) -> bool {
-        let surplus = self.spares.len() > keep && self.threads > self.needed();
+        let surplus = self.spares.len() > keep
+            && (self.threads > self.needed() || mutated!("ledger_dismisses_the_needed"));
         let Some(at) = self.spares.iter().position(|&s| s == seat).filter(|_| surplus) else {
             return false; // also if an order is on its way to it
         };

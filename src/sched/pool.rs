@@ -8,7 +8,7 @@
 //! like one that sleeps, and then, instead of waking a thread, gives it to a spare one.
 
 use super::exhausted::{self, Said};
-use super::idle::OWNERLESS;
+use super::idle::Taken;
 use super::ledger::{Ledger, Rest, Serves};
 use super::pin::{Pin, Pinning};
 use super::runtime::Runtime;
@@ -807,17 +807,16 @@ impl Runtime {
     /// A worker without a thread, for the calling thread, which has none.
     pub fn claim_ownerless(&self) -> Option<&Worker> {
         for worker in &self.workers {
-            if worker.sleeping.load(Ordering::SeqCst) != OWNERLESS || !self.idle.claim_one(worker.index) {
-                continue;
-            }
-            if worker.sleeping.load(Ordering::SeqCst) == OWNERLESS {
-                worker.sleeping.store(0, Ordering::SeqCst);
-                if self.idle.stop_spinning() {
-                    self.wake_one_if_work(worker.index);
+            match self.idle.take_ownerless(worker.index, &worker.sleeping) {
+                Taken::No => {}
+                Taken::Asleep => self.wake(worker.index),
+                Taken::Yes => {
+                    if self.idle.stop_spinning() {
+                        self.wake_one_if_work(worker.index);
+                    }
+                    return Some(worker);
                 }
-                return Some(worker);
             }
-            self.wake(worker.index); // it found a thread between the two looks, and fell asleep
         }
         None
     }
