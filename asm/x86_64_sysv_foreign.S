@@ -96,7 +96,9 @@ __morestack:
     .endif
     .endm
 
-# Behind execute_ffi_call and goroutine_ffi_call_leaf (src/capi/ffi.rs), which come here with all looked at.
+# Behind execute_ffi_call and goroutine_ffi_call_leaf (src/capi/ffi.rs), which come here with all looked at: 10 instructions there, 18
+# here, the second call and return among them; 6 stores, no atomic instruction; 6 branches that are predicted the same way. Lines:
+# the TLS block, the goroutine's 1st, 2nd and 4th, one of each stack.
     function goroutine_asm_native_call
     native_call 1
     .cfi_endproc
@@ -108,9 +110,9 @@ __morestack:
     .cfi_endproc
 
 # Behind goroutine_ffi_call_blocking (src/capi/ffi.rs). rdi = function, rsi = argument, rax = the goroutine, which has no native
-# stack yet, r8 = TLS offset, r9 = its worker. The way there and back if the call is short and nothing happens: with the entry 43
-# instructions more than a direct call has, 16 stores, no atomic instruction, 9 branches, all predicted the same way. Lines: TLS,
-# the goroutine's 1st, 2nd and 4th, the worker's call word, one of each stack.
+# stack yet, r8 = TLS offset, r9 = its worker. The way there and back if the call is short and nothing happens: 51 instructions
+# over a direct call, with those in front of this; 14 stores, no atomic instruction; 9 branches that are predicted the
+# same way. Lines: the TLS block, the goroutine's 1st, 2nd and 4th, the worker's call word, one of each stack.
 #
 # The steps are those of src/sched/call_word.rs. (The symbol ends at once: what follows belongs to __morestack.)
     .balign 64

@@ -50,14 +50,15 @@ fn calls(all: &mut [Contestant]) {
         let cell = |(i, rounds)| match (over_direct(rounds), ours) {
             (None, _) => "-".into(),
             (Some(it), Some(ours)) if i != 0 => {
-                format!(
-                    "+{:.1} ({:.1}) {:.1}x",
-                    it.median,
-                    it.spread,
-                    it.median / ours.median
-                )
+                let times = it.median / ours.median;
+                format!("{:+.1} ({:.1}) {times:.1}x", it.median, it.spread)
             }
-            (Some(it), _) => format!("+{:.2} ({:.2})", it.median, it.spread),
+            // No -0.00.
+            (Some(it), _) => format!(
+                "{:+.2} ({:.2})",
+                (it.median * 100.0).round() / 100.0 + 0.0,
+                it.spread
+            ),
         };
         row(label, results.iter().enumerate().map(cell));
     }
@@ -87,10 +88,6 @@ fn first_calls(all: &mut [Contestant]) {
     row(
         "FUTEX_WAKE of a thread that sleeps",
         loaded.iter().map(|r| cell(figure(r, |n| n[1]))),
-    );
-    row(
-        "first call, less that wake",
-        loaded.iter().map(|r| cell(figure(r, |n| n[0] - n[1]))),
     );
     let thread = measure(all, "bind_thread", rounds(), true);
     row(

@@ -1,7 +1,8 @@
 //! Blocking calls: a goroutine gives its worker up for the time, and mostly finds it untouched when it comes back.
 //!
-//! The protocol is `call_word`'s; a short call goes through goroutine_asm_blocking_call and meets nothing of this. During the call the thread's block has no worker, so whatever C does with the library is done
-//! the way of a plain thread, and nothing here depends on whether the worker is still there.
+//! The protocol is `call_word`'s. A short call goes through goroutine_asm_blocking_call alone; what is here is for the others. During the
+//! call the thread's block has no worker, so whatever C does with the library is done the way of a plain thread, and nothing here
+//! depends on whether the worker is still there.
 //!
 //! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.

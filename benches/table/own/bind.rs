@@ -42,6 +42,16 @@ fn clock() -> f64 {
     median((0..1001).map(|_| time(|| ())).collect())
 }
 
+fn stats() -> GoroutineStats {
+    let mut stats = GoroutineStats {
+        size: size_of::<GoroutineStats>() as u32,
+        ..GoroutineStats::default()
+    };
+    // SAFETY: writes the struct.
+    assert_eq!(unsafe { goroutine_runtime_stats(&mut stats) }, GOROUTINE_OK);
+    stats
+}
+
 /// A spare thread is parked, and the worker has nothing else to do: the ns of the first call, and of the unbind.
 pub fn alone() -> String {
     run(|| {
@@ -70,6 +80,7 @@ pub fn loaded() -> String {
         let clock = clock();
         first_call(); // if there is no spare thread yet, this makes it
         unbind();
+        let before = stats();
         let (firsts, wakes): (Vec<f64>, Vec<f64>) = (0..100)
             .map(|_| {
                 nap();
@@ -79,6 +90,9 @@ pub fn loaded() -> String {
                 (first, time(|| sleeper.wake()))
             })
             .unzip();
+        let after = stats();
+        assert_eq!(after.ffi_spares_missed, before.ffi_spares_missed);
+        assert!(after.ffi_hand_offs - before.ffi_hand_offs >= 100); // it did have work for the spare thread
         format!("{:.1} {:.1}", median(firsts) - clock, median(wakes) - clock)
     });
     STOP.store(true, Ordering::Relaxed);

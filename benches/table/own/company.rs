@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 /// So many bound goroutines call all the time: ns of wall-clock time per call of any, and of CPU time.
 pub fn many_bound(goroutines: u64) -> String {
     struct Shared {
+        arrived: AtomicU64,
         begin: Barrier,
         stop: AtomicBool,
         calls: AtomicU64,
@@ -29,6 +30,7 @@ pub fn many_bound(goroutines: u64) -> String {
         unsafe {
             let shared = &*shared.cast::<Shared>();
             assert_eq!(goroutine_ffi_bind(), GOROUTINE_OK);
+            shared.arrived.fetch_add(1, Ordering::Relaxed);
             shared.begin.wait();
             let mut calls = 0;
             while !shared.stop.load(Ordering::Relaxed) {
@@ -40,14 +42,18 @@ pub fn many_bound(goroutines: u64) -> String {
         null_mut()
     }
     let shared = Shared {
+        arrived: AtomicU64::new(0),
         begin: Barrier::new(goroutines as usize + 1),
         stop: AtomicBool::new(false),
         calls: AtomicU64::new(0),
     };
     let argument = std::ptr::from_ref(&shared).cast_mut().cast();
     let all: Vec<_> = (0..goroutines).map(|_| spawn(body, argument)).collect();
+    while shared.arrived.load(Ordering::Relaxed) != goroutines {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (start, cpu) = (Instant::now(), cpu_ns()); // before any of them can call
     shared.begin.wait();
-    let (start, cpu) = (Instant::now(), cpu_ns());
     std::thread::sleep(ROUND * 2);
     shared.stop.store(true, Ordering::Relaxed);
     all.into_iter().for_each(join);
