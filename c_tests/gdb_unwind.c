@@ -25,13 +25,15 @@ static void *unwind_c(void *n) {
 }
 static void *unwind_calls(void *n) {
     void *c = (void *)(uintptr_t)unwind_c;
-    goroutine_ffi_call_leaf(c, 0);
     goroutine_ffi_call_blocking(c, 0);
+    goroutine_ffi_call_leaf(c, 0);
+    goroutine_ffi_call_blocking(c, 0); /* the long way: it has a native stack */
     goroutine_ffi_call(GOROUTINE_FFI_LEAF, c, 0, 0);
     goroutine_ffi_call_leaf(c, n);
     goroutine_ffi_call_blocking(c, n);
     execute_ffi_call(0, c, n);
     goroutine_ffi_unbind();
+    goroutine_ffi_call_blocking(c, n);
     return n;
 }
 

@@ -5,7 +5,7 @@ use crate::ffi::crew::Crew;
 use crate::goroutine::park::{ParkWord, Ready};
 use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
-use crate::sched::call_word::CallWord;
+use crate::sched::call_word::{CallWord, LentCall, STEP};
 use crate::sched::idle::{Idle, OWNERLESS, Taken, last_look};
 use crate::sched::ledger::{Ledger, Rest, Serves};
 use crate::sched::run_queue::{Pushed, RunQueue};
@@ -708,13 +708,16 @@ fn loom_exhausted_in_order() {
 #[test]
 fn loom_call_one_has_the_worker() {
     model(|| {
-        let word = Arc::new(CallWord::new());
+        let (word, lent) = (Arc::new(CallWord::new(0)), Arc::new(LentCall::new()));
         let worker = Arc::new(Guarded::new(0u32));
         let monitor = {
             let (word, worker) = (word.clone(), worker.clone());
+            let lent = lent.clone(); // as long as anybody looks at it
             thread::spawn(move || {
                 let call = word.seen()?;
-                word.retake(call).then(|| {
+                let retaken = word.retake(call);
+                drop(lent);
+                retaken.then(|| {
                     // SAFETY: retaken: ours; loom checks.
                     unsafe { worker.with(|w| *w += 10) };
                     call
@@ -722,12 +725,13 @@ fn loom_call_one_has_the_worker() {
             })
         };
         let mut lost = None;
-        for _ in 0..2 {
+        for call in 1..=2 {
             // SAFETY: the holder's until `enter`, and again after an `exit` that won.
             unsafe { worker.with(|w| *w += 1) };
-            let call = word.enter();
-            if !word.exit(call) {
-                lost = Some(call);
+            word.enter(&lent);
+            assert!(lent.is_lent());
+            if !word.exit(&lent) {
+                lost = Some((call + 1) * STEP);
                 break;
             }
         }
@@ -736,6 +740,44 @@ fn loom_call_one_has_the_worker() {
             unsafe { worker.with(|w| *w += 1) };
         }
         assert_eq!(lost, monitor.join().unwrap());
+        assert!(!lent.is_lent());
+    });
+}
+
+/// The next holder makes a call, too, and that one is claimed, while the first call is still not over: a worker is retaken from each
+/// once, and both callers know that they have lost it.
+#[test]
+fn loom_call_retaken_from_each_once() {
+    model(|| {
+        let word = Arc::new(CallWord::new(0));
+        let lents = Arc::new([LentCall::new(), LentCall::new()]);
+        let worker = Arc::new(Guarded::new(0u32));
+        word.enter(&lents[0]);
+        let monitor = {
+            let (word, lents, worker) = (word.clone(), lents.clone(), worker.clone());
+            thread::spawn(move || {
+                let first = word.seen();
+                if !first.is_some_and(|call| word.retake(call)) {
+                    return false;
+                }
+                assert_eq!(word.seen(), None, "the same call again");
+                // SAFETY: retaken: the next holder's; loom checks.
+                unsafe { worker.with(|w| *w += 1) };
+                word.enter(&lents[1]);
+                let second = word.seen().expect("it goes on");
+                assert!(word.retake(second));
+                // SAFETY: as above.
+                unsafe { worker.with(|w| *w += 1) };
+                assert!(!word.exit(&lents[1]));
+                true
+            })
+        };
+        let kept = word.exit(&lents[0]);
+        if kept {
+            // SAFETY: the holder's again.
+            unsafe { worker.with(|w| *w += 1) };
+        }
+        assert_ne!(kept, monitor.join().unwrap());
     });
 }
 

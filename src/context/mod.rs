@@ -6,6 +6,7 @@ use crate::abi::GoroutineContext as C;
 use crate::goroutine::Goroutine as G;
 use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
 use crate::sched::attach::on_callback_of_thread;
+use crate::sched::call_word::{self, CallWord};
 use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
 };
@@ -28,8 +29,9 @@ std::arch::global_asm!(
     G_FOREIGN = const offset_of!(G, foreign),
     G_SPAWN_FLAGS = const offset_of!(G, spawn_flags),
     G_CALLS = const offset_of!(G, calls),
+    G_LENT = const offset_of!(G, lent),
+    G_LENT_CALL = const offset_of!(G, lent_call),
     FLAG_BOUND = const crate::abi::GOROUTINE_FLAG_BOUND,
-    FOREIGN_BLOCKING = const crate::goroutine::FOREIGN_BLOCKING,
     ON_THE_SPOT = const crate::goroutine::ON_THE_SPOT,
     FOREIGN_DISCARDED = const crate::goroutine::FOREIGN_DISCARDED,
     KIND_BOUND = const crate::abi::GOROUTINE_FFI_BOUND,
@@ -62,6 +64,10 @@ std::arch::global_asm!(
     W_MASK = const Worker::QUEUE + Worker::QUEUE_MASK,
     W_SLOTS = const Worker::QUEUE + Worker::QUEUE_SLOTS,
     W_LONE_TURNS = const offset_of!(Worker, lone_turns),
+    W_CALL_NUMBER = const offset_of!(Worker, call) + CallWord::NUMBER,
+    W_CALL_BORROWER = const offset_of!(Worker, call) + CallWord::BORROWER,
+    W_CALL_CLAIM = const offset_of!(Worker, call) + CallWord::CLAIM,
+    CALL_STEP = const call_word::STEP,
     HEAD_TURNS_MASK = const crate::sched::TURNS - 1,
     TLS_CURRENT = const tls::CURRENT,
     TLS_WORKER = const tls::WORKER,
@@ -111,6 +117,8 @@ unsafe extern "C" {
     pub fn goroutine_asm_ffi_bound_slow();
     /// Behind the exported names.
     pub fn goroutine_asm_ffi_leaf_slow();
+    /// Behind the exported names.
+    pub fn goroutine_asm_blocking_call();
     /// Behind the exported names.
     pub fn goroutine_asm_ffi_blocking();
     /// Behind the exported names.

@@ -17,6 +17,7 @@ pub mod park;
 pub mod thread_word;
 
 use crate::promise::Promise;
+use crate::sched::call_word::LentCall;
 use park::ParkWord;
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -87,14 +88,12 @@ pub struct Goroutine {
     pub(crate) foreign: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
     pub(crate) lent: *mut crate::sched::Worker,
-    /// The call it lent it for.
-    pub(crate) lent_call: u64,
+    /// The call it lent it for: set while it is in a blocking call and has no worker.
+    pub(crate) lent_call: LentCall,
 }
 
-/// In `foreign`: in a blocking call, without the worker.
-pub const FOREIGN_BLOCKING: u32 = 1;
 /// In `foreign`: C frames were jumped over.
-pub const FOREIGN_DISCARDED: u32 = 2;
+pub const FOREIGN_DISCARDED: u32 = 1;
 
 /// In `spawn_flags`: line 4 of the control block holds something. Most goroutines never touch that line: its `name` and
 /// `end` are empty from one goroutine to the next.

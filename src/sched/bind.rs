@@ -92,6 +92,9 @@ pub unsafe fn bind(g: *mut Goroutine) -> Result<(), GoroutineStatus> {
     }
 }
 
+/// With a spare thread, and nothing for the worker to do: no system call, no allocation, 8 atomic instructions (the pool's lock 2,
+/// counters 2, the goroutine's flags 1, the worker's way into the idle set 3). With work for it: the lock and a counter in place of the
+/// idle set, and one FUTEX_WAKE.
 unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: the assembly left g's stack; the request lies there until g runs again. An unbound goroutine's thread holds
     // a worker and has a seat.

@@ -1,7 +1,8 @@
 //! Blocking calls: a goroutine gives its worker up for the time, and mostly finds it untouched when it comes back.
 //!
-//! The protocol is `call_word`'s. During the call the thread's block has no worker, so whatever C does with the library is done
-//! the way of a plain thread, and nothing here depends on whether the worker is still there.
+//! The protocol is `call_word`'s. A short call goes through goroutine_asm_blocking_call alone; what is here is for the others. During the
+//! call the thread's block has no worker, so whatever C does with the library is done the way of a plain thread, and nothing here
+//! depends on whether the worker is still there.
 //!
 //! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
@@ -27,7 +28,7 @@ pub unsafe fn enter(g: *mut Goroutine) {
     // SAFETY: the caller's promise: an unbound goroutine's thread holds a worker. Not touched after `enter`.
     unsafe {
         (*g).lent = worker;
-        (*g).lent_call = (*worker).call.enter();
+        (*worker).call.enter(&(*g).lent_call);
     }
 }
 
@@ -41,7 +42,7 @@ pub unsafe fn exit(g: *mut Goroutine, stays: bool) {
     // SAFETY: the caller's promise. Workers live as long as their runtime.
     unsafe {
         let worker = (*g).lent;
-        if (*worker).call.exit((*g).lent_call) {
+        if (*worker).call.exit(&(*g).lent_call) {
             tls::set_worker(worker);
         } else {
             retaken(g, stays);

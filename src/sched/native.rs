@@ -18,7 +18,7 @@ use super::run_queue::POLL_NATIVE;
 use super::{attach, bind, blocking};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
-use crate::goroutine::{FOREIGN_BLOCKING, FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
+use crate::goroutine::{FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
 use crate::stack;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -82,7 +82,7 @@ unsafe fn clear_poll() {
 pub unsafe fn keep_thread(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+        if (*g).lent_call.is_lent() {
             take_back_worker(g);
         }
         if !bind::is_bound(g) {
@@ -117,7 +117,7 @@ fn retire_thread() {
 pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatus) -> Option<*mut Goroutine> {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+        if (*g).lent_call.is_lent() {
             take_back_worker(g);
         }
         if (*g).foreign_sp != 0 || (*g).foreign & FOREIGN_DISCARDED != 0 {
@@ -138,7 +138,6 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
 unsafe fn take_back_worker(g: *mut Goroutine) {
     // SAFETY: the caller's promise: `g` runs here, or was just left, and is in a blocking call.
     unsafe {
-        (*g).foreign &= !FOREIGN_BLOCKING;
         blocking::exit(g, true);
         if !bind::is_bound(g) {
             raise_poll();
@@ -176,7 +175,7 @@ pub unsafe extern "C" fn on_ffi_return() {
     unsafe { super::safepoint(tls::current()) };
 }
 
-/// Before a blocking call: gives `g` back, with a native stack and without its worker.
+/// Before a blocking call that does not go the short way: gives `g` back, with a native stack and without its worker.
 ///
 /// # Safety
 /// Called by the assembly on the stack of `g`, which is not bound.
@@ -188,27 +187,28 @@ pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine) -> *mut Goroutine 
         } else {
             clear_poll();
         }
-        (*g).foreign |= FOREIGN_BLOCKING;
         blocking::enter(g);
     }
     g
 }
 
-/// After it. errno is what the call left there, whatever the way back did and wherever it ends.
+/// After one that does not come back the short way. errno is what the call left there, whatever the way back did and wherever it
+/// ends.
 ///
 /// # Safety
-/// Called by the assembly on the goroutine's stack.
-pub unsafe extern "C" fn on_blocking_exit() {
+/// Called by the assembly on the stack of `g`, the running goroutine, or its image in a child of fork.
+pub unsafe extern "C" fn on_blocking_exit(g: *mut Goroutine) {
+    if g != tls::current_or_dummy() {
+        return; // a child of fork: there is no worker to take back
+    }
     let errno = tls::errno();
-    let g = tls::current();
     // SAFETY: as above.
     unsafe {
         let live = frames_live(g);
-        if (*g).foreign & FOREIGN_BLOCKING != 0 {
+        if (*g).lent_call.is_lent() {
             if live {
                 take_back_worker(g);
             } else {
-                (*g).foreign &= !FOREIGN_BLOCKING;
                 (*g).native_stack = 0;
                 blocking::exit(g, false);
             }

@@ -183,7 +183,7 @@ impl Worker {
             inbox: SegQueue::new(),
             sleeping: AtomicU32::new(0),
             keeps_thread: AtomicBool::new(false),
-            call: CallWord::new(),
+            call: CallWord::new(index),
         }
     }
 

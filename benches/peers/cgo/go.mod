@@ -1,0 +1,3 @@
+module peer-cgo
+
+go 1.27
