@@ -87,12 +87,20 @@ fi
 
 gos=()
 for version in "${go_versions[@]}"; do
-    if tools/go-suite.sh "$version" 2>"$out/log/suite-$version.log"; then
+    status=0
+    tools/go-suite.sh "$version" 2>"$out/log/suite-$version.log" || status=$?
+    case $status in
+    0)
         gos+=("$version")
         versions+=("- $("$(go_of "$version")" version)")
-    else
-        skip "go $version (make deps-go; see $out/log/suite-$version.log)"
-    fi
+        ;;
+    77) skip "go $version (make deps-go)" ;;
+    *)
+        cat "$out/log/suite-$version.log" >&2
+        echo "FAILED: hosts: go $version: the library does not build"
+        exit 1
+        ;;
+    esac
 done
 
 # ---- The cases ----
