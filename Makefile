@@ -8,8 +8,8 @@ TARGET    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check header symbols bench deps-bench loom stress valgrind asan tsan doc install uninstall \
-        clean help
+.PHONY: all demo test check header symbols bench deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
+        deps-go deps-torch deps-python deps-sqlite deps-hosts install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
 	$(CARGO) build --release --lib
@@ -23,6 +23,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	tools/install_test.sh
 	tools/examples.sh
 	tools/gdb_test.sh
+	tools/foreign.sh --quick
 	tools/c_tests.sh
 
 check: ## formatting, lints, header, exported symbols, ELF properties
@@ -45,6 +46,32 @@ bench: all ## the table of benchmarks, with the peers that deps-bench built
 
 deps-bench: ## install and build the peers of the benchmarks
 	tools/deps-bench.sh
+
+foreign: all ## real foreign libraries behind goroutines, those that are installed
+	tools/foreign.sh
+
+foreign-soak: all ## the same for a minute, all at once: no crash, no growth
+	tools/foreign.sh --seconds 60
+
+hosts: all ## the proof matrix: a Go library inside Bun and Node.js (installs them, and Go)
+	tools/deps.sh hosts go
+	tools/hosts.sh
+
+# What is not installed is reported by name as skipped.
+deps-go: ## install the Go versions that foreign and hosts use
+	tools/deps.sh go
+
+deps-torch: ## install LibTorch
+	tools/deps.sh torch
+
+deps-python: ## install what embeds CPython
+	tools/deps.sh python
+
+deps-sqlite: ## install SQLite's header
+	tools/deps.sh sqlite
+
+deps-hosts: ## install Bun, Node.js and koffi
+	tools/deps.sh hosts
 
 # A loom build replaces every atomic, so it has a target directory of its own.
 LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release --lib loom
@@ -82,4 +109,4 @@ clean: ## remove what was built
 	$(CARGO) clean
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 16

@@ -42,7 +42,8 @@ apt() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
-compiles() { "${CXX:-c++}" -E -x c++ "${@:2}" - -o /dev/null <<<"#include <$1>"; }
+# has HEADER COMPILER FLAGS...: whether it finds the header.
+has() { "${@:2}" -E - -o /dev/null <<<"#include <$1>"; }
 
 has_go() { GOTOOLCHAIN=local "$(go_of "$version")" version; }
 install_go() {
@@ -55,13 +56,13 @@ install_go() {
     esac
 }
 
-has_torch() { compiles torch/torch.h "${torch_flags[@]}"; }
+has_torch() { has torch/torch.h "${CXX:-c++}" -x c++ "${torch_flags[@]}"; }
 install_torch() { apt libtorch-dev; }
 
 has_python() { /usr/bin/python3-config --embed --ldflags && [[ -e $(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]]; }
 install_python() { apt python3-dev libpython3-dev; }
 
-has_sqlite() { compiles sqlite3.h; }
+has_sqlite() { has sqlite3.h "${CC:-cc}" -x c; }
 install_sqlite() { apt libsqlite3-dev; }
 
 # npm PACKAGE VERSION: into a folder of its own, so that two versions stand side by side. No install scripts run: the

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds examples/foreign/go into target/foreign/suite-VERSION/libsuite.so with one of the Go versions that deps.sh installs.
+# Status 77: that version is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,9 +11,9 @@ out=$(realpath -m "${CARGO_TARGET_DIR:-target}")/foreign
 
 go=$(go_of "$version")
 suite=$out/suite-$version/libsuite.so
-[[ -x $go ]] || { echo "go-suite.sh: Go $version is not installed: make deps-go" >&2 && exit 1; }
+[[ -x $go ]] || { echo "go-suite.sh: Go $version is not installed: make deps-go" >&2 && exit 77; }
 if [[ ! -e $suite || -n $(find examples/foreign/go -newer "$suite") ]]; then
     cd examples/foreign/go
-    env -u GOFLAGS GOTOOLCHAIN=local CGO_ENABLED=1 GOCACHE="$out/go-cache" GOPATH="$out/go-path" \
+    env -u GOFLAGS GOTOOLCHAIN=local CGO_ENABLED=1 CC="${CC:-cc}" GOCACHE="$out/go-cache" GOPATH="$out/go-path" \
         "$go" build -buildmode=c-shared -trimpath -o "$suite" .
 fi

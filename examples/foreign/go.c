@@ -2,12 +2,17 @@
  * into C, and C into goroutines. Usage: go LIBRARY [--before] [--seconds N]
  *
  * Go installs its signal handlers when it is loaded: after ours, which is what goroutine_ffi_load sees to, or with --before
- * before ours, by a plain dlopen before the runtime starts. Either way our overflow report and Go's recovery of nil pointers work. */
+ * before ours, by a plain dlopen before the runtime starts. Either way our overflow report and Go's recovery of nil pointers work. The
+ * program has handlers, too: they keep their flags in the first order, and do not in the second.
+ *
+ * Go keeps a stack for every foreign thread that called it, as large as that thread's calls once needed, and shrinks it only in calls from that
+ * thread: 32 MiB after suite_deep(20000), in any C program. So a soak has few threads, all of which have called everything soon, and
+ * does not go that deep. */
 #include "foreign.h"
 #include <dlfcn.h>
 #include <semaphore.h>
 
-enum { GOROUTINES = 8 };
+enum { GOROUTINES = 8, THREADS = 16 };
 typedef struct Pair {
     int64_t a, b;
 } Pair;
@@ -20,6 +25,7 @@ typedef struct Callback {
 static const char *library;
 static void *handle;
 static bool go_first;
+static uint64_t deep = 20000;
 
 static void *symbol(const char *name) {
     void *address = NULL;
@@ -79,7 +85,7 @@ static void *everything(void *arg) {
     CHECK_EQ(U(call(symbol("suite_goroutines"), P(100))), 5050);
     CHECK_EQ(U(call(symbol("suite_collect"), P(3))), 2047);
     CHECK_EQ(U(call(symbol("suite_environment"), NULL)), 1);
-    CHECK_EQ(U(call(symbol("suite_deep"), P(20000))), 20000);
+    CHECK_EQ(U(call(symbol("suite_deep"), P(deep))), deep);
     CHECK_EQ(U(call(symbol("suite_nil"), P(20))), 20);
     CHECK(U(call(symbol("suite_spin"), P(10))) >= 1);
     CHECK_EQ(U(call(symbol("suite_exec"), NULL)), 1);
@@ -109,6 +115,13 @@ static void *everything(void *arg) {
 
 /* ---- From an event loop ---- */
 
+/* On one thread, so that in time each has called this deep. */
+static void *sleep_and_go_deep(void *arg) {
+    void *(*sleep)(void *) = (void *(*)(void *))U(symbol("suite_sleep"));
+    void *(*recurse)(void *) = (void *(*)(void *))U(symbol("suite_deep"));
+    CHECK_EQ(U(recurse(P(deep))), deep);
+    return sleep(arg);
+}
 static sem_t answered;
 static void answer(void *arg, void *result) {
     CHECK_EQ(U(result), U(arg));
@@ -117,7 +130,7 @@ static void answer(void *arg, void *result) {
 static void from_a_loop(void) {
     int i;
     sem_init(&answered, 0, 0);
-    for (i = 0; i < 100; i++) OK(goroutine_ffi_call_async(symbol("suite_sleep"), P(i % 10), answer, P(i % 10)));
+    for (i = 0; i < 100; i++) OK(goroutine_ffi_call_async(CODE(sleep_and_go_deep), P(i % 10), answer, P(i % 10)));
     for (i = 0; i < 100; i++) sem_wait(&answered);
     sem_destroy(&answered);
 }
@@ -125,19 +138,50 @@ static void from_a_loop(void) {
 static void round_of_all(void) {
     spawn_all(GOROUTINES, everything);
     from_a_loop();
+    CHECK(U(((void *(*)(void *))U(symbol("suite_heap")))(NULL)) > 0); /* gives back what Go has collected */
 }
 
-/* ---- The signals of both ---- */
+/* ---- The signals of all ---- */
+
+static const int of_the_program[3] = {SIGUSR1, SIGPWR, SIGVTALRM};
+static void handler(int signal) { (void)signal; }
+static int flags_of(int signal) {
+    struct sigaction action;
+    CHECK(sigaction(signal, NULL, &action) == 0);
+    return action.sa_flags;
+}
+/* The library that the process's handler of SIGSEGV lies in. */
+static const char *who_sees_faults(void) {
+    struct sigaction action;
+    Dl_info info;
+    CHECK(sigaction(SIGSEGV, NULL, &action) == 0);
+    CHECK(dladdr(CODE(action.sa_sigaction), &info) != 0);
+    return info.dli_fname;
+}
 
 static void load(void) {
+    struct sigaction action;
+    GoroutineConfig config;
+    int i;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    for (i = 0; i < 3; i++) CHECK(sigaction(of_the_program[i], &action, NULL) == 0);
+    goroutine_config_init(&config);
+    config.ffi_threads_max = THREADS;
     if (go_first) {
         handle = dlopen(library, RTLD_NOW);
         if (handle == NULL) fprintf(stderr, "%s\n", dlerror());
         CHECK(handle != NULL);
-        OK(goroutine_runtime_start(NULL));
+        OK(goroutine_runtime_start(&config));
+        CHECK(strstr(who_sees_faults(), "libgoroutine") != NULL);
     } else {
+        OK(goroutine_runtime_start(&config));
         OK(goroutine_ffi_load(library, 0, &handle));
+        CHECK(strstr(library, who_sees_faults()) != NULL);
     }
+    for (i = 0; i < 3; i++)
+        CHECK_EQ(flags_of(of_the_program[i]) & (SA_ONSTACK | SA_RESTART), SA_RESTART | (go_first ? SA_ONSTACK : 0));
 }
 static __attribute__((noinline)) uint64_t overflow(uint64_t n) {
     volatile char frame[512];
@@ -168,6 +212,7 @@ int main(int argc, char **argv) {
     }
     library = argv[1];
     go_first = argc > 2 && strcmp(argv[2], "--before") == 0;
+    if (seconds_asked(argc, argv) > 0) deep = 1000;
     if (getenv("SUITE_ENVIRONMENT") == NULL) { /* Go looks at what the process was started with, and at nothing set later */
         setenv("SUITE_ENVIRONMENT", "seen", 1);
         execv("/proc/self/exe", argv);

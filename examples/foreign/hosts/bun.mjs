@@ -2,7 +2,6 @@
 import { CFunction, dlopen, FFIType as T, JSCallback, ptr, CString } from "bun:ffi";
 
 export async function open(way, library) {
-  if (way === "none") return { call: (name, argument) => argument };
   return way === "direct" ? direct(library) : through(way, library);
 }
 

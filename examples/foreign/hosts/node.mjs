@@ -2,7 +2,6 @@
 import { createRequire } from "node:module";
 
 export async function open(way, library) {
-  if (way === "none") return { call: (name, argument) => argument };
   const addon = createRequire(import.meta.url)(process.env.NODE_ADDON);
   const kept = [];
   const handle = way === "direct" ? addon.dlopen(library) : addon.load(library);
