@@ -152,9 +152,11 @@ impl Seat {
     pub fn served(&self) -> Serves {
         const PERMIT: u32 = Serves::Permit as u32;
         const CALL: u32 = Serves::Call as u32;
+        const ARRIVAL: u32 = Serves::Arrival as u32;
         match self.serves.load(Ordering::Relaxed) {
             PERMIT => Serves::Permit,
             CALL => Serves::Call,
+            ARRIVAL => Serves::Arrival,
             _ => Serves::Nothing,
         }
     }
@@ -333,30 +335,39 @@ impl Pool {
                 worker,
                 claimed: false,
             };
-            self.create(runtime, format!("gr-worker-{}", worker.index), Some(order))
+            self.create(
+                runtime,
+                format!("gr-worker-{}", worker.index),
+                Serves::Nothing,
+                Some(order),
+            )
         });
         workers
             && (0..prestart).all(|_| {
                 self.state.lock().ledger.expect_thread();
-                self.create_spare(runtime, None)
+                self.create_spare(runtime)
             })
     }
 
     /// Makes a thread that the ledger expects. False: it could not be, and is not expected any more.
-    fn create_spare(&self, runtime: &'static Runtime, order: Option<Order>) -> bool {
-        let number = {
-            let mut state = self.state.lock();
-            state.next_number += 1;
-            state.next_number - 1
-        };
-        let made = self.create(runtime, format!("gr-ffi-{number}"), order);
+    fn create_spare(&self, runtime: &'static Runtime) -> bool {
+        let made = self.create_numbered(runtime, Serves::Nothing);
         if !made {
             self.state.lock().ledger.thread_gone();
         }
         made
     }
 
-    fn create(&self, runtime: &'static Runtime, name: String, order: Option<Order>) -> bool {
+    fn create_numbered(&self, runtime: &'static Runtime, serves: Serves) -> bool {
+        let number = {
+            let mut state = self.state.lock();
+            state.next_number += 1;
+            state.next_number - 1
+        };
+        self.create(runtime, format!("gr-ffi-{number}"), serves, None)
+    }
+
+    fn create(&self, runtime: &'static Runtime, name: String, serves: Serves, order: Option<Order>) -> bool {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let seat = Arc::new(Seat {
             word: AtomicU32::new(u32::from(order.is_some())),
@@ -366,7 +377,7 @@ impl Pool {
             runtime,
             base_sp: AtomicUsize::new(0),
             goroutine: AtomicPtr::new(std::ptr::null_mut()),
-            serves: AtomicU32::new(Serves::Nothing as u32),
+            serves: AtomicU32::new(serves as u32),
             rests: AtomicBool::new(false),
             retires: AtomicBool::new(false),
             pin: UnsafeCell::new(None),
@@ -415,7 +426,7 @@ impl Pool {
         state.ledger.expect_thread();
         drop(state);
         count(&self.tally.spares_missed);
-        if self.create_spare(runtime, None) {
+        if self.create_spare(runtime) {
             return Admission::Granted;
         }
         self.release(runtime, Serves::Permit);
@@ -433,7 +444,7 @@ impl Pool {
         }
         state.ledger.expect_thread();
         drop(state);
-        let made = self.create_spare(runtime, None);
+        let made = self.create_spare(runtime);
         if !made {
             self.release(runtime, Serves::Call);
         }
@@ -543,7 +554,7 @@ impl Pool {
             }
             state.ledger.expect_thread();
             drop(state);
-            if !self.create_spare(runtime, None) {
+            if !self.create_spare(runtime) {
                 if !self.troubled.swap(true, Ordering::SeqCst) {
                     let mut line = report::Line::new();
                     line.text("no thread could be made for a worker: trying again")
@@ -555,12 +566,10 @@ impl Pool {
         }
     }
 
-    /// So many threads should be there beyond those that are needed. True: some are missing, [`Runtime::call_monitor`].
+    /// So many threads should be there beyond those that are needed. True: some are missing, [`Runtime::call_for_threads`].
     #[must_use]
     pub fn want_ahead(&self, n: u32) -> bool {
-        let state = self.state.lock();
-        let wanted = state.ledger.surplus() < n as usize && state.ledger.may_grow();
-        drop(state);
+        let wanted = self.state.lock().ledger.is_missing_ahead(n as usize);
         if wanted {
             self.ahead.fetch_max(n, Ordering::SeqCst);
         }
@@ -575,14 +584,9 @@ impl Pool {
     /// Makes them. That one cannot be made is no trouble: nobody needs it yet.
     pub fn make_ahead(&self, runtime: &'static Runtime) {
         let n = self.ahead.swap(0, Ordering::SeqCst) as usize;
-        loop {
-            let mut state = self.state.lock();
-            if state.ledger.surplus() >= n || !state.ledger.may_grow() {
-                return;
-            }
-            state.ledger.expect_thread();
-            drop(state);
-            if !self.create_spare(runtime, None) {
+        while self.state.lock().ledger.make_ahead(n) {
+            if !self.create_numbered(runtime, Serves::Arrival) {
+                self.state.lock().ledger.does_not_arrive();
                 return;
             }
         }
