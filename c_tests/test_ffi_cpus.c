@@ -248,6 +248,7 @@ static void gaps(void) {
         }
     }
     SET(go, 1);
+    OK(goroutine_runtime_wait(60 * SECOND));
     stop();
 }
 

@@ -447,9 +447,11 @@ typedef struct GoroutineStats {
     uint64_t ffi_waits;
     /** Times a goroutine was not bound for that reason, or for want of memory. */
     uint64_t ffi_refused;
-    /** Bindings that found a thread in reserve ... */
+    /**
+     * Threads taken without waiting, by bindings and by calls on the library's own threads: there was one in reserve ...
+     */
     uint64_t ffi_spares_ready;
-    /** ... and those that had to make one. */
+    /** ... or one had to be made. */
     uint64_t ffi_spares_missed;
     /** Times a worker was taken away from a long blocking call. */
     uint64_t ffi_retaken;

@@ -170,9 +170,9 @@ pub struct GoroutineStats {
     pub ffi_waits: u64,
     /// Times a goroutine was not bound for that reason, or for want of memory.
     pub ffi_refused: u64,
-    /// Bindings that found a thread in reserve ...
+    /// Threads taken without waiting, by bindings and by calls on the library's own threads: there was one in reserve ...
     pub ffi_spares_ready: u64,
-    /// ... and those that had to make one.
+    /// ... or one had to be made.
     pub ffi_spares_missed: u64,
     /// Times a worker was taken away from a long blocking call.
     pub ffi_retaken: u64,

@@ -28,7 +28,7 @@ use super::worker::{Worker, foreign_sequence};
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
-use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable};
+use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_light;
@@ -158,7 +158,7 @@ pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
     // SAFETY: the caller's promise.
     unsafe {
         (*g).flags.fetch_or(GOROUTINE_FLAG_BOUND, Ordering::Relaxed);
-        (*g).spawn_flags = (*g).spawn_flags & !GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_BOUND;
+        (*g).spawn_flags = (*g).spawn_flags & !(GOROUTINE_SPAWN_PINNED | SAMPLED) | GOROUTINE_SPAWN_BOUND;
         (*g).native_stack = tls::scheduler_sp() as u64;
         (*g).calls = 0;
         (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);

@@ -128,6 +128,11 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.threads < self.needed()
     }
 
+    /// Threads beyond those that are needed.
+    pub fn surplus(&self) -> usize {
+        self.threads.saturating_sub(self.needed())
+    }
+
     /// A thread is to be made ahead, unless there are `n` beyond those that are needed, or as many as serve all workers and
     /// permits. True: it is on its way (I5).
     #[must_use]

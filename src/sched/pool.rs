@@ -268,6 +268,8 @@ pub struct Pool {
     pub troubled: AtomicBool,
     /// So many threads should be there beyond those that are needed (`predict`); 0: the monitor has seen to it.
     ahead: AtomicU32,
+    /// Threads beyond those that were needed at the last admission: who asks for no more need not take the lock.
+    surplus: AtomicU32,
     /// What was said about it.
     pub said: Said,
     /// Threads of parked goroutines that look for their wake.
@@ -305,6 +307,7 @@ impl Pool {
             jobs_live: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             ahead: AtomicU32::new(0),
+            surplus: AtomicU32::new(0),
             said: Said::default(),
             spinning: AtomicU32::new(0),
             spinners_max: u32::from(cpu::available() > 1),
@@ -419,6 +422,8 @@ impl Pool {
         if !state.ledger.admit() {
             return Admission::Full;
         }
+        let surplus = state.ledger.surplus() as u32;
+        self.surplus.store(surplus, Ordering::Relaxed); // a hint
         if !state.ledger.is_short() {
             count(&self.tally.spares_ready);
             return Admission::Granted;
@@ -569,6 +574,9 @@ impl Pool {
     /// So many threads should be there beyond those that are needed. True: some are missing, [`Runtime::call_for_threads`].
     #[must_use]
     pub fn want_ahead(&self, n: u32) -> bool {
+        if self.surplus.load(Ordering::Relaxed) >= n {
+            return false;
+        }
         let wanted = self.state.lock().ledger.is_missing_ahead(n as usize);
         if wanted {
             self.ahead.fetch_max(n, Ordering::SeqCst);

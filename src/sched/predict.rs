@@ -75,27 +75,28 @@ impl Table {
         self.line(function).iter_mut().find(|k| k.function == function)
     }
 
-    /// A goroutine of `function` bound.
-    fn bound(&mut self, function: u64, sampled: bool) {
+    /// A goroutine of `function` bound. Whether they nearly always do.
+    fn bound(&mut self, function: u64, sampled: bool) -> bool {
         if let Some(known) = self.find(function) {
             if sampled || known.bound < TAKEN_ON_TRUST {
                 known.bound += 1;
                 known.forget_some();
             }
-            return;
+            return known.binds();
         }
         let least = (self.line(function).iter_mut())
             .min_by_key(|k| k.bound)
             .expect("a line has places");
         if least.bound > 1 {
             least.bound -= 1; // who comes often enough gets the place of who does not
-            return;
+            return false;
         }
         *least = Known {
             function,
             bound: 1,
             unbound: 0,
         };
+        false
     }
 
     /// A sample of `function` ended, and never bound.
@@ -154,10 +155,14 @@ pub unsafe fn binds(runtime: &Runtime, worker: &Worker, g: *mut Goroutine) -> u3
         (*g).spawn_flags &= !SAMPLED;
         match function_of(g) {
             Some(function) if predictor.is_on => {
-                predictor.has_learned.store(true, Ordering::Relaxed);
-                let mut table = predictor.table.lock();
-                table.bound(function, sampled);
-                table.binds(function).then_some(function)
+                if !predictor.has_learned.load(Ordering::Relaxed) {
+                    predictor.has_learned.store(true, Ordering::Relaxed);
+                }
+                predictor
+                    .table
+                    .lock()
+                    .bound(function, sampled)
+                    .then_some(function)
             }
             _ => None,
         }
@@ -174,6 +179,9 @@ pub unsafe fn binds(runtime: &Runtime, worker: &Worker, g: *mut Goroutine) -> u3
             seen += 1;
         }
     });
+    if seen == 0 {
+        return 1;
+    }
     let mut table = predictor.table.lock();
     1 + next[..seen].iter().filter(|&&f| table.binds(f)).count() as u32
 }
