@@ -334,9 +334,24 @@ static void *jumps_once(void *arg) {
     CHECK(is_goroutine_ffi_bound(goroutine_current()));
     return NULL;
 }
+/* The same, but it lands in C, which says nothing and returns. */
+static void *lands_once(void *arg) {
+    unsigned kind = 1 + (unsigned)U(arg) % 2;
+    Jump jump;
+    if (U(arg) % 3 == 0) call(kind, identity, NULL);
+    jump.kind = kind;
+    jump.depth = (int)U(arg) % 4;
+    jump.parks = false;
+    CHECK_EQ(call(kind, c_lands, &jump), P(5));
+    check_in_language();
+    CHECK(is_goroutine_ffi_bound(goroutine_current()));
+    CHECK_EQ(depth_of_c(kind), depth_of_c(BOUND)); /* no native stack is lost */
+    return NULL;
+}
 static void test_jumps(void) {
     unsigned i;
     start_workers(2);
+    for (i = 0; i < 48; i++) OK(goroutine_go(lands_once, P(i)));
     for (i = 0; i < 9; i++) OK(goroutine_go(jumper, P(i)));
     for (i = 0; i < 48; i++) OK(goroutine_go(jumps_once, P(i)));
     OK(goroutine_runtime_wait(60 * SECOND));

@@ -18,11 +18,15 @@ const CALLS: &[(&str, &str)] = &[
 pub fn tables() {
     {
         let mut all = start("1", &["cgo"]);
-        calls(&mut all);
+        calls("one worker", &mut all, CALLS);
         first_calls(&mut all[..1]);
         during(&mut all);
     }
-    many_bound(&mut start("2", &["cgo"]));
+    {
+        let mut all = start("2", &["cgo"]);
+        calls("two workers", &mut all, &[CALLS[0], CALLS[6], CALLS[7]]);
+        many_bound(&mut all);
+    }
     memory(&mut start("1", &[])); // a fresh process
 }
 
@@ -31,13 +35,13 @@ fn over_direct(rounds: &Rounds) -> Option<Figure> {
     figure(rounds, |n| n[1] - n[0])
 }
 
-fn calls(all: &mut [Contestant]) {
+fn calls(workers: &str, all: &mut [Contestant], calls: &[(&str, &str)]) {
     let note = format!(
         "ns over a direct call through a pointer, median (spread) of {} interleaved rounds; x: times our bound call",
         rounds()
     );
-    head("foreign calls, one worker", &note, names(all));
-    let results: Vec<_> = CALLS
+    head(&format!("foreign calls, {workers}"), &note, names(all));
+    let results: Vec<_> = calls
         .iter()
         .map(|(name, _)| measure(all, name, rounds(), true))
         .collect();
@@ -46,7 +50,7 @@ fn calls(all: &mut [Contestant]) {
         figure(rounds, |n| n[0]).map_or("-".into(), |f| format!("{:.2} ({:.2})", f.median, f.spread))
     };
     row("(a direct call, ns)", results[0].iter().map(direct));
-    for ((_, label), results) in CALLS.iter().zip(&results) {
+    for ((_, label), results) in calls.iter().zip(&results) {
         let cell = |(i, rounds)| match (over_direct(rounds), ours) {
             (None, _) => "-".into(),
             (Some(it), Some(ours)) if i != 0 => {

@@ -15,23 +15,26 @@
 //! I3. The server sleeps only after it has looked, under the lock, that the queue is empty, and has said so there (`asleep`). Who
 //!     queues sees that under the lock and wakes it.
 //!
-//! A lane of its own is a job on a thread of the pool, which serves nobody else afterwards. A host lane is served by whoever calls
-//! `drain`: the host is told by `wake` when there is something after there was nothing.
+//! A lane of its own is a job on a thread of the pool, which serves nobody else afterwards. Before it sleeps it looks around for a
+//! moment. A host lane is served by whoever calls `drain`: the host is told by `wake` when there is something after there was
+//! nothing.
 
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
 use crate::goroutine::{FORKS, Goroutine};
+use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
 use crate::sched::pool::Seat;
 use crate::sched::runtime;
 use crate::sys::futex;
+use crate::sys::time::now_ns;
 use crate::thread;
 use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -84,6 +87,8 @@ pub struct GoroutineFfiLane {
     name: CString,
     server: Server,
     state: Mutex<State>,
+    /// Whether there are calls in the queue: written under the lock; a hint for a server that looks around before it sleeps.
+    any: AtomicBool,
     /// The server sleeps on it while it is 0.
     word: AtomicU32,
     /// The thread that runs a call now, or 0.
@@ -130,6 +135,7 @@ impl Lane {
                 asleep: false,
                 closed: false,
             }),
+            any: AtomicBool::new(false),
             word: AtomicU32::new(0),
             thread: AtomicUsize::new(0),
             forks: FORKS.load(Ordering::Relaxed),
@@ -179,6 +185,7 @@ impl Lane {
     fn take_one(&self) -> Option<*mut Call> {
         let mut state = self.state.lock();
         let call = state.queue.pop_front()?;
+        self.any.store(!state.queue.is_empty(), Ordering::Relaxed);
         // SAFETY: queued calls are alive; under the lock.
         unsafe { (*call).stage = Stage::Running };
         Some(call)
@@ -191,7 +198,7 @@ impl Lane {
         }
         thread::rename(&self.name);
         loop {
-            if self.serve_one() {
+            if self.serve_one() || self.look_around() {
                 continue;
             }
             let mut state = self.state.lock();
@@ -208,6 +215,23 @@ impl Lane {
                 futex::wait(&self.word, 0, u64::MAX);
             }
         }
+    }
+
+    /// Its own thread looks for the next call for about as long as waking it would take, if there is a CPU to spare. A caller that
+    /// a worker resumes meanwhile mostly comes again. True: there is one.
+    fn look_around(&self) -> bool {
+        let Some(pool) = Seat::current().map(|seat| &seat.runtime.pool) else {
+            return false;
+        };
+        if !pool.start_spinning() {
+            return false;
+        }
+        let end = now_ns() + SPIN_NS;
+        while !self.any.load(Ordering::Relaxed) && now_ns() < end {
+            std::hint::spin_loop();
+        }
+        pool.stop_spinning();
+        self.any.load(Ordering::Relaxed)
     }
 
     /// Under the lock: whether the server must be told, which is done after it.
@@ -386,6 +410,7 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
         }
         state.calls += 1;
         state.queue.push_back(call);
+        lane.any.store(true, Ordering::Relaxed);
         lane.must_tell(&mut state)
     };
     if tell {
@@ -422,6 +447,7 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                 Stage::Done => return GOROUTINE_OK,
                 Stage::Queued if status != GOROUTINE_OK => {
                     state.queue.retain(|&other| other != call);
+                    lane.any.store(!state.queue.is_empty(), Ordering::Relaxed);
                     return status;
                 }
                 // It runs: no cancel can end that.

@@ -38,7 +38,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 /// How long the thread of a parked goroutine looks for its wake before it sleeps: about what waking it costs.
-const SPIN_NS: u64 = 4_000;
+pub const SPIN_NS: u64 = 4_000;
 
 /// Whether `g` is bound.
 ///

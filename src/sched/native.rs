@@ -204,9 +204,10 @@ pub unsafe extern "C" fn on_blocking_exit(g: *mut Goroutine) {
     let errno = tls::errno();
     // SAFETY: as above.
     unsafe {
-        let live = frames_live(g);
+        // Over whose C frames somebody jumped keeps the thread, whether there is a worker for it or not: see `discarded`.
+        let stays = frames_live(g) || (*g).foreign & FOREIGN_DISCARDED != 0;
         if (*g).lent_call.is_lent() {
-            if live {
+            if stays {
                 take_back_worker(g);
             } else {
                 (*g).native_stack = 0;
