@@ -232,7 +232,7 @@ for host in "${hosts[@]}"; do
     done
 done
 echo
-for verdict in "${!direct[@]}"; do echo "direct, for comparison: ${direct[$verdict]} $verdict"; done | sort
+for verdict in "${!direct[@]}"; do echo "direct, but for those that must hang: ${direct[$verdict]} $verdict"; done | sort
 echo "$took s, ${#list[@]} cases, two at a time"
 if ((failed > 0)); then
     printf '%s\n' "${failures[@]}"
