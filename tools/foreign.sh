@@ -91,13 +91,8 @@ run() {
 
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
-start() {
-    if ((seconds == 0)); then
-        run "$@" >>"$results"
-    else
-        run "$@" >>"$results" &
-    fi
-}
+todo=() # the arguments of `run`, once all is built: nothing runs beside a compiler, and all at once is all at once
+start() { todo+=("$(printf '%q ' "$@")"); }
 
 # with_go: the suite of each version.
 with_go() {
@@ -131,6 +126,13 @@ for name in "$@"; do
         with_go
     else
         start "$name" "$work/$name"
+    fi
+done
+for words in "${todo[@]}"; do
+    if ((seconds == 0)); then
+        eval "run $words" >>"$results"
+    else
+        eval "run $words" >>"$results" &
     fi
 done
 wait

@@ -63,26 +63,25 @@ done
 
 # Shared by all workers, and never unloaded: threads of libgoroutine call it.
 build_addon() {
-    "${CC:-cc}" -std=gnu11 -O2 -g -Wall -Wextra -Werror -fPIC -shared -pthread -Iinclude -I"$(node_headers)" \
+    "${CC:-cc}" -std=gnu11 -O2 -g -Wall -Wextra -Werror -fPIC -shared -pthread -Iinclude -I"$(node_of)/include/node" \
         examples/foreign/hosts/addon.c -o "$NODE_ADDON" \
         -L"$target/release" -lgoroutine "-Wl,-rpath,$target/release" -Wl,-z,nodelete
 }
-if ! command -v node >/dev/null; then
-    skip "node (make deps-hosts)"
-elif [[ ! -e $(node_headers)/node_api.h ]]; then
-    skip "node's addon (no node_api.h: make deps-hosts)"
+node=$(node_of)/bin/node
+if [[ ! -x $node || $("$node" --version) != "v$node_version" ]]; then
+    skip "node $node_version, koffi $koffi_version (make deps-hosts)"
 else
     build_addon
     hosts+=(node)
-    program[node]="node --expose-gc case.mjs node"
-    versions+=("- Node.js $(node --version), with an addon")
-fi
-if ! command -v node >/dev/null || ! node -e 'require(process.env.KOFFI)' 2>/dev/null; then
-    skip "koffi $koffi_version (make deps-hosts)"
-else
-    hosts+=(koffi)
-    program[koffi]="node --expose-gc case.mjs koffi"
-    versions+=("- Node.js $(node --version), with koffi $koffi_version")
+    program[node]="$node --expose-gc case.mjs node"
+    versions+=("- Node.js $node_version, with an addon")
+    if "$node" -e 'require(process.env.KOFFI)' 2>/dev/null; then
+        hosts+=(koffi)
+        program[koffi]="$node --expose-gc case.mjs koffi"
+        versions+=("- Node.js $node_version, with koffi $koffi_version")
+    else
+        skip "koffi $koffi_version (make deps-hosts)"
+    fi
 fi
 
 gos=()
@@ -232,7 +231,7 @@ for host in "${hosts[@]}"; do
     done
 done
 echo
-for verdict in "${!direct[@]}"; do echo "direct, for comparison: ${direct[$verdict]} $verdict"; done | sort
+for verdict in "${!direct[@]}"; do echo "direct, but for those that must hang: ${direct[$verdict]} $verdict"; done | sort
 echo "$took s, ${#list[@]} cases, two at a time"
 if ((failed > 0)); then
     printf '%s\n' "${failures[@]}"

@@ -59,8 +59,11 @@ typedef struct Call {
 
 static void *call_python(void *arg) {
     Call *call = (Call *)arg;
-    PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *module = PyImport_AddModule("__main__"), *result;
+    PyGILState_STATE state;
+    PyObject *module, *result;
+    CHECK(!PyGILState_Check()); /* who called before us on this thread left nothing */
+    state = PyGILState_Ensure();
+    module = PyImport_AddModule("__main__");
     result = PyObject_CallMethod(module, call->name, "l", call->argument);
     call->failed = NULL;
     if (result == NULL) {
@@ -98,6 +101,7 @@ static void *call_with_state(void *arg) {
     PyEval_RestoreThread(kept->state);
     number = PyLong_FromUnsignedLongLong(kept->calls++);
     CHECK(PyThreadState_Get() == kept->state);
+    CHECK(PyGILState_GetThisThreadState() == kept->state); /* Python's own note of the thread's */
     CHECK_EQ(PyLong_AsUnsignedLongLong(number), kept->calls - 1);
     Py_DECREF(number);
     kept->state = PyEval_SaveThread();

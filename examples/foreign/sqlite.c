@@ -12,6 +12,7 @@ typedef struct Job {
     const char *sql;
     int64_t value;
     int status;
+    pthread_t thread; /* that opened it */
 } Job;
 
 /* SQLite waits for a lock: the goroutine sleeps, in a callback inside the foreign call. */
@@ -26,6 +27,7 @@ static int when_busy(void *arg, int times) {
 }
 static void *open_database(void *arg) {
     Job *job = (Job *)arg;
+    job->thread = pthread_self();
     job->status = sqlite3_open_v2(path, &job->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (job->status == SQLITE_OK) job->status = sqlite3_busy_handler(job->db, when_busy, NULL);
     return NULL;
@@ -43,6 +45,7 @@ static int first_column(void *arg, int columns, char **values, char **names) {
 static void *execute(void *arg) {
     Job *job = (Job *)arg;
     char *message = NULL;
+    CHECK(pthread_equal(job->thread, pthread_self()));
     job->status = sqlite3_exec(job->db, job->sql, first_column, job, &message);
     if (message != NULL) fprintf(stderr, "%s: %s\n", job->sql, message);
     sqlite3_free(message);
