@@ -60,6 +60,7 @@ macro_rules! jump {
 }
 
 pub mod async_op;
+pub mod channel;
 pub mod context;
 pub mod ffi;
 pub mod ffi_load;
@@ -68,6 +69,7 @@ pub mod lane;
 pub mod mutex;
 pub mod promise;
 pub mod runtime;
+pub mod select;
 pub mod timer;
 
 use crate::abi::GoroutineStatus;

@@ -20,6 +20,8 @@ pub const THREAD: usize = 24;
 pub const BASE_SP: usize = 32;
 /// The thread's number, once somebody asked for it.
 pub const NUMBER: usize = 40;
+/// State of the thread's random numbers.
+pub const RANDOM: usize = 48;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -139,6 +141,20 @@ fn first_number() -> u64 {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     write!(NUMBER, number);
     number as u64
+}
+
+/// A random number; not for secrets. (splitmix64.)
+#[inline]
+pub fn random() -> u64 {
+    let seed = match read!(RANDOM) {
+        0 => number().wrapping_mul(0xD1B5_4A32_D192_ED03),
+        seed => seed as u64,
+    };
+    let next = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    write!(RANDOM, next as usize);
+    let mixed = (next ^ next >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// This thread takes a worker, or (null) gives it up.

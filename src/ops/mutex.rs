@@ -15,6 +15,7 @@ use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sched::park;
 use crate::wait::lock::{Lock, Take};
+use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use parking_lot::Mutex as Guard;
 use std::cell::Cell;
@@ -175,11 +176,12 @@ impl Mutex {
         let mut status = GOROUTINE_OK;
         if take == Take::Held {
             let mut waiter = Waiter::new(me.number);
+            let word = ThreadWait::new();
             let place = &raw mut waiter;
             let result = &raw mut take;
             // SAFETY: the waiter stays in place until it was granted the lock or left.
             unsafe {
-                status = wait(park::deadline_after(timeout_ns), move |party| {
+                status = wait(&word, park::deadline_after(timeout_ns), move |party| {
                     (*place).party = party;
                     match self.lock.join(place, me.number) {
                         Take::Held => true,

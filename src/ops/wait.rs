@@ -19,11 +19,12 @@ const SPIN_NS: u64 = 4_000;
 /// caller takes it out.
 ///
 /// # Safety
-/// What `join` queues stays in place until it was granted or taken out.
+/// What `join` queues, and `word` (a plain thread's), stay in place until it was granted or taken out.
 #[inline(always)]
-pub unsafe fn wait<F: FnOnce(Party) -> bool>(deadline: u64, join: F) -> GoroutineStatus {
+pub unsafe fn wait<F: FnOnce(Party) -> bool>(word: &ThreadWait, deadline: u64, join: F) -> GoroutineStatus {
     if tls::current().is_null() {
-        return wait_thread(deadline, join);
+        // SAFETY: the caller's promise.
+        return unsafe { wait_thread(word, deadline, SPIN_NS, || join(Party::Thread(word))) };
     }
     let mut join = Some(join);
     // SAFETY: on a goroutine; `join` stays in place until it ran.
@@ -38,13 +39,22 @@ unsafe fn join_of<F: FnOnce(Party) -> bool>(g: *mut Goroutine, sequence: u64, ar
     join.is_none_or(|join| join(Party::Goroutine { g, sequence }))
 }
 
-fn wait_thread<F: FnOnce(Party) -> bool>(deadline: u64, join: F) -> GoroutineStatus {
-    let word = ThreadWait::new();
-    if !join(Party::Thread(&raw const word)) {
+/// The part of a plain thread.
+///
+/// # Safety
+/// As [`wait`].
+#[inline(never)]
+pub unsafe fn wait_thread(
+    word: &ThreadWait,
+    deadline: u64,
+    spin_ns: u64,
+    join: impl FnOnce() -> bool,
+) -> GoroutineStatus {
+    if !join() {
         return GOROUTINE_OK;
     }
-    let spin_end = now_ns() + SPIN_NS;
-    while now_ns() < spin_end {
+    let spin_end = if spin_ns == 0 { 0 } else { now_ns() + spin_ns };
+    while spin_end != 0 && now_ns() < spin_end {
         if let Some(status) = word.result() {
             return status;
         }

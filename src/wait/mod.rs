@@ -8,7 +8,9 @@
 //! | `thread` | the word that a plain thread waits on (model-checked) |
 //! | `party` | goroutines and plain threads as those who wait |
 //! | `lock` | a lock that is handed on (model-checked) |
+//! | `channel` | values from senders to receivers (model-checked) |
 
+pub mod channel;
 pub mod lock;
 #[cfg(not(loom))]
 mod party;
@@ -17,4 +19,4 @@ pub mod thread;
 
 #[cfg(not(loom))]
 pub use party::{Party, wake};
-pub use queue::{Claimed, Sleeper, WaitQueue, Waiter};
+pub use queue::{Claimed, Sleeper, WaitQueue, Waiter, next_claimed};

@@ -35,6 +35,8 @@ pub struct Waiter<P, T> {
     next: *mut Waiter<P, T>,
     previous: *mut Waiter<P, T>,
     linked: bool,
+    /// Of one in a chain: as in [`Claimed`].
+    early: bool,
     /// Who; set when it joins.
     pub party: P,
     /// What for.
@@ -49,6 +51,7 @@ impl<P: Sleeper, T> Waiter<P, T> {
             next: null_mut(),
             previous: null_mut(),
             linked: false,
+            early: false,
             party: P::NOBODY,
             what,
         }
@@ -173,10 +176,44 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         None
     }
 
+    /// All that can be claimed, the first first, chained: see [`next_claimed`].
+    ///
+    /// # Safety
+    /// As [`WaitQueue::claim_first`].
+    pub unsafe fn claim_all(&mut self) -> *mut Waiter<P, T> {
+        let mut chain = null_mut();
+        let mut end: *mut *mut Waiter<P, T> = &raw mut chain;
+        // SAFETY: the caller's promise; what is in the chain is ours (I3).
+        unsafe {
+            while let Some((waiter, claimed)) = self.claim_first() {
+                (*waiter).early = claimed.early;
+                (*waiter).next = null_mut();
+                *end = waiter;
+                end = &raw mut (*waiter).next;
+            }
+        }
+        chain
+    }
+
     /// The first one, claimed or not. For what is decided before a claim.
     #[inline(always)]
     pub fn first(&self) -> Option<&Waiter<P, T>> {
         // SAFETY: linked, so alive (I4); the caller has the queue, so the lock.
         unsafe { self.first.as_ref() }
     }
+}
+
+/// Takes the first off a chain that [`WaitQueue::claim_all`] gave. It is to be woken, and its waiter is not touched again.
+///
+/// # Safety
+/// The chain is the caller's.
+pub unsafe fn next_claimed<P: Sleeper, T>(
+    chain: &mut *mut Waiter<P, T>,
+) -> Option<(*mut Waiter<P, T>, Claimed<P>)> {
+    let waiter = *chain;
+    // SAFETY: claimed, so ours (I3).
+    let first = unsafe { waiter.as_ref() }?;
+    *chain = first.next;
+    let (party, early) = (first.party, first.early);
+    Some((waiter, Claimed { party, early }))
 }
