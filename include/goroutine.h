@@ -93,6 +93,22 @@ typedef struct GoroutinePromise GoroutinePromise;
 
 /** One thread for the calls of many goroutines. Opaque. */
 typedef struct GoroutineFfiLane GoroutineFfiLane;
+/** A mutex. Opaque. */
+typedef struct GoroutineMutex GoroutineMutex;
+/** A readers-writer lock. Opaque. */
+typedef struct GoroutineRwLock GoroutineRwLock;
+/** A condition. Opaque. */
+typedef struct GoroutineCondition GoroutineCondition;
+/** A semaphore. Opaque. */
+typedef struct GoroutineSemaphore GoroutineSemaphore;
+/** A count that can be waited for. Opaque. */
+typedef struct GoroutineWaitGroup GoroutineWaitGroup;
+/** Something that happens once. Opaque. */
+typedef struct GoroutineOnce GoroutineOnce;
+/** A channel. Opaque. */
+typedef struct GoroutineChannel GoroutineChannel;
+/** Goroutines that belong together. Opaque. */
+typedef struct GoroutineGroup GoroutineGroup;
 
 /* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
  * a newer library never writes past an older program's struct. */
@@ -260,6 +276,27 @@ typedef struct GoroutineFfiLane GoroutineFfiLane;
 #define GOROUTINE_SPAWN_BYTES 240
 /** The smallest `size` that is accepted: through `int_args`. */
 #define GOROUTINE_SPAWN_BYTES_MIN 64
+
+/** `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often. */
+#define GOROUTINE_MUTEX_RECURSIVE 1
+
+/** `goroutine_group_new`: the first member that fails cancels the others. */
+#define GOROUTINE_GROUP_CANCEL_ON_ERROR 1
+
+/** `op` of a select's case: send the value at `value`. */
+#define GOROUTINE_SELECT_SEND 0
+/** `op`: receive into `value`. */
+#define GOROUTINE_SELECT_RECEIVE 1
+/** `op`: a promise settles; `value` is a `void **`. */
+#define GOROUTINE_SELECT_PROMISE 2
+/** Offset of `op` (`uint32_t`) in a `GoroutineSelectCase`. */
+#define GOROUTINE_SELECT_CASE_OFFSET_OP 0
+/** Offset of `status` (`int32_t`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_STATUS 4
+/** Offset of `object` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_OBJECT 8
+/** Offset of `value` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_VALUE 16
 
 /** 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code. */
 typedef int32_t GoroutineStatus;
@@ -525,6 +562,18 @@ typedef void (*GoroutineFfiWakeFn)(void *arg);
 /** Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it. */
 typedef void (*GoroutineFfiDoneFn)(void *arg, void *result);
 
+/** One case of `goroutine_select`. */
+typedef struct GoroutineSelectCase {
+    /** `GOROUTINE_SELECT_*`. */
+    uint32_t op;
+    /** Written if it is chosen. */
+    GoroutineStatus status;
+    /** A `GoroutineChannel *` or `GoroutinePromise *`; NULL: it is never chosen. */
+    void *object;
+    /** To send, or where to receive. */
+    void *value;
+} GoroutineSelectCase;
+
 /** One of `GOROUTINE_ASYNC_*`. */
 typedef uint32_t GoroutineAsyncType;
 
@@ -564,6 +613,8 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_EALREADY (-114)
 /** The goroutine was cancelled. */
 #define GOROUTINE_ECANCELED (-125)
+/** The lock is the caller's: its last owner ended with it. */
+#define GOROUTINE_EOWNERDEAD (-130)
 /** The promise was rejected; the value is the reason. */
 #define GOROUTINE_EREJECTED (-4096)
 /** Only a goroutine may call that. */
@@ -1539,6 +1590,613 @@ GoroutineStatus goroutine_ffi_call_async(void *function,
                                          void *args,
                                          GoroutineFfiDoneFn done,
                                          void *arg);
+
+/* ---- Mutexes: one owner at a time, a goroutine or a plain thread. ---- */
+
+/**
+ * Makes a mutex. Who unlocks it hands it to the first who waits: first come, first served, and nobody overtakes those who wait.
+ * Its owner is the goroutine that locked it (on whatever thread it runs then), or the plain thread. With
+ * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
+ *
+ * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever. In a child of fork,
+ * a mutex that was locked stays locked, unless it was by the forking thread or goroutine itself.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_mutex_free.
+ * Returns:   a mutex; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineMutex *goroutine_mutex_new(uint32_t flags);
+
+/**
+ * Locks it; waits while somebody else has it.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `mutex`.
+ * Returns:   with the lock: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (its last owner ended with it). Without: GOROUTINE_EAGAIN (a time-out
+ * of 0; a recursive one is locked 2^32 times), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it, and it
+ * is not recursive), GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_lock(GoroutineMutex *mutex,
+                                     uint64_t timeout_ns);
+
+/**
+ * goroutine_mutex_lock with a time-out of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   as goroutine_mutex_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_try_lock(GoroutineMutex *mutex);
+
+/**
+ * Unlocks it, and hands it to the first who waits.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller does not have it), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_unlock(GoroutineMutex *mutex);
+
+/**
+ * Whether the caller has it. NULL: false.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `mutex`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_free(GoroutineMutex *mutex);
+
+/* ---- Readers-writer locks: many readers, or one writer. ---- */
+
+/**
+ * Makes a readers-writer lock. First come, first served: while a writer waits, later readers wait behind it; so one who reads must not
+ * read-lock it again. A goroutine that ends while it holds it leaves it locked.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_rwlock_free.
+ * Returns:   a lock; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineRwLock *goroutine_rwlock_new(void);
+
+/**
+ * Locks it for reading, together with up to 2^30 others; waits for a writer, and for those who came before.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller is the writer),
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_lock(GoroutineRwLock *lock,
+                                           uint64_t timeout_ns);
+
+/**
+ * Unlocks it for one who reads. (Readers are not known by name: it is not checked who.)
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (nobody reads), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_unlock(GoroutineRwLock *lock);
+
+/**
+ * Locks it for writing, alone.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   as goroutine_rwlock_read_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_lock(GoroutineRwLock *lock, uint64_t timeout_ns);
+
+/**
+ * Unlocks it for its writer.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller is not the writer), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_unlock(GoroutineRwLock *lock);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `lock`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_free(GoroutineRwLock *lock);
+
+/* ---- Conditions: until somebody says that something changed. ---- */
+
+/**
+ * Makes a condition.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_condition_free.
+ * Returns:   a condition; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineCondition *goroutine_condition_new(void);
+
+/**
+ * Unlocks `mutex` (however often its owner locked it), waits for a signal, and locks it as before, also when the wait ended otherwise, and
+ * however long that takes. No signal between the unlock and the wait is missed; a wake without a signal is possible (one that was passed on):
+ * look whether what is waited for is there.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `condition` and `mutex`.
+ * Returns:   with the mutex locked: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (a signal, and goroutine_mutex_lock said so), GOROUTINE_EAGAIN (a
+ * time-out of 0), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM. GOROUTINE_EPERM (the caller does not have the mutex),
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_wait(GoroutineCondition *condition,
+                                         GoroutineMutex *mutex,
+                                         uint64_t timeout_ns);
+
+/**
+ * Wakes the first who waits, if anybody does. With or without the mutex.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_signal(GoroutineCondition *condition);
+
+/**
+ * Wakes all who wait.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_broadcast(GoroutineCondition *condition);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `condition`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_free(GoroutineCondition *condition);
+
+/* ---- Semaphores: so many at a time. ---- */
+
+/**
+ * Makes a semaphore with so many permits. First come, first served: who waits for many is not overtaken by those who want few.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_semaphore_free.
+ * Returns:   a semaphore; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineSemaphore *goroutine_semaphore_new(uint32_t permits);
+
+/**
+ * Takes `n` permits, all at once; waits until they are free.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_acquire(GoroutineSemaphore *semaphore,
+                                            uint32_t n,
+                                            uint64_t timeout_ns);
+
+/**
+ * Gives `n` permits back, or makes so many more. Anybody may.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; there would be over 2^32 - 1 free ones: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_release(GoroutineSemaphore *semaphore, uint32_t n);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `semaphore`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_free(GoroutineSemaphore *semaphore);
+
+/* ---- Wait groups: until a count is 0. ---- */
+
+/**
+ * Makes a wait group with a count of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_wait_group_free.
+ * Returns:   a wait group; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineWaitGroup *goroutine_wait_group_new(void);
+
+/**
+ * Adds `n`, which may be negative, to the count. All who wait go on when it becomes 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; the count would be below 0 or over 2^31 - 1: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_add(GoroutineWaitGroup *group,
+                                         int32_t n);
+
+/**
+ * goroutine_wait_group_add of -1.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   as goroutine_wait_group_add.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_done(GoroutineWaitGroup *group);
+
+/**
+ * Waits until the count is 0.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_wait(GoroutineWaitGroup *group,
+                                          uint64_t timeout_ns);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_free(GoroutineWaitGroup *group);
+
+/* ---- Once: the first who asks does it, the others wait for that. ---- */
+
+/**
+ * Makes one that has not run.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_once_free.
+ * Returns:   a once; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineOnce *goroutine_once_new(void);
+
+/**
+ * Runs `f(arg)` on the calling goroutine or thread, unless that was done before; if somebody is about to, waits for it. (It may clobber
+ * registers.) If a goroutine ends within `f`, the next one runs it anew.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `once`.
+ * Output:    `*result` (may be NULL): what `f` returned, to whoever ran it; on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK: it has run. GOROUTINE_EDEADLK (called within `f`), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_run(GoroutineOnce *once,
+                                   GoroutineFn f,
+                                   void *arg,
+                                   uint64_t timeout_ns,
+                                   void **result);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `once`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: it runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_free(GoroutineOnce *once);
+
+/* ---- Channels: values from those who send to those who receive, in order. ---- */
+
+/**
+ * Makes a channel for values of `value_bytes` (also 0: then only that something is sent counts). With a `capacity` of 0 a send waits until
+ * somebody receives; otherwise so many values are kept before a send waits. First come, first served, on both sides.
+ * In a child of fork the channels of its parent are not to be used.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_channel_free.
+ * Returns:   a channel; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineChannel *goroutine_channel_new(size_t value_bytes,
+                                        size_t capacity);
+
+/**
+ * Sends the value at `value`; waits while there is neither room nor a receiver. The value is copied.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`, and `value` until it returns (NULL if values have no bytes).
+ * Returns:   GOROUTINE_OK: it was sent. It was not: GOROUTINE_EPIPE (closed, also while it waited), GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_send(GoroutineChannel *channel,
+                                       const void *value,
+                                       uint64_t timeout_ns);
+
+/**
+ * Receives the oldest value; waits while there is none and the channel is open.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`.
+ * Output:    `*value` (NULL: the value is dropped), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPIPE (closed, and no value is left), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_receive(GoroutineChannel *channel,
+                                          void *value,
+                                          uint64_t timeout_ns);
+
+/**
+ * Closes it: nothing is sent any more, and who waits to send gets GOROUTINE_EPIPE. What was sent can still be received; then receivers get
+ * GOROUTINE_EPIPE, those who wait at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `channel`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it was closed), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_close(GoroutineChannel *channel);
+
+/**
+ * Frees it, with the values that are in it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `channel`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_free(GoroutineChannel *channel);
+
+/* ---- Select: the first of many sends, receives and promises. ---- */
+
+/**
+ * Waits until one of `n` cases is possible, and does it: that one alone. If several are, each is as likely to be chosen. A case whose object
+ * is NULL never is. A closed channel is, with the status GOROUTINE_EPIPE. A time-out of 0 is what other languages write as the default case.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Stack:     up to 1.5 KiB; for over 8 cases it allocates meanwhile.
+ * Ownership: borrows `cases` and their objects.
+ * Output:    on GOROUTINE_OK: `*chosen`, and of that case `status`: GOROUTINE_OK, GOROUTINE_EPIPE, or how the promise was settled (with
+ * GOROUTINE_OK and GOROUTINE_EREJECTED `*(void **)value` is its value, unless `value` is NULL); a received value at `value`.
+ * Returns:   GOROUTINE_OK: a case was chosen. None was: GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM,
+ * GOROUTINE_EINVAL (NULL, an unknown `op`, nothing to send).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_select(struct GoroutineSelectCase *cases,
+                                 size_t n,
+                                 uint64_t timeout_ns,
+                                 size_t *chosen);
+
+/* ---- Task groups: goroutines that are awaited and cancelled together. ---- */
+
+/**
+ * Makes a task group. With GOROUTINE_GROUP_CANCEL_ON_ERROR the first member that fails (ends with another status than GOROUTINE_OK)
+ * cancels all others.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_group_free.
+ * Returns:   a group; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineGroup *goroutine_group_new(uint32_t flags);
+
+/**
+ * Spawns a goroutine that belongs to the group. What it returns is dropped; a failure is not reported as unhandled.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group` until the goroutine is over.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (the group was cancelled: it does not start), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN,
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_spawn(GoroutineGroup *group,
+                                      GoroutineFn f,
+                                      void *arg);
+
+/**
+ * Waits until no member is left.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Output:    `*first_reason` (may be NULL): with GOROUTINE_EREJECTED, the reason.
+ * Returns:   GOROUTINE_OK: all ended well. How the first that failed did: GOROUTINE_EREJECTED, or its own status. Of the caller: GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_wait(GoroutineGroup *group,
+                                     uint64_t timeout_ns,
+                                     void **first_reason);
+
+/**
+ * goroutine_cancel of every member; no other starts.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_cancel(GoroutineGroup *group);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a member runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_free(GoroutineGroup *group);
+
+/* ---- Goroutine-local values. ---- */
+
+/**
+ * Makes a key, for good: each goroutine has a value of its own for it, NULL at first. When the goroutine ends, however that comes about,
+ * `drop(value)` (may be NULL) is called, off its stack, if its value is not NULL; the lowest key first. There are 1,024 keys.
+ * Context:   T, G.
+ * Parks:     never.
+ * Output:    `*key`, not 0.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ENOMEM (no key is left), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_local_key(GoroutineDropFn drop,
+                                    uint32_t *key);
+
+/**
+ * Sets the calling goroutine's value. The one before is not dropped. On a plain thread, and for a key that does not exist, it does nothing. No
+ * memory is fatal.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_local_set(uint32_t key,
+                         void *value);
+
+/**
+ * The calling goroutine's value; NULL: none was set, or on a plain thread.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ */
+void *goroutine_local_get(uint32_t key);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

@@ -23,6 +23,14 @@ const ROWS: &[(&str, &str)] = &[
     ("timer_0", "start and stop a timer, ns"),
     ("timer_1m", "the same, 1,000,000 pending, ns"),
 ];
+/// Goroutines that wait for each other.
+const WAITING: &[(&str, &str)] = &[
+    ("mutex", "mutex, lock and unlock, nobody else, ns"),
+    ("mutex_1000", "mutex, 1,000 contend and yield inside, ns"),
+    ("channel_pingpong", "unbuffered channels, there and back, ns"),
+    ("channel_128", "channel of 128, one sends, one receives, ns"),
+    ("select_4", "receive by select from 4 channels, ns"),
+];
 const PEERS: &[&str] = &["go", "tokio", "may", "boost-fiber", "boost-context", "corosensei"];
 
 /// What the first word of an argument may be, and what it prints.
@@ -33,6 +41,18 @@ const TABLES: &[(&str, fn())] = &[
     ("two", || {
         let peers = &["go", "tokio", "may", "boost-fiber"];
         tasks("two workers", &mut start("2", peers), &[ROWS[3], ROWS[4]]);
+    }),
+    ("waiting", || {
+        tasks(
+            "waiting for each other, one worker",
+            &mut start("1", &["go"]),
+            WAITING,
+        );
+        tasks(
+            "waiting for each other, two workers",
+            &mut start("2", &["go"]),
+            WAITING,
+        );
     }),
     ("lateness", || lateness(&mut start("2", &["go"]))),
     ("foreign", foreign::tables),

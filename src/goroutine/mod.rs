@@ -51,7 +51,9 @@ pub struct Goroutine {
     /// Index of the worker it ran on last.
     pub(crate) last_worker: u16,
     /// Class of its stack.
-    pub(crate) class: u16,
+    pub(crate) class: u8,
+    /// Mutexes that it holds, 255: or more (`ops::mutex`). Its own.
+    pub(crate) held: u8,
     /// Depth of goroutine_cancel_disable.
     pub(crate) cancel_disabled: u32,
     /// GOROUTINE_SPAWN_* it was spawned with, and `EXTRAS`.
@@ -86,6 +88,8 @@ pub struct Goroutine {
     pub(crate) waits_for: AtomicPtr<Promise>,
     /// FOREIGN_*; the goroutine's own.
     pub(crate) foreign: u32,
+    /// Its goroutine-local values (`ops::local`), 0: none. Its own.
+    pub(crate) locals: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
     pub(crate) lent: *mut crate::sched::Worker,
     /// The call it lent it for: set while it is in a blocking call and has no worker.

@@ -5,6 +5,7 @@ mod calls;
 mod company;
 mod lateness;
 mod tasks;
+mod waiting;
 
 use goroutine::abi::*;
 use goroutine::capi::goroutine::*;

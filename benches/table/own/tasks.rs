@@ -19,7 +19,7 @@ pub fn round_of(row: &str) -> Option<Round> {
         "spawn_await" => spawn_await,
         "timer_0" => timers,
         "timer_1m" => timers_among_a_million,
-        _ => return None,
+        _ => return super::waiting::round_of(row),
     })
 }
 
