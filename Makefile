@@ -28,16 +28,17 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 check: ## formatting, lints, header, exported symbols, ELF properties
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --lib --no-default-features -- -D warnings
 	tools/quiet.sh
 	tools/header.sh --check
 	$(CARGO) build --release --lib
 	tools/symbols.sh
 	tools/elf.sh
 
-header: ## write include/goroutine.h anew
+header: ## write include/goroutine.h and ultrascript_runtime.h anew
 	tools/header.sh
 
-symbols: all ## write include/goroutine.symbols anew
+symbols: all ## write include/*.symbols anew
 	tools/symbols.sh --update
 
 bench: all ## the table of benchmarks, with the peers that deps-bench built

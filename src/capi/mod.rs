@@ -68,6 +68,8 @@ pub mod lane;
 pub mod promise;
 pub mod runtime;
 pub mod timer;
+#[cfg(feature = "ultrascript-abi")]
+pub mod ultrascript;
 
 use crate::abi::GoroutineStatus;
 

@@ -9,11 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BATCH: usize = 64;
 const CACHE_MAX: usize = 512;
 
-/// The spare blocks.
-pub struct Spare(Vec<*mut Promise>);
+/// The spare blocks, and where all blocks are.
+pub struct Spare {
+    blocks: Vec<*mut Promise>,
+    /// Every chunk of BATCH blocks: what nobody points to any more is found here, by us and by leak checkers.
+    chunks: Vec<*mut Promise>,
+}
 // SAFETY: blocks in the pool belong to the pool.
 unsafe impl Send for Spare {}
-static SPARE: Mutex<Spare> = Mutex::new(Spare(Vec::new()));
+static SPARE: Mutex<Spare> = Mutex::new(Spare {
+    blocks: Vec::new(),
+    chunks: Vec::new(),
+});
 
 /// The lock, to be held across fork.
 pub fn spare() -> &'static Mutex<Spare> {
@@ -26,16 +33,20 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[cold]
 pub fn refill(out: &mut Vec<*mut Promise>) {
     let mut spare = SPARE.lock();
-    let keep = spare.0.len().saturating_sub(BATCH);
-    out.extend(spare.0.drain(keep..));
-    drop(spare);
+    let keep = spare.blocks.len().saturating_sub(BATCH);
+    out.extend(spare.blocks.drain(keep..));
     if out.is_empty() {
+        if spare.chunks.try_reserve(1).is_err() {
+            return;
+        }
         let layout = Layout::array::<Promise>(BATCH).expect("a small constant");
         // SAFETY: the layout is not empty. Zeros: refs 0, so a stray use is found.
         let chunk = unsafe { alloc_zeroed(layout) }.cast::<Promise>();
         if chunk.is_null() {
             return;
         }
+        spare.chunks.push(chunk);
+        drop(spare);
         MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
         // SAFETY: inside the chunk.
         out.extend((0..BATCH).map(|i| unsafe { chunk.add(i) }));
@@ -101,10 +112,21 @@ fn make_room(cache: &mut Vec<*mut Promise>) {
 
 /// Blocks come back to the shared pool.
 pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
-    SPARE.lock().0.extend(promises);
+    SPARE.lock().blocks.extend(promises);
+}
+
+/// Every block, spare ones included. No lock is held meanwhile: `f` may release, and blocks made since may be left out.
+pub fn for_each(mut f: impl FnMut(&Promise)) {
+    let chunk = |i: usize| SPARE.lock().chunks.get(i).copied();
+    for chunk in (0..).map_while(chunk) {
+        for i in 0..BATCH {
+            // SAFETY: inside the chunk, which stays mapped.
+            f(unsafe { &*chunk.add(i) });
+        }
+    }
 }
 
 /// (blocks made, spare in the shared pool).
 pub fn counts() -> (u64, u64) {
-    (MADE.load(Ordering::Relaxed), SPARE.lock().0.len() as u64)
+    (MADE.load(Ordering::Relaxed), SPARE.lock().blocks.len() as u64)
 }
