@@ -746,6 +746,7 @@ goroutine_tls:
     .quad   0                               # TLS_SCHED_SP
     .quad   0                               # TLS_THREAD
     .quad   0                               # TLS_BASE_SP
+    .quad   0                               # TLS_NUMBER
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

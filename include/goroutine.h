@@ -93,6 +93,8 @@ typedef struct GoroutinePromise GoroutinePromise;
 
 /** One thread for the calls of many goroutines. Opaque. */
 typedef struct GoroutineFfiLane GoroutineFfiLane;
+/** A mutex. Opaque. */
+typedef struct GoroutineMutex GoroutineMutex;
 
 /* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
  * a newer library never writes past an older program's struct. */
@@ -255,6 +257,9 @@ typedef struct GoroutineFfiLane GoroutineFfiLane;
 #define GOROUTINE_SPAWN_BYTES 240
 /** The smallest `size` that is accepted: through `int_args`. */
 #define GOROUTINE_SPAWN_BYTES_MIN 64
+
+/** `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often. */
+#define GOROUTINE_MUTEX_RECURSIVE 1
 
 /** 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code. */
 typedef int32_t GoroutineStatus;
@@ -547,6 +552,8 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_EALREADY (-114)
 /** The goroutine was cancelled. */
 #define GOROUTINE_ECANCELED (-125)
+/** The lock is the caller's: its last owner ended with it. */
+#define GOROUTINE_EOWNERDEAD (-130)
 /** The promise was rejected; the value is the reason. */
 #define GOROUTINE_EREJECTED (-4096)
 /** Only a goroutine may call that. */
@@ -1522,6 +1529,91 @@ GoroutineStatus goroutine_ffi_call_async(void *function,
                                          void *args,
                                          GoroutineFfiDoneFn done,
                                          void *arg);
+
+/* ---- Mutexes: one owner at a time, a goroutine or a plain thread. ---- */
+
+/**
+ * Makes a mutex. Who unlocks it hands it to the first who waits: first come, first served, and nobody overtakes those who wait.
+ * Its owner is the goroutine that locked it (on whatever thread it runs then), or the plain thread. With
+ * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
+ *
+ * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever. In a child of fork,
+ * a mutex that was locked stays locked, unless it was by the forking thread or goroutine itself.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_mutex_free.
+ * Returns:   a mutex; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineMutex *goroutine_mutex_new(uint32_t flags);
+
+/**
+ * Locks it; waits while somebody else has it.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `mutex`.
+ * Returns:   with the lock: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (its last owner ended with it). Without: GOROUTINE_EAGAIN (a time-out
+ * of 0; a recursive one is locked 2^32 times), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it, and it
+ * is not recursive), GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_lock(GoroutineMutex *mutex,
+                                     uint64_t timeout_ns);
+
+/**
+ * goroutine_mutex_lock with a time-out of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   as goroutine_mutex_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_try_lock(GoroutineMutex *mutex);
+
+/**
+ * Unlocks it, and hands it to the first who waits.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller does not have it), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_unlock(GoroutineMutex *mutex);
+
+/**
+ * Whether the caller has it. NULL: false.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `mutex`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_free(GoroutineMutex *mutex);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

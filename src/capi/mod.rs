@@ -65,6 +65,7 @@ pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
 pub mod lane;
+pub mod mutex;
 pub mod promise;
 pub mod runtime;
 pub mod timer;

@@ -6,6 +6,7 @@
 use crate::goroutine::Goroutine;
 use crate::sched::Worker;
 use crate::thread::Thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Byte offsets in the thread block; `asm/` takes them from here.
 pub const CURRENT: usize = 0;
@@ -17,6 +18,8 @@ pub const SCHED_SP: usize = 16;
 pub const THREAD: usize = 24;
 /// What `SCHED_SP` is while no callback is live.
 pub const BASE_SP: usize = 32;
+/// The thread's number, once somebody asked for it.
+pub const NUMBER: usize = 40;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -119,6 +122,23 @@ pub fn set_errno(value: i32) {
 #[inline(always)]
 pub fn thread() -> *mut Thread {
     read!(THREAD) as *mut Thread
+}
+
+/// This thread's number: from 1 on, never reused. For a thread outside goroutines.
+#[inline(always)]
+pub fn number() -> u64 {
+    match read!(NUMBER) {
+        0 => first_number(),
+        number => number as u64,
+    }
+}
+
+#[cold]
+fn first_number() -> u64 {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    write!(NUMBER, number);
+    number as u64
 }
 
 /// This thread takes a worker, or (null) gives it up.

@@ -5,5 +5,8 @@ pub mod combinator;
 pub mod ffi;
 pub mod lane;
 pub mod main;
+pub mod mutex;
+mod object;
 pub mod promise;
 pub mod sleep;
+mod wait;
