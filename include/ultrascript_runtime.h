@@ -418,6 +418,98 @@ void __gots_cancel_async_handle(int64_t id);
 void __gots_cancel_async_handle_v2(int64_t id);
 
 /**
+ * Makes a recursive lock. Its owner is the goroutine that locked it, on whatever thread it runs then, or the plain thread. Who waits
+ * gets it first come, first served. A goroutine that ends while it holds the lock gives it up. A GoroutineMutex of goroutine.h.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to __runtime_lock_destroy.
+ * Returns:   a lock; NULL when out of memory.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *__runtime_lock_create(void);
+
+/**
+ * Locks it; waits while somebody else has it. NULL: returns at once.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread. It may resume on another thread. On a plain thread it blocks the thread.
+ * Ownership: borrows `lock`.
+ * Returns:   with the lock. A goroutine that was cancelled ends here instead, without it.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void __runtime_lock_lock(void *lock);
+
+/**
+ * Unlocks it, as often as it was locked. NULL is ignored.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   nothing. If the caller does not have it, nothing happens but a line on stderr.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void __runtime_lock_unlock(void *lock);
+
+/**
+ * Locks it if nobody else has it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   true: the caller has it; false for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool __runtime_lock_try_lock(void *lock);
+
+/**
+ * Locks it; waits at most `ms` milliseconds while somebody else has it. 0 and less: does not wait.
+ * Context:   T, G.
+ * Parks:     as __runtime_lock_lock.
+ * Ownership: borrows `lock`.
+ * Returns:   as __runtime_lock_try_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool __runtime_lock_try_lock_for(void *lock, int64_t ms);
+
+/**
+ * Whether the caller, a goroutine or a plain thread, has it.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   that; false for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool __runtime_lock_is_locked_by_current(void *lock);
+
+/**
+ * Frees it. NULL is ignored.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `lock`.
+ * Returns:   nothing. If somebody has it or waits for it, nothing happens but a line on stderr.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void __runtime_lock_destroy(void *lock);
+
+/**
  * Lets `ms` milliseconds pass, at least; 0 and less: lets others run.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread. It may resume on another thread. On a plain thread it sleeps the thread.

@@ -13,6 +13,7 @@ use crate::goroutine::Goroutine;
 use crate::ops;
 use crate::ops::async_op;
 use crate::ops::combinator::{Kind, combine};
+use crate::ops::mutex::{self, Mutex};
 use crate::promise::Promise;
 use crate::sched::timers::{self, Request};
 use crate::sched::{park, runtime, spawn};
@@ -437,6 +438,112 @@ pub unsafe extern "C" fn __gots_cancel_async_handle_v2(id: i64) {
     realign!(inner::cancel_async)
 }
 
+/// Makes a recursive lock. Its owner is the goroutine that locked it, on whatever thread it runs then, or the plain thread. Who waits
+/// gets it first come, first served. A goroutine that ends while it holds the lock gives it up. A GoroutineMutex of goroutine.h.
+/// Context:   T, G.
+/// Parks:     never.
+/// Ownership: the caller passes it to __runtime_lock_destroy.
+/// Returns:   a lock; NULL when out of memory.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_create() -> *mut c_void {
+    realign!(inner::lock_create)
+}
+
+/// Locks it; waits while somebody else has it. NULL: returns at once.
+/// Context:   T, G.
+/// Parks:     the goroutine, not its thread. It may resume on another thread. On a plain thread it blocks the thread.
+/// Ownership: borrows `lock`.
+/// Returns:   with the lock. A goroutine that was cancelled ends here instead, without it.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_lock(lock: *mut c_void) {
+    realign!(inner::lock_lock)
+}
+
+/// Unlocks it, as often as it was locked. NULL is ignored.
+/// Context:   T, G.
+/// Parks:     never.
+/// Ownership: borrows `lock`.
+/// Returns:   nothing. If the caller does not have it, nothing happens but a line on stderr.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_unlock(lock: *mut c_void) {
+    realign!(inner::lock_unlock)
+}
+
+/// Locks it if nobody else has it.
+/// Context:   T, G.
+/// Parks:     never.
+/// Ownership: borrows `lock`.
+/// Returns:   true: the caller has it; false for NULL.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_try_lock(lock: *mut c_void) -> bool {
+    realign!(inner::lock_try)
+}
+
+/// Locks it; waits at most `ms` milliseconds while somebody else has it. 0 and less: does not wait.
+/// Context:   T, G.
+/// Parks:     as __runtime_lock_lock.
+/// Ownership: borrows `lock`.
+/// Returns:   as __runtime_lock_try_lock.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_try_lock_for(lock: *mut c_void, ms: i64) -> bool {
+    realign!(inner::lock_try_for)
+}
+
+/// Whether the caller, a goroutine or a plain thread, has it.
+/// Context:   T, G, R.
+/// Parks:     never.
+/// Ownership: borrows `lock`.
+/// Returns:   that; false for NULL.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_is_locked_by_current(lock: *mut c_void) -> bool {
+    realign!(inner::lock_is_mine)
+}
+
+/// Frees it. NULL is ignored.
+/// Context:   T, G.
+/// Parks:     never.
+/// Ownership: consumes `lock`.
+/// Returns:   nothing. If somebody has it or waits for it, nothing happens but a line on stderr.
+/// Since:     ABI 1.
+///
+/// # Safety
+/// Pointers are as the text says, or NULL.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __runtime_lock_destroy(lock: *mut c_void) {
+    realign!(inner::lock_destroy)
+}
+
 /// Lets `ms` milliseconds pass, at least; 0 and less: lets others run.
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread. It may resume on another thread. On a plain thread it sleeps the thread.
@@ -605,8 +712,46 @@ mod inner {
         async_op::end(id, GOROUTINE_ECANCELED, null_mut());
     }
 
+    pub unsafe extern "C" fn lock_create() -> *mut c_void {
+        mutex::new(true).cast()
+    }
+
+    pub unsafe extern "C" fn lock_lock(lock: *mut c_void) {
+        // SAFETY: the caller's promise.
+        unsafe { locked(lock, GOROUTINE_FOREVER) };
+    }
+
+    pub unsafe extern "C" fn lock_unlock(lock: *mut c_void) {
+        // SAFETY: the caller's promise.
+        if let Some(GOROUTINE_EPERM) = unsafe { mutex(lock) }.map(Mutex::unlock) {
+            complain("__runtime_lock_unlock", GOROUTINE_EPERM);
+        }
+    }
+
+    pub unsafe extern "C" fn lock_try(lock: *mut c_void) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { locked(lock, 0) }
+    }
+
+    pub unsafe extern "C" fn lock_try_for(lock: *mut c_void, ms: i64) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { locked(lock, millis(ms)) }
+    }
+
+    pub unsafe extern "C" fn lock_is_mine(lock: *mut c_void) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { mutex(lock) }.is_some_and(Mutex::is_owned)
+    }
+
+    pub unsafe extern "C" fn lock_destroy(lock: *mut c_void) {
+        // SAFETY: the caller's promise.
+        if !lock.is_null() && unsafe { mutex::free(lock.cast()) } == GOROUTINE_EBUSY {
+            complain("__runtime_lock_destroy", GOROUTINE_EBUSY);
+        }
+    }
+
     pub unsafe extern "C" fn sleep_millis(ms: i64) {
-        sleep((ms.max(0) as u64).saturating_mul(MS));
+        sleep(millis(ms));
     }
 
     pub unsafe extern "C" fn sleep_nanos(ns: i64) {
@@ -710,6 +855,38 @@ fn timer(function: *mut c_void, delay: u64, period: u64) -> i64 {
         target,
         options: None,
     })
+}
+
+/// # Safety
+/// `lock` came from __runtime_lock_create and was not destroyed, or is null.
+unsafe fn mutex<'a>(lock: *mut c_void) -> Option<&'a Mutex> {
+    // SAFETY: the caller's promise.
+    unsafe { lock.cast::<Mutex>().as_ref() }
+}
+
+/// Whether the caller has the lock now. With GOROUTINE_FOREVER only a NULL is not locked.
+///
+/// # Safety
+/// As [`mutex`].
+unsafe fn locked(lock: *mut c_void, timeout_ns: u64) -> bool {
+    // SAFETY: the caller's promise.
+    let Some(mutex) = (unsafe { mutex(lock) }) else {
+        return false;
+    };
+    loop {
+        match mutex.lock(timeout_ns) {
+            GOROUTINE_OK | GOROUTINE_EOWNERDEAD => return true,
+            // SAFETY: only goroutines are cancelled; nothing here needs to be undone.
+            GOROUTINE_ECANCELED => unsafe { leave() },
+            _ if timeout_ns != GOROUTINE_FOREVER => return false,
+            GOROUTINE_EAGAIN => report::fatal("__runtime_lock_lock: locked 2^32 times"),
+            _ => ops::sleep::sleep(0), // no memory to wait with: there may be some later
+        };
+    }
+}
+
+fn millis(ms: i64) -> u64 {
+    (ms.max(0) as u64).saturating_mul(MS)
 }
 
 /// Milliseconds as emitted code has them, an integer or the bits of a double, in nanoseconds.

@@ -3,23 +3,27 @@
 use super::object::Promise;
 use crate::context::tls;
 use parking_lot::Mutex;
-use std::alloc::{Layout, alloc_zeroed};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BATCH: usize = 64;
+/// Blocks that are reserved together, 1 MiB of them: calloc maps so much, so their pages are committed as blocks are made.
+const CHUNK: usize = 16384;
 const CACHE_MAX: usize = 512;
 
 /// The spare blocks, and where all blocks are.
 pub struct Spare {
     blocks: Vec<*mut Promise>,
-    /// Every chunk of BATCH blocks: what nobody points to any more is found here, by us and by leak checkers.
+    /// Every chunk: a block that nobody points to any more is found here, by us and by leak checkers.
     chunks: Vec<*mut Promise>,
+    /// How many blocks of the last chunk were made.
+    made: usize,
 }
 // SAFETY: blocks in the pool belong to the pool.
 unsafe impl Send for Spare {}
 static SPARE: Mutex<Spare> = Mutex::new(Spare {
     blocks: Vec::new(),
     chunks: Vec::new(),
+    made: CHUNK,
 });
 
 /// The lock, to be held across fork.
@@ -35,21 +39,32 @@ pub fn refill(out: &mut Vec<*mut Promise>) {
     let mut spare = SPARE.lock();
     let keep = spare.blocks.len().saturating_sub(BATCH);
     out.extend(spare.blocks.drain(keep..));
-    if out.is_empty() {
-        if spare.chunks.try_reserve(1).is_err() {
-            return;
+    if !out.is_empty() || (spare.made == CHUNK && !spare.add_chunk()) {
+        return;
+    }
+    let chunk = *spare.chunks.last().expect("added, or used before");
+    // SAFETY: inside the chunk, of which nobody has these.
+    out.extend((spare.made..spare.made + BATCH).map(|i| unsafe { chunk.add(i) }));
+    spare.made += BATCH;
+    MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
+}
+
+impl Spare {
+    /// False: out of memory.
+    fn add_chunk(&mut self) -> bool {
+        if self.chunks.try_reserve(1).is_err() {
+            return false;
         }
-        let layout = Layout::array::<Promise>(BATCH).expect("a small constant");
-        // SAFETY: the layout is not empty. Zeros: refs 0, so a stray use is found.
-        let chunk = unsafe { alloc_zeroed(layout) }.cast::<Promise>();
-        if chunk.is_null() {
-            return;
+        // Not alloc_zeroed, which writes the zeros where more than malloc's alignment is asked for. One more, for that.
+        // SAFETY: not empty, and no overflow. Zeros: refs 0, so a stray use is found.
+        let memory = unsafe { libc::calloc(CHUNK + 1, size_of::<Promise>()) }.cast::<u8>();
+        if memory.is_null() {
+            return false;
         }
-        spare.chunks.push(chunk);
-        drop(spare);
-        MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
-        // SAFETY: inside the chunk.
-        out.extend((0..BATCH).map(|i| unsafe { chunk.add(i) }));
+        let chunk = memory.map_addr(|a| a.next_multiple_of(align_of::<Promise>()));
+        self.chunks.push(chunk.cast());
+        self.made = 0;
+        true
     }
 }
 
@@ -117,9 +132,14 @@ pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
 
 /// Every block, spare ones included. No lock is held meanwhile: `f` may release, and blocks made since may be left out.
 pub fn for_each(mut f: impl FnMut(&Promise)) {
-    let chunk = |i: usize| SPARE.lock().chunks.get(i).copied();
-    for chunk in (0..).map_while(chunk) {
-        for i in 0..BATCH {
+    let chunk = |i: usize| {
+        let spare = SPARE.lock();
+        let is_last = i + 1 == spare.chunks.len();
+        let chunk = spare.chunks.get(i).copied()?;
+        Some((chunk, if is_last { spare.made } else { CHUNK }))
+    };
+    for (chunk, made) in (0..).map_while(chunk) {
+        for i in 0..made {
             // SAFETY: inside the chunk, which stays mapped.
             f(unsafe { &*chunk.add(i) });
         }
