@@ -53,9 +53,10 @@ loom: ## model-check the protocols
 	@$(LOOM) -- --list | grep -q ': test$$' || { echo "make loom: no models found" >&2; exit 1; }
 	$(LOOM)
 
-stress: all ## the long tests: those marked `#[ignore]`, and c_tests/stress_*.c
+stress: all ## the long tests: those marked `#[ignore]`, c_tests/stress_*.c, and UltraScript's programs over and over
 	$(CARGO) test --release -- --ignored --test-threads=1
 	tools/c_tests.sh stress
+	tools/stress_ultrascript.sh
 
 valgrind: all ## the C tests under valgrind
 	tools/sanitize.sh valgrind

@@ -5,15 +5,16 @@
  *
  *     #include <ultrascript_runtime.h>
  *
+ *     static void *answer;
  *     static void *child(void) { __runtime_time_sleep_millis(1); return (void *)42; }
- *     static void *program(void) { return __promise_await(__runtime_spawn_goroutine((void *)(uintptr_t)child)); }
+ *     static void *program(void) { return answer = __goroutine_spawn_and_wait_direct((void *)(uintptr_t)child); }
  *
  *     int main(void) {
  *         __new_goroutine_system_init();
  *         __runtime_spawn_main_goroutine((void *)(uintptr_t)program);
  *         __runtime_wait_for_main_goroutine();      // until no goroutine, timer or async handle is left
  *         __new_goroutine_system_cleanup();
- *         return 0;
+ *         return answer != (void *)42;
  *     }
  *
  * What callers may do
