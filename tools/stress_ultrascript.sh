@@ -26,6 +26,9 @@ fi
 ulimit -c 0
 export GOROUTINE_TEST_ROUNDS=1 GOROUTINE_TEST_SEED GOROUTINE_WORKERS
 for program in "${programs[@]}"; do
+    name=$(basename "$program")
+    name=${name%%.*}
+    [[ $# -lt 2 || " ${*:2} " == *" ${name#test_us_} "* ]] || continue
     for GOROUTINE_WORKERS in 1 2 8; do
         for ((GOROUTINE_TEST_SEED = first; GOROUTINE_TEST_SEED < first + times; GOROUTINE_TEST_SEED++)); do
             status=0
