@@ -49,11 +49,12 @@ fn report(unseen: Outcome) {
     }
 }
 
-/// Reports the failures of handles that nobody has looked at, unless somebody had cancelled them.
+/// Reports the failures of handles that nobody has looked at, unless somebody had cancelled them. Goroutines may still run, and
+/// give handles back meanwhile.
 pub fn report_handles() {
     pool::for_each(|promise| {
         if promise.is_handle()
-            && let Some(unseen) = promise.take_unseen()
+            && let Some(unseen) = promise.unseen()
             && unseen.status != GOROUTINE_ECANCELED
         {
             report(unseen);

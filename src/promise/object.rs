@@ -258,15 +258,12 @@ impl Promise {
             && self.goroutine.load(Ordering::Relaxed).addr() & HANDLE != 0
     }
 
-    /// A failure that nobody has looked at so far: now somebody does.
+    /// A failure that nobody has looked at so far. It only looks: whoever has no reference must not write.
     #[must_use]
-    pub fn take_unseen(&self) -> Option<Outcome> {
+    pub fn unseen(&self) -> Option<Outcome> {
         let outcome = self.outcome()?;
-        if outcome.status == GOROUTINE_OK || self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0 {
-            return None;
-        }
-        self.observe();
-        Some(outcome)
+        let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
+        (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
     }
 
     /// Ends the process with a line if nobody has a reference: a use after the last release.
@@ -340,8 +337,7 @@ impl Promise {
             // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
             unsafe { goroutine_asm_call(drop_value as usize, outcome.value as usize, 0, 0) };
         }
-        let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
-        (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
+        self.unseen()
     }
 }
 
