@@ -29,16 +29,17 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 check: ## formatting, lints, header, exported symbols, ELF properties
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --lib --no-default-features -- -D warnings
 	tools/quiet.sh
 	tools/header.sh --check
 	$(CARGO) build --release --lib
 	tools/symbols.sh
 	tools/elf.sh
 
-header: ## write include/goroutine.h anew
+header: ## write include/goroutine.h and ultrascript_runtime.h anew
 	tools/header.sh
 
-symbols: all ## write include/goroutine.symbols anew
+symbols: all ## write include/*.symbols anew
 	tools/symbols.sh --update
 
 bench: all ## the table of benchmarks, with the peers that deps-bench built
@@ -79,9 +80,10 @@ loom: ## model-check the protocols
 	@$(LOOM) -- --list | grep -q ': test$$' || { echo "make loom: no models found" >&2; exit 1; }
 	$(LOOM)
 
-stress: all ## the long tests: those marked `#[ignore]`, and c_tests/stress_*.c
+stress: all ## the long tests: those marked `#[ignore]`, c_tests/stress_*.c, and UltraScript's programs over and over
 	$(CARGO) test --release -- --ignored --test-threads=1
 	tools/c_tests.sh stress
+	tools/stress_ultrascript.sh
 
 valgrind: all ## the C tests under valgrind
 	tools/sanitize.sh valgrind

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compiles the C tests as C11 and as C++17, links each to the .so and to the .a, and runs each program in a process of
-# its own. Usage: tools/c_tests.sh [NAME...]: c_tests/NAME.c, or all c_tests/NAME_*.c; by default test_ and jit_.
+# its own; a .cpp as C++17 only. Usage: tools/c_tests.sh [NAME...]: NAME.c or .cpp, or all NAME_*, in c_tests/ and its folders; by
+# default test_ and jit_.
 #
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
@@ -20,10 +21,12 @@ export libraries work kinds
 # The loader looks for the soname.
 ln -sfn libgoroutine.so "$libraries/libgoroutine.so.1"
 
+stem() { basename "${1%.c*}"; }
+
 # build SOURCE STANDARD: the programs of one source, or SOURCE.STANDARD.KIND.bad with the compiler's words.
 build() {
     local source=$1 standard=$2 kind base compiler flags native link
-    base=$work/$(basename "$source" .c).$standard
+    base=$work/$(stem "$source").$standard
     read -ra native <tools/native-libs.txt
     case $standard in
     c11)
@@ -51,13 +54,15 @@ build() {
 # run PROGRAM: writes PROGRAM.log and PROGRAM.verdict: passed, skipped, or why it failed.
 run() {
     local program=$1 source seconds status=0 verdict
-    source=c_tests/$(basename "$program")
-    source=${source%%.*}.c
+    source=$(basename "$program")
+    source=$(find c_tests -name "${source%%.*}.c*")
     if [[ -e $program.bad ]]; then
         mv "$program.bad" "$program.log"
         echo "does not compile" >"$program.verdict"
         return
     fi
+    # That code stores below rsp on purpose, which valgrind would report.
+    [[ $source != c_tests/ultrascript/* ]] || export VALGRIND_OPTS=--ignore-range-below-sp=4096-8
     seconds=$(sed -nE 's|^/\* timeout: ([0-9]+) \*/.*|\1|p' "$source")
     seconds=$((${seconds:-120} * ${C_TESTS_SLOWER:-1}))
     # The outer redirection is for bash, which has its own word on a program that dies of a signal.
@@ -76,7 +81,7 @@ run() {
     esac
     echo "$verdict" >"$program.verdict"
 }
-export -f build run
+export -f build run stem
 
 rm -rf "$work"
 mkdir -p "$work"
@@ -105,7 +110,7 @@ done
 [[ $# -gt 0 ]] || set -- test jit
 sources=()
 for name in "$@"; do
-    for source in c_tests/"$name".c c_tests/"$name"_*.c; do
+    for source in c_tests/{,*/}"$name".{c,cpp} c_tests/{,*/}"$name"_*.{c,cpp}; do
         [[ ! -e $source ]] || sources+=("$source")
     done
 done
@@ -126,9 +131,10 @@ programs=()
 jobs=()
 for source in "${sources[@]}"; do
     for standard in "${standards[@]}"; do
+        [[ $standard != c11 || $source != *.cpp ]] || continue
         jobs+=("$source" "$standard")
         for kind in $kinds; do
-            programs+=("$work/$(basename "$source" .c).$standard.$kind")
+            programs+=("$work/$(stem "$source").$standard.$kind")
         done
     done
 done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Writes include/goroutine.h from src/abi and src/capi. `--check`: says whether the committed one is up to date,
-# and whether it compiles alone and included twice.
+# Writes include/goroutine.h from src/abi and src/capi, and include/ultrascript_runtime.h from src/capi/ultrascript.rs.
+# `--check`: says whether the committed ones are up to date, and whether they compile alone, included twice, and together.
 set -euo pipefail
 shopt -s nullglob
 cd "$(dirname "$0")/.."
 
 version=0.29.4
-header=include/goroutine.h
+headers=(goroutine.h ultrascript_runtime.h)
 chapters=(runtime goroutine promise timer async ffi lane ffi_load mutex rwlock condition semaphore wait_group once channel select group local context)
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
@@ -52,23 +52,31 @@ generate() {
         [[ -e src/capi/$chapter.rs ]] && files+=("src/capi/$chapter.rs")
     done
     for file in src/capi/*.rs; do
-        [[ " ${files[*]} " == *" $file "* ]] || files+=("$file")
+        [[ " ${files[*]} " == *" $file "* || $file == */ultrascript.rs ]] || files+=("$file")
     done
     {
         statuses
         for file in "${files[@]}"; do room "$file"; done
     } >"$work/rooms.rs"
-    "$cbindgen" --quiet --config cbindgen.toml "$work/rooms.rs" >"$work/raw.h"
-    # Where arguments take several lines, cbindgen puts "no return" in front of the second one: to the front with it.
-    awk -f tools/header.awk "$work/raw.h" |
-        sed -zE 's/\nvoid (\w+\([^;]*)\nGOROUTINE_NORETURN( +)/\nGOROUTINE_NORETURN void \1\n\2/' >"$work/goroutine.h"
+    write cbindgen.toml goroutine.h
+    room src/capi/ultrascript.rs >"$work/rooms.rs"
+    write cbindgen-ultrascript.toml ultrascript_runtime.h
 }
 
-# compiles HEADER COMMAND...: alone and included twice, as what the command reads from standard input.
+# write CONFIG HEADER: from rooms.rs.
+write() {
+    "$cbindgen" --quiet --config "$1" "$work/rooms.rs" >"$work/raw.h"
+    # Where arguments take several lines, cbindgen puts "no return" in front of the second one: to the front with it.
+    awk -f tools/header.awk "$work/raw.h" |
+        sed -zE 's/\nvoid (\w+\([^;]*)\nGOROUTINE_NORETURN( +)/\nGOROUTINE_NORETURN void \1\n\2/' >"$work/$2"
+}
+
+# compiles "HEADER..." COMMAND...: alone and included twice, as what the command reads from standard input.
 compiles() {
     local copies
     for copies in 1 2; do
-        printf "#include <$1>\n%.0s" $(seq "$copies") >"$work/source"
+        # shellcheck disable=SC2086 # several headers
+        for _ in $(seq "$copies"); do printf '#include <%s>\n' $1; done >"$work/source"
         "${@:2}" -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -fsyntax-only "$work/source" || {
             echo "header.sh: $1, included $copies times, does not compile: ${*:2}" >&2
             return 1
@@ -78,18 +86,24 @@ compiles() {
 
 generate
 if [[ ${1-} != --check ]]; then
-    mv "$work/goroutine.h" "$header"
+    for header in "${headers[@]}"; do mv "$work/$header" "include/$header"; done
     exit
 fi
-if ! diff -u --label "$header" --label "src/abi, src/capi" "$header" "$work/goroutine.h"; then
-    echo "header.sh: $header is not up to date: make header" >&2
-    exit 1
-fi
-compiles goroutine.h "${CC:-cc}" -std=c11 -x c
+for header in "${headers[@]}"; do
+    if ! diff -u --label "include/$header" --label "src/abi, src/capi" "include/$header" "$work/$header"; then
+        echo "header.sh: include/$header is not up to date: make header" >&2
+        exit 1
+    fi
+done
+# Together: they declare some functions twice.
+for header in "${headers[@]}" "goroutine.h ultrascript_runtime.h" "ultrascript_runtime.h goroutine.h"; do
+    compiles "$header" "${CC:-cc}" -std=c11 -x c
+done
 if command -v "${CXX:-c++}" >/dev/null; then
     for file in include/*.h include/*.hpp; do
         [[ ! -e $file ]] || compiles "$(basename "$file")" "${CXX:-c++}" -std=c++17 -x c++
     done
+    compiles "ultrascript_runtime.h goroutine.h" "${CXX:-c++}" -std=c++17 -x c++
 else
     echo "skipped: C++ (no c++ compiler)"
 fi

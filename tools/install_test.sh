@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs into a scratch directory, moves it, and builds the program at the top of the header against it: by hand, with
-# pkg-config and with CMake, shared and static. Then uninstalls, which must leave no file.
+# pkg-config and with CMake, shared and static; and UltraScript's. Then uninstalls, which must leave no file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,6 +34,13 @@ answers() { [[ $("$@") == 328350 ]]; }
 by_hand() {
     "${CC:-cc}" -std=c11 "$work/program.c" -o "$work/by_hand" -I"$moved/include" -L"$moved/lib64" -lgoroutine
     LD_LIBRARY_PATH=$moved/lib64 answers "$work/by_hand"
+}
+
+# Its program says by its status whether it got the right answer.
+ultrascript() {
+    "${CC:-cc}" -std=c11 -Wall -Wextra -Wpedantic -Werror "$work/ultrascript.c" -o "$work/ultrascript" -I"$moved/include" \
+        -L"$moved/lib64" -lgoroutine
+    LD_LIBRARY_PATH=$moved/lib64 "$work/ultrascript"
 }
 
 with_pkg_config() {
@@ -74,11 +81,12 @@ cargo build --quiet --release --lib
 rm -rf "$work"
 mkdir -p "$work"
 sed -nE '/^ \* A program$/,/^ \* Words$/s/^ \*     ?//p' include/goroutine.h >"$work/program.c"
+sed -nE '/^ \* A program$/,/^ \* What callers may do$/s/^ \*     ?//p' include/ultrascript_runtime.h >"$work/ultrascript.c"
 make --no-print-directory install PREFIX=$prefix LIBDIR=$libdir DESTDIR="$stage" >"$work/log"
 cp -a "$stage$prefix" "$moved"
 
 # In a subshell with errexit on its own: a function called in a condition would go on after an error.
-for way in by_hand with_pkg_config with_cmake uninstalled; do
+for way in by_hand ultrascript with_pkg_config with_cmake uninstalled; do
     case $way in
     with_pkg_config) command -v pkg-config >/dev/null || { skip "pkg-config (not installed)" && continue; } ;;
     with_cmake) command -v cmake >/dev/null || { skip "cmake (not installed)" && continue; } ;;

@@ -77,6 +77,8 @@ pub mod rwlock;
 pub mod select;
 pub mod semaphore;
 pub mod timer;
+#[cfg(feature = "ultrascript-abi")]
+pub mod ultrascript;
 pub mod wait_group;
 
 use crate::abi::GoroutineStatus;

@@ -384,21 +384,29 @@ unsafe fn wait(promise: *mut GoroutinePromise, timeout_ns: u64, value: *mut *mut
 /// # Safety
 /// The exported functions' contract.
 unsafe fn combined(kind: Kind, promises: *const *mut GoroutinePromise, n: usize) -> *mut GoroutinePromise {
-    if promises.is_null() && n != 0 {
-        return null_mut();
+    // SAFETY: the caller's promise.
+    unsafe { inputs(promises, n).map_or(null_mut(), |inputs| combine(kind, inputs)) }
+}
+
+/// A combinator's inputs; None: one is NULL, or there cannot be so many. One without a reference is fatal.
+///
+/// # Safety
+/// The exported functions' contract.
+pub(super) unsafe fn inputs<'a>(
+    promises: *const *mut GoroutinePromise,
+    n: usize,
+) -> Option<&'a [*const GoroutinePromise]> {
+    const MAX: usize = isize::MAX as usize / size_of::<*mut GoroutinePromise>();
+    if n == 0 {
+        return Some(&[]);
     }
-    let inputs = if n == 0 {
-        &[]
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { core::slice::from_raw_parts(promises.cast(), n) }
-    };
-    if inputs
-        .iter()
-        .any(|&p: &*const GoroutinePromise| alive(p, "a promise combinator").is_none())
-    {
-        return null_mut();
+    if promises.is_null() || n > MAX {
+        return None;
     }
     // SAFETY: the caller's promise.
-    unsafe { combine(kind, inputs) }
+    let inputs = unsafe { core::slice::from_raw_parts(promises.cast(), n) };
+    let all = inputs
+        .iter()
+        .all(|&p: &*const GoroutinePromise| alive(p, "a promise combinator").is_some());
+    all.then_some(inputs)
 }

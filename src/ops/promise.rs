@@ -5,7 +5,7 @@ use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::Goroutine;
 use crate::promise::cell::Waiter;
-use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
+use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled, pool};
 use crate::sched::{bind, park, runtime, spawn};
 use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
@@ -47,6 +47,29 @@ fn report(unseen: Outcome) {
         // SAFETY: no goroutine is named.
         unsafe { runtime.unhandled(std::ptr::null(), unseen) };
     }
+}
+
+/// Reports the failures of handles that nobody has looked at, unless somebody had cancelled them. Goroutines may still run, and
+/// give handles back meanwhile.
+pub fn report_handles() {
+    pool::for_each(|promise| {
+        if promise.is_handle()
+            && let Some(unseen) = promise.unseen()
+            && unseen.status != GOROUTINE_ECANCELED
+        {
+            report(unseen);
+        }
+    });
+}
+
+/// Gives back every handle that nobody did.
+pub fn release_handles() {
+    pool::for_each(|promise| {
+        if promise.take_handle() {
+            // SAFETY: the handle's reference, which is nobody else's now.
+            unsafe { release(promise) };
+        }
+    });
 }
 
 /// The outcome, waiting for it if need be. Err: why not (time-out, cancelled, ...).

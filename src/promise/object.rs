@@ -10,7 +10,7 @@ use crate::sys::{futex, report};
 use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
 use std::mem::offset_of;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Who waits.
 pub enum Owner {
@@ -106,6 +106,9 @@ const OF_GOROUTINE: u32 = 2;
 /// The bits in between, below the cell's own: FORKS when it was made.
 const FORKS_SHIFT: u32 = 2;
 const FORKS_MASK: u32 = 0xFF_FFFF << FORKS_SHIFT;
+/// The lowest bit of `goroutine`: one reference is a handle's, that somebody may never give back. Not in `flags`, whose
+/// writers would lose it: here only the handle's owner writes, first before anybody else has the promise.
+const HANDLE: usize = 1;
 
 #[inline(always)]
 fn forks_now() -> u32 {
@@ -117,8 +120,8 @@ fn forks_now() -> u32 {
 pub struct GoroutinePromise {
     pub(crate) cell: Cell<Owner, Outcome>,
     drop_value: GoroutineDropFn,
-    /// The goroutine that will settle it; valid while pending.
-    goroutine: *mut Goroutine,
+    /// The goroutine that will settle it, valid while pending; and HANDLE.
+    goroutine: AtomicPtr<Goroutine>,
 }
 /// The name inside the library.
 pub use GoroutinePromise as Promise;
@@ -152,7 +155,7 @@ impl Promise {
                     status: GOROUTINE_OK,
                 }),
                 drop_value,
-                goroutine,
+                goroutine: AtomicPtr::new(goroutine),
             });
             (*p).cell.flags.store(flags, Ordering::Relaxed);
         }
@@ -230,7 +233,46 @@ impl Promise {
 
     /// Runs `f` on the goroutine that will settle this promise, which cannot end meanwhile. None: settled already.
     pub fn with_goroutine<R>(&self, f: impl FnOnce(*mut Goroutine) -> R) -> Option<R> {
-        self.cell.if_pending(|| f(self.goroutine))
+        self.cell
+            .if_pending(|| f(self.goroutine.load(Ordering::Relaxed).map_addr(|a| a & !HANDLE)))
+    }
+
+    /// The caller's reference is a handle's from now on.
+    pub fn set_handle(&self) {
+        let goroutine = self.goroutine.load(Ordering::Relaxed);
+        self.goroutine
+            .store(goroutine.map_addr(|a| a | HANDLE), Ordering::Relaxed);
+    }
+
+    /// Whether one reference was a handle's. It no longer is: the caller gives it back.
+    #[must_use]
+    pub fn take_handle(&self) -> bool {
+        let goroutine = self.goroutine.load(Ordering::Relaxed);
+        self.is_handle()
+            && self
+                .goroutine
+                .compare_exchange(
+                    goroutine,
+                    goroutine.map_addr(|a| a & !HANDLE),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Whether it is alive, of this process, and one reference is a handle's.
+    pub fn is_handle(&self) -> bool {
+        self.cell.refs.load(Ordering::Relaxed) != 0
+            && self.is_ours()
+            && self.goroutine.load(Ordering::Relaxed).addr() & HANDLE != 0
+    }
+
+    /// A failure that nobody has looked at so far. It only looks: whoever has no reference must not write.
+    #[must_use]
+    pub fn unseen(&self) -> Option<Outcome> {
+        let outcome = self.outcome()?;
+        let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
+        (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
     }
 
     /// Ends the process with a line if nobody has a reference: a use after the last release.
@@ -304,8 +346,7 @@ impl Promise {
             // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
             unsafe { goroutine_asm_call(drop_value as usize, outcome.value as usize, 0, 0) };
         }
-        let seen = self.cell.flags.load(Ordering::Relaxed) & OBSERVED != 0;
-        (outcome.status != GOROUTINE_OK && !seen).then_some(outcome)
+        self.unseen()
     }
 }
 

@@ -3,17 +3,28 @@
 use super::object::Promise;
 use crate::context::tls;
 use parking_lot::Mutex;
-use std::alloc::{Layout, alloc_zeroed};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BATCH: usize = 64;
+/// Blocks that are reserved together, 1 MiB of them: calloc maps so much, so their pages are committed as blocks are made.
+const CHUNK: usize = 16384;
 const CACHE_MAX: usize = 512;
 
-/// The spare blocks.
-pub struct Spare(Vec<*mut Promise>);
+/// The spare blocks, and where all blocks are.
+pub struct Spare {
+    blocks: Vec<*mut Promise>,
+    /// Every chunk: a block that nobody points to any more is found here, by us and by leak checkers.
+    chunks: Vec<*mut Promise>,
+    /// How many blocks of the last chunk were made.
+    made: usize,
+}
 // SAFETY: blocks in the pool belong to the pool.
 unsafe impl Send for Spare {}
-static SPARE: Mutex<Spare> = Mutex::new(Spare(Vec::new()));
+static SPARE: Mutex<Spare> = Mutex::new(Spare {
+    blocks: Vec::new(),
+    chunks: Vec::new(),
+    made: CHUNK,
+});
 
 /// The lock, to be held across fork.
 pub fn spare() -> &'static Mutex<Spare> {
@@ -26,19 +37,34 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[cold]
 pub fn refill(out: &mut Vec<*mut Promise>) {
     let mut spare = SPARE.lock();
-    let keep = spare.0.len().saturating_sub(BATCH);
-    out.extend(spare.0.drain(keep..));
-    drop(spare);
-    if out.is_empty() {
-        let layout = Layout::array::<Promise>(BATCH).expect("a small constant");
-        // SAFETY: the layout is not empty. Zeros: refs 0, so a stray use is found.
-        let chunk = unsafe { alloc_zeroed(layout) }.cast::<Promise>();
-        if chunk.is_null() {
-            return;
+    let keep = spare.blocks.len().saturating_sub(BATCH);
+    out.extend(spare.blocks.drain(keep..));
+    if !out.is_empty() || (spare.made == CHUNK && !spare.add_chunk()) {
+        return;
+    }
+    let chunk = *spare.chunks.last().expect("added, or used before");
+    // SAFETY: inside the chunk, of which nobody has these.
+    out.extend((spare.made..spare.made + BATCH).map(|i| unsafe { chunk.add(i) }));
+    spare.made += BATCH;
+    MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
+}
+
+impl Spare {
+    /// False: out of memory.
+    fn add_chunk(&mut self) -> bool {
+        if self.chunks.try_reserve(1).is_err() {
+            return false;
         }
-        MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
-        // SAFETY: inside the chunk.
-        out.extend((0..BATCH).map(|i| unsafe { chunk.add(i) }));
+        // Not alloc_zeroed, which writes the zeros where more than malloc's alignment is asked for. One more, for that.
+        // SAFETY: not empty, and no overflow. Zeros: refs 0, so a stray use is found.
+        let memory = unsafe { libc::calloc(CHUNK + 1, size_of::<Promise>()) }.cast::<u8>();
+        if memory.is_null() {
+            return false;
+        }
+        let chunk = memory.map_addr(|a| a.next_multiple_of(align_of::<Promise>()));
+        self.chunks.push(chunk.cast());
+        self.made = 0;
+        true
     }
 }
 
@@ -101,10 +127,26 @@ fn make_room(cache: &mut Vec<*mut Promise>) {
 
 /// Blocks come back to the shared pool.
 pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
-    SPARE.lock().0.extend(promises);
+    SPARE.lock().blocks.extend(promises);
+}
+
+/// Every block, spare ones included. No lock is held meanwhile: `f` may release, and blocks made since may be left out.
+pub fn for_each(mut f: impl FnMut(&Promise)) {
+    let chunk = |i: usize| {
+        let spare = SPARE.lock();
+        let is_last = i + 1 == spare.chunks.len();
+        let chunk = spare.chunks.get(i).copied()?;
+        Some((chunk, if is_last { spare.made } else { CHUNK }))
+    };
+    for (chunk, made) in (0..).map_while(chunk) {
+        for i in 0..made {
+            // SAFETY: inside the chunk, which stays mapped.
+            f(unsafe { &*chunk.add(i) });
+        }
+    }
 }
 
 /// (blocks made, spare in the shared pool).
 pub fn counts() -> (u64, u64) {
-    (MADE.load(Ordering::Relaxed), SPARE.lock().0.len() as u64)
+    (MADE.load(Ordering::Relaxed), SPARE.lock().blocks.len() as u64)
 }
