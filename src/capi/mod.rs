@@ -61,6 +61,7 @@ macro_rules! jump {
 
 pub mod async_op;
 pub mod context;
+pub mod cxx;
 pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;

@@ -12,6 +12,7 @@ use crate::context::tls;
 use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
+use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -248,12 +249,44 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
     // SAFETY: as above.
     unsafe {
         stack::forget_frames(g);
+        (*g).exceptions.caught = std::ptr::null_mut(); // it may have been in a `catch` block
+        (*g).exceptions.uncaught = 0;
         let status = (*g).wake_status;
         if (*g).native_stack != 0 {
             return finish_native(g, Outcome { value, status });
         }
         finish(g, Outcome { value, status })
     }
+}
+
+/// An exception got to the first frame of a goroutine: nothing there catches it. What threw it goes on as it does at the end of any
+/// stack (C++: std::terminate, which names the exception); here is said whose stack it was. A forced unwind would go on to end the
+/// thread under the scheduler.
+///
+/// # Safety
+/// Called by the unwinder, as the personality of that frame.
+pub unsafe extern "C" fn on_exception_at_base(
+    _version: i32,
+    actions: i32,
+    _class: u64,
+    _exception: *mut c_void,
+    _context: *mut c_void,
+) -> i32 {
+    const SEARCH_PHASE: i32 = 1;
+    const FORCE_UNWIND: i32 = 8;
+    const CONTINUE_UNWIND: i32 = 8;
+    let mut line = Line::new();
+    if actions & FORCE_UNWIND != 0 {
+        line.text("fatal: pthread_exit, or a cancelled pthread, unwound goroutine ");
+        // SAFETY: never null.
+        fatal_line(line.dec(unsafe { (*tls::current_or_dummy()).id() }));
+    }
+    if actions & SEARCH_PHASE != 0 {
+        line.text("nothing catches an exception that is about to leave goroutine ");
+        // SAFETY: never null.
+        line.dec(unsafe { (*tls::current_or_dummy()).id() }).emit();
+    }
+    CONTINUE_UNWIND
 }
 
 /// The end of a goroutine that called C since it came to this thread.
