@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Compiles the C tests as C11 and as C++17, links each to the .so and to the .a, and runs each program in a process of
-# its own. Usage: tools/c_tests.sh [PREFIX...]: c_tests/PREFIX_*.c, by default test_ and jit_.
+# its own. Those of the C++ face are C++17 only, and linked a third time, to the .a and the static C++ runtime.
+# Usage: tools/c_tests.sh [PREFIX...]: c_tests/PREFIX_*.c and .cpp, by default test_, jit_ and cpp_.
+#
+# `/* with: FILE */` in a source names another source of c_tests for the same program.
 #
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
@@ -22,8 +25,8 @@ ln -sfn libgoroutine.so "$libraries/libgoroutine.so.1"
 
 # build SOURCE STANDARD: the programs of one source, or SOURCE.STANDARD.KIND.bad with the compiler's words.
 build() {
-    local source=$1 standard=$2 kind base compiler flags native link
-    base=$work/$(basename "$source" .c).$standard
+    local source=$1 standard=$2 kind base compiler flags native link part parts=()
+    base=$work/$(basename "${source%.*}").$standard
     read -ra native <tools/native-libs.txt
     case $standard in
     c11)
@@ -36,13 +39,21 @@ build() {
         ;;
     esac
     flags+=(-O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude)
-    for kind in $kinds; do
+    for part in $(sed -nE 's|^/\* with: (\S+) \*/.*|\1|p' "$source"); do
+        parts+=("$base.${part%.*}.o")
+    done
+    for kind in $(kinds_of "$source"); do
         link=(-L"$libraries" -lgoroutine "-Wl,-rpath,$libraries")
         [[ $kind == so ]] || link=("$libraries/libgoroutine.a" "${native[@]}")
-        if [[ ! -e $base.o ]] && ! "${compiler[@]}" "${flags[@]}" -c "$source" -o "$base.o" >"$base.$kind.bad" 2>&1; then
-            continue
+        [[ $kind != ast ]] || link+=(-static-libstdc++)
+        if [[ ! -e $base.o ]]; then
+            for part in "${parts[@]}"; do
+                "${compiler[@]}" "${flags[@]}" -c "c_tests/$(basename "${part#"$base".}" .o).${source##*.}" -o "$part" \
+                    >"$base.$kind.bad" 2>&1 || continue 2
+            done
+            "${compiler[@]}" "${flags[@]}" -c "$source" -o "$base.o" >"$base.$kind.bad" 2>&1 || continue
         fi
-        if "${compiler[@]}" "$base.o" -o "$base.$kind" "${link[@]}" -ldl -lm >"$base.$kind.bad" 2>&1; then
+        if "${compiler[@]}" "$base.o" "${parts[@]}" -o "$base.$kind" "${link[@]}" -ldl -lm >"$base.$kind.bad" 2>&1; then
             rm -f "$base.$kind.bad"
         fi
     done
@@ -53,6 +64,7 @@ run() {
     local program=$1 source seconds status=0 verdict
     source=c_tests/$(basename "$program")
     source=${source%%.*}.c
+    [[ -e $source ]] || source=${source}pp
     if [[ -e $program.bad ]]; then
         mv "$program.bad" "$program.log"
         echo "does not compile" >"$program.verdict"
@@ -76,7 +88,13 @@ run() {
     esac
     echo "$verdict" >"$program.verdict"
 }
-export -f build run
+# kinds_of SOURCE: how it is linked.
+kinds_of() {
+    local ways=$kinds
+    [[ $1 != *.cpp || " $ways " != *" a "* ]] || ways+=" ast"
+    echo "$ways"
+}
+export -f build run kinds_of
 
 rm -rf "$work"
 mkdir -p "$work"
@@ -102,10 +120,10 @@ for kind in $kinds; do
     fi
 done
 
-[[ $# -gt 0 ]] || set -- test jit
+[[ $# -gt 0 ]] || set -- test jit cpp
 sources=()
 for prefix in "$@"; do
-    for source in c_tests/"$prefix"_*.c; do
+    for source in c_tests/"$prefix"_*.c c_tests/"$prefix"_*.cpp; do
         [[ ! -e $source ]] || sources+=("$source")
     done
 done
@@ -125,10 +143,16 @@ fi
 programs=()
 jobs=()
 for source in "${sources[@]}"; do
+    if [[ $source == *.cpp && " ${standards[*]} " != *" cxx17 "* ]]; then
+        skipped=$((skipped + 1))
+        echo "skipped: $(basename "$source"): no C++ compiler"
+        continue
+    fi
     for standard in "${standards[@]}"; do
+        [[ $source != *.cpp || $standard == cxx17 ]] || continue
         jobs+=("$source" "$standard")
-        for kind in $kinds; do
-            programs+=("$work/$(basename "$source" .c).$standard.$kind")
+        for kind in $(kinds_of "$source"); do
+            programs+=("$work/$(basename "${source%.*}").$standard.$kind")
         done
     done
 done

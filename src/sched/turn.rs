@@ -14,7 +14,7 @@ use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::sync::atomic::Ordering;
 
 /// Urgent goroutines in a row before a regular one gets its turn.
@@ -275,16 +275,25 @@ pub unsafe extern "C" fn on_exception_at_base(
     const SEARCH_PHASE: i32 = 1;
     const FORCE_UNWIND: i32 = 8;
     const CONTINUE_UNWIND: i32 = 8;
-    let mut line = Line::new();
-    if actions & FORCE_UNWIND != 0 {
-        line.text("fatal: pthread_exit, or a cancelled pthread, unwound goroutine ");
-        // SAFETY: never null.
-        fatal_line(line.dec(unsafe { (*tls::current_or_dummy()).id() }));
-    }
-    if actions & SEARCH_PHASE != 0 {
-        line.text("nothing catches an exception that is about to leave goroutine ");
-        // SAFETY: never null.
-        line.dec(unsafe { (*tls::current_or_dummy()).id() }).emit();
+    if actions & (SEARCH_PHASE | FORCE_UNWIND) != 0 {
+        // SAFETY: never null; the running goroutine's name does not change.
+        let (id, name) = unsafe { ((*tls::current_or_dummy()).id(), (*tls::current_or_dummy()).name) };
+        let forced = actions & FORCE_UNWIND != 0;
+        let mut line = Line::new();
+        line.text(if forced {
+            "fatal: pthread_exit, or a cancelled pthread, unwound goroutine "
+        } else {
+            "nothing catches an exception that is about to leave goroutine "
+        });
+        line.dec(id);
+        if !name.is_null() {
+            // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
+            line.text(" \"").raw(unsafe { CStr::from_ptr(name) }.to_bytes()).text("\"");
+        }
+        if forced {
+            fatal_line(&mut line);
+        }
+        line.emit();
     }
     CONTINUE_UNWIND
 }
