@@ -748,6 +748,8 @@ goroutine_tls:
     .quad   0                               # TLS_SCHED_SP
     .quad   0                               # TLS_THREAD
     .quad   0                               # TLS_BASE_SP
+    .quad   0                               # TLS_NUMBER
+    .quad   0                               # TLS_RANDOM
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

@@ -410,7 +410,7 @@ __morestack:
     je      9f
     mov     r9, fs:[r8 + {TLS_BASE_SP}]     # r9 = a frame that is live
     mov     r11, [rax + {G_FOREIGN_SP}]
-    movzx   ecx, word ptr [rax + {G_CLASS}]
+    movzx   ecx, byte ptr [rax + {G_CLASS}]
     mov     rdx, rax
     sub     rdx, rsp
     shr     rdx, cl                         # rdx = 0: on the goroutine's stack

@@ -17,6 +17,8 @@ use goroutine::capi::promise::*;
 use goroutine::capi::runtime::*;
 use goroutine::capi::timer::*;
 
+mod sync_rows;
+
 const ROWS: &[(&str, &str)] = &[
     ("switch", "raw switch, one way, ns"),
     ("yield_2", "yield between 2, ns"),
@@ -227,10 +229,12 @@ fn main() {
     {
         let mut one = contestants("1", PEERS);
         print_table("one worker", &mut one, ROWS);
+        print_table("one worker, waiting for each other", &mut one, sync_rows::ROWS);
     }
     let several = &["go", "tokio", "may", "boost-fiber"];
     let mut two = contestants("2", several);
     print_table("two workers", &mut two, &[ROWS[3], ROWS[4]]);
+    print_table("two workers, waiting for each other", &mut two, sync_rows::ROWS);
     drop(two);
     print_lateness(&mut contestants("2", &["go"]));
 }
@@ -284,7 +288,7 @@ fn round_of(row: &str) -> Option<Round> {
         "spawn_await" => spawn_await,
         "timer_0" => timers,
         "timer_1m" => timers_among_a_million,
-        _ => return None,
+        _ => return sync_rows::round_of(row),
     })
 }
 

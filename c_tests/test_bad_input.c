@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-static const char *covered[200];
+static const char *covered[300];
 static size_t covered_count;
 
 static void cover(const char *name) {
@@ -12,7 +12,7 @@ static void cover(const char *name) {
     for (i = 0; i < covered_count; i++) {
         if (strcmp(covered[i], name) == 0) return;
     }
-    CHECK(covered_count < 200);
+    CHECK(covered_count < 300);
     covered[covered_count++] = name;
 }
 static void row(int line, const char *name, const char *call, long long is, long long shall) {
@@ -291,6 +291,27 @@ static void lanes(void) {
     CHECK_EQ(result, P(8));
 }
 
+/* Synchronization objects: NULL, unknown flags, and what is not the caller's, from anywhere. */
+static void mutexes(void) {
+    GoroutineMutex *mutex = goroutine_mutex_new(0);
+    ROW(goroutine_mutex_new, (2), NULL);
+    ROW(goroutine_mutex_new, (UINT32_MAX), NULL);
+    ROW(goroutine_mutex_lock, (NULL, GOROUTINE_FOREVER), GOROUTINE_EINVAL);
+    ROW(goroutine_mutex_try_lock, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_mutex_unlock, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_mutex_is_owned, (NULL), false);
+    ROW(goroutine_mutex_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_mutex_unlock, (mutex), GOROUTINE_EPERM);
+    ROW(goroutine_mutex_is_owned, (mutex), false);
+    ROW(goroutine_mutex_lock, (mutex, 0), GOROUTINE_OK);
+    ROW(goroutine_mutex_lock, (mutex, GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
+    ROW(goroutine_mutex_try_lock, (mutex), GOROUTINE_EDEADLK);
+    ROW(goroutine_mutex_free, (mutex), GOROUTINE_EBUSY);
+    ROW(goroutine_mutex_unlock, (mutex), GOROUTINE_OK);
+    ROW(goroutine_mutex_unlock, (mutex), GOROUTINE_EPERM);
+    ROW(goroutine_mutex_free, (mutex), GOROUTINE_OK);
+}
+
 /* Loads of nothing, and a library that is not there. */
 static void never_done(void *arg, void *result) {
     (void)arg;
@@ -333,6 +354,7 @@ static void foreign_calls(void) {
     ROW(is_goroutine_ffi_bound, (goroutine_current()), false); /* nothing of that binds */
     CALL(goroutine_ffi_landed, ());
     lanes();
+    mutexes();
 }
 
 static void on_plain_thread(void) {

@@ -93,6 +93,10 @@ typedef struct GoroutinePromise GoroutinePromise;
 
 /** One thread for the calls of many goroutines. Opaque. */
 typedef struct GoroutineFfiLane GoroutineFfiLane;
+/** A mutex. Opaque. */
+typedef struct GoroutineMutex GoroutineMutex;
+/** A channel. Opaque. */
+typedef struct GoroutineChannel GoroutineChannel;
 
 /* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
  * a newer library never writes past an older program's struct. */
@@ -255,6 +259,24 @@ typedef struct GoroutineFfiLane GoroutineFfiLane;
 #define GOROUTINE_SPAWN_BYTES 240
 /** The smallest `size` that is accepted: through `int_args`. */
 #define GOROUTINE_SPAWN_BYTES_MIN 64
+
+/** `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often. */
+#define GOROUTINE_MUTEX_RECURSIVE 1
+
+/** `op` of a select's case: send the value at `value`. */
+#define GOROUTINE_SELECT_SEND 0
+/** `op`: receive into `value`. */
+#define GOROUTINE_SELECT_RECEIVE 1
+/** `op`: a promise settles; `value` is a `void **`. */
+#define GOROUTINE_SELECT_PROMISE 2
+/** Offset of `op` (`uint32_t`) in a `GoroutineSelectCase`. */
+#define GOROUTINE_SELECT_CASE_OFFSET_OP 0
+/** Offset of `status` (`int32_t`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_STATUS 4
+/** Offset of `object` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_OBJECT 8
+/** Offset of `value` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_VALUE 16
 
 /** 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code. */
 typedef int32_t GoroutineStatus;
@@ -508,6 +530,18 @@ typedef void (*GoroutineFfiWakeFn)(void *arg);
 /** Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it. */
 typedef void (*GoroutineFfiDoneFn)(void *arg, void *result);
 
+/** One case of `goroutine_select`. */
+typedef struct GoroutineSelectCase {
+    /** `GOROUTINE_SELECT_*`. */
+    uint32_t op;
+    /** Written if it is chosen. */
+    GoroutineStatus status;
+    /** A `GoroutineChannel *` or `GoroutinePromise *`; NULL: it is never chosen. */
+    void *object;
+    /** To send, or where to receive. */
+    void *value;
+} GoroutineSelectCase;
+
 /** One of `GOROUTINE_ASYNC_*`. */
 typedef uint32_t GoroutineAsyncType;
 
@@ -547,6 +581,8 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_EALREADY (-114)
 /** The goroutine was cancelled. */
 #define GOROUTINE_ECANCELED (-125)
+/** The lock is the caller's: its last owner ended with it. */
+#define GOROUTINE_EOWNERDEAD (-130)
 /** The promise was rejected; the value is the reason. */
 #define GOROUTINE_EREJECTED (-4096)
 /** Only a goroutine may call that. */
@@ -1522,6 +1558,189 @@ GoroutineStatus goroutine_ffi_call_async(void *function,
                                          void *args,
                                          GoroutineFfiDoneFn done,
                                          void *arg);
+
+/* ---- Mutexes: one owner at a time, a goroutine or a plain thread. ---- */
+
+/**
+ * Makes a mutex. Who unlocks it hands it to the first who waits: first come, first served, and nobody overtakes those who wait.
+ * Its owner is the goroutine that locked it (on whatever thread it runs then), or the plain thread. With
+ * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
+ *
+ * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever. In a child of fork,
+ * a mutex that was locked stays locked, unless it was by the forking thread or goroutine itself.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_mutex_free.
+ * Returns:   a mutex; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineMutex *goroutine_mutex_new(uint32_t flags);
+
+/**
+ * Locks it; waits while somebody else has it.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `mutex`.
+ * Returns:   with the lock: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (its last owner ended with it). Without: GOROUTINE_EAGAIN (a time-out
+ * of 0; a recursive one is locked 2^32 times), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it, and it
+ * is not recursive), GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_lock(GoroutineMutex *mutex,
+                                     uint64_t timeout_ns);
+
+/**
+ * goroutine_mutex_lock with a time-out of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   as goroutine_mutex_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_try_lock(GoroutineMutex *mutex);
+
+/**
+ * Unlocks it, and hands it to the first who waits.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller does not have it), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_unlock(GoroutineMutex *mutex);
+
+/**
+ * Whether the caller has it. NULL: false.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `mutex`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_free(GoroutineMutex *mutex);
+
+/* ---- Channels: values from those who send to those who receive, in order. ---- */
+
+/**
+ * Makes a channel for values of `value_bytes` (also 0: then only that something is sent counts). With a `capacity` of 0 a send waits until
+ * somebody receives; otherwise so many values are kept before a send waits. First come, first served, on both sides.
+ * In a child of fork the channels of its parent are not to be used.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_channel_free.
+ * Returns:   a channel; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineChannel *goroutine_channel_new(size_t value_bytes,
+                                        size_t capacity);
+
+/**
+ * Sends the value at `value`; waits while there is neither room nor a receiver. The value is copied.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`, and `value` until it returns (NULL if values have no bytes).
+ * Returns:   GOROUTINE_OK: it was sent. It was not: GOROUTINE_EPIPE (closed, also while it waited), GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_send(GoroutineChannel *channel,
+                                       const void *value,
+                                       uint64_t timeout_ns);
+
+/**
+ * Receives the oldest value; waits while there is none and the channel is open.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`.
+ * Output:    `*value` (NULL: the value is dropped), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPIPE (closed, and no value is left), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_receive(GoroutineChannel *channel,
+                                          void *value,
+                                          uint64_t timeout_ns);
+
+/**
+ * Closes it: nothing is sent any more, and who waits to send gets GOROUTINE_EPIPE. What was sent can still be received; then receivers get
+ * GOROUTINE_EPIPE, those who wait at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `channel`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it was closed), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_close(GoroutineChannel *channel);
+
+/**
+ * Frees it, with the values that are in it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `channel`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_free(GoroutineChannel *channel);
+
+/* ---- Select: the first of many sends, receives and promises. ---- */
+
+/**
+ * Waits until one of `n` cases is possible, and does it: that one alone. If several are, each is as likely to be chosen. A case whose object
+ * is NULL never is. A closed channel is, with the status GOROUTINE_EPIPE. A time-out of 0 is what other languages write as the default case.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Stack:     up to 1.5 KiB; for over 8 cases it allocates meanwhile.
+ * Ownership: borrows `cases` and their objects.
+ * Output:    on GOROUTINE_OK: `*chosen`, and of that case `status`: GOROUTINE_OK, GOROUTINE_EPIPE, or how the promise was settled (with
+ * GOROUTINE_OK and GOROUTINE_EREJECTED `*(void **)value` is its value, unless `value` is NULL); a received value at `value`.
+ * Returns:   GOROUTINE_OK: a case was chosen. None was: GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM,
+ * GOROUTINE_EINVAL (NULL, an unknown `op`, nothing to send).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_select(struct GoroutineSelectCase *cases,
+                                 size_t n,
+                                 uint64_t timeout_ns,
+                                 size_t *chosen);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

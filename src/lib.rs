@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
@@ -34,6 +34,7 @@ pub mod sys;
 #[cfg(not(loom))]
 pub mod thread;
 pub mod timer;
+pub mod wait;
 
 #[cfg(loom)]
 pub mod goroutine {

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 version=0.29.4
 header=include/goroutine.h
-chapters=(runtime goroutine promise timer async ffi lane ffi_load context cxx)
+chapters=(runtime goroutine promise timer async ffi lane ffi_load mutex channel select context cxx)
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 work=$(mktemp -d "$target/header.XXXXXX")

@@ -6,11 +6,13 @@ mod config;
 mod context;
 mod spawn;
 mod status;
+mod sync;
 
 pub use config::*;
 pub use context::*;
 pub use spawn::*;
 pub use status::*;
+pub use sync::*;
 
 use core::ffi::c_void;
 

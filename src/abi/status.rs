@@ -38,6 +38,7 @@ statuses! {
     GOROUTINE_ETIMEDOUT = -110, "The time-out passed.";
     GOROUTINE_EALREADY = -114, "It was done before.";
     GOROUTINE_ECANCELED = -125, "The goroutine was cancelled.";
+    GOROUTINE_EOWNERDEAD = -130, "The lock is the caller's: its last owner ended with it.";
     GOROUTINE_EREJECTED = -4096, "The promise was rejected; the value is the reason.";
     GOROUTINE_ENOTGOROUTINE = -4097, "Only a goroutine may call that.";
     GOROUTINE_ESHUTDOWN = -4098, "The runtime is shutting down, or was shut down: goroutine_runtime_start starts it again.";

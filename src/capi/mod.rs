@@ -60,14 +60,17 @@ macro_rules! jump {
 }
 
 pub mod async_op;
+pub mod channel;
 pub mod context;
 pub mod cxx;
 pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
 pub mod lane;
+pub mod mutex;
 pub mod promise;
 pub mod runtime;
+pub mod select;
 pub mod timer;
 
 use crate::abi::GoroutineStatus;

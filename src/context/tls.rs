@@ -6,6 +6,7 @@
 use crate::goroutine::Goroutine;
 use crate::sched::Worker;
 use crate::thread::Thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Byte offsets in the thread block; `asm/` takes them from here.
 pub const CURRENT: usize = 0;
@@ -17,6 +18,10 @@ pub const SCHED_SP: usize = 16;
 pub const THREAD: usize = 24;
 /// What `SCHED_SP` is while no callback is live.
 pub const BASE_SP: usize = 32;
+/// The thread's number, once somebody asked for it.
+pub const NUMBER: usize = 40;
+/// State of the thread's random numbers.
+pub const RANDOM: usize = 48;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -119,6 +124,37 @@ pub fn set_errno(value: i32) {
 #[inline(always)]
 pub fn thread() -> *mut Thread {
     read!(THREAD) as *mut Thread
+}
+
+/// This thread's number: from 1 on, never reused. For a thread outside goroutines.
+#[inline(always)]
+pub fn number() -> u64 {
+    match read!(NUMBER) {
+        0 => first_number(),
+        number => number as u64,
+    }
+}
+
+#[cold]
+fn first_number() -> u64 {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    write!(NUMBER, number);
+    number as u64
+}
+
+/// A random number; not for secrets. (splitmix64.)
+#[inline]
+pub fn random() -> u64 {
+    let seed = match read!(RANDOM) {
+        0 => number().wrapping_mul(0xD1B5_4A32_D192_ED03),
+        seed => seed as u64,
+    };
+    let next = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    write!(RANDOM, next as usize);
+    let mixed = (next ^ next >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// This thread takes a worker, or (null) gives it up.

@@ -51,7 +51,9 @@ pub struct Goroutine {
     /// Index of the worker it ran on last.
     pub(crate) last_worker: u16,
     /// Class of its stack.
-    pub(crate) class: u16,
+    pub(crate) class: u8,
+    /// Mutexes that it holds, 255: or more (`ops::mutex`). Its own.
+    pub(crate) held: u8,
     /// Depth of goroutine_cancel_disable.
     pub(crate) cancel_disabled: u32,
     /// GOROUTINE_SPAWN_* it was spawned with, and `EXTRAS`.

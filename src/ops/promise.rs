@@ -1,15 +1,15 @@
 //! Settling promises from anywhere, and waiting for them.
 
+use super::wait::wait_thread as wait_thread_on;
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::Goroutine;
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
 use crate::sched::{bind, park, runtime, spawn};
-use crate::sys::futex;
-use crate::sys::time::now_ns;
+use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Settles a promise and queues whom that wakes. False: it was settled before.
 pub fn settle(promise: &Promise, outcome: Outcome) -> bool {
@@ -123,15 +123,14 @@ unsafe fn join_promise(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bo
 }
 
 fn wait_thread(promise: &Promise, deadline: u64) -> Result<Outcome, GoroutineStatus> {
-    let word = AtomicU32::new(0);
+    let word = ThreadWait::new();
     let mut waiter = PromiseWaiter::new(Owner::Thread(&raw const word));
+    let place = &raw mut waiter;
     // SAFETY: the waiter stays in place until it left, or was woken under the lock that `leave` takes.
-    if unsafe { promise.cell.join(&raw mut waiter) } {
-        while word.load(Ordering::Acquire) == 0 && now_ns() < deadline {
-            futex::wait(&word, 0, deadline);
-        }
-        // SAFETY: it joined. Also when woken: the waker is done with it once the lock is ours.
-        let _ = unsafe { promise.cell.leave(&raw mut waiter) };
+    unsafe {
+        wait_thread_on(&word, deadline, 0, || promise.cell.join(place));
+        // Also when woken: the waker is done with it once the lock is ours.
+        let _ = promise.cell.leave(place);
     }
     promise.outcome().ok_or(GOROUTINE_ETIMEDOUT)
 }

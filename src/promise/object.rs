@@ -7,9 +7,10 @@ use crate::context::goroutine_asm_call;
 use crate::goroutine::park::Ready;
 use crate::goroutine::{FORKS, Goroutine, ReadyList};
 use crate::sys::{futex, report};
+use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Who waits.
 pub enum Owner {
@@ -20,8 +21,8 @@ pub enum Owner {
         /// The park.
         sequence: u64,
     },
-    /// A plain thread, asleep on this word until it is 1.
-    Thread(*const AtomicU32),
+    /// A plain thread.
+    Thread(*const ThreadWait),
     /// An operation: `run` is called once, after the lock was given back, with the waiter itself.
     Operation {
         /// What to do.
@@ -31,6 +32,14 @@ pub enum Owner {
         /// For `run`.
         index: usize,
     },
+}
+
+impl Owner {
+    /// In place of one who has not begun to wait.
+    pub const NOBODY: Self = Self::Goroutine {
+        g: std::ptr::null_mut(),
+        sequence: 0,
+    };
 }
 
 /// A waiter of a promise.
@@ -327,8 +336,11 @@ fn hand_out(waiters: Waiters<Owner>, settled: &mut Settled) {
                     Ready::Lost => {}
                 },
                 Owner::Thread(word) => {
-                    (*word).store(1, Ordering::Release);
-                    futex::wake(word, 1);
+                    if (*word).claim() {
+                        let address: *const _ = (*word).futex();
+                        (*word).done(GOROUTINE_OK);
+                        futex::wake(address, 1);
+                    }
                 }
                 Owner::Operation { .. } => {
                     *(*waiter).chain() = std::ptr::null_mut();

@@ -145,7 +145,10 @@ unsafe fn take(inside: &Inside) -> Option<*mut Seat> {
         id: foreign_id(),
     }));
     // SAFETY: a stack of a pool is the caller's.
-    unsafe { (*g).user = [0; 3] };
+    unsafe {
+        (*g).user = [0; 3];
+        (*g).held = 0;
+    }
     SEATS.lock().all.push(seat);
     Some(seat)
 }
@@ -189,21 +192,26 @@ unsafe extern "C" fn end(seat: *mut c_void) {
     // SAFETY: it was on the list, so it is still ours.
     unsafe {
         let seat = Box::from_raw(seat);
-        if let Some(inside) = runtime::enter() {
-            farewell(&seat, &inside.config);
-        }
+        let inside = runtime::enter();
+        farewell(&seat, inside.as_ref().map(|inside| &inside.config));
+        drop(inside);
         stack::give_back(seat.g, seat.class);
     }
 }
 
-unsafe fn farewell(seat: &Seat, config: &GoroutineConfig) {
-    if let Some(f) = config.goroutine_end {
-        // SAFETY: the configured function and its argument; the goroutine is the caller's.
-        unsafe {
-            (*seat.g).id.store(seat.id, Ordering::Relaxed);
-            f(seat.g, config.goroutine_end_arg);
-            (*seat.g).id.store(0, Ordering::Release);
+unsafe fn farewell(seat: &Seat, config: Option<&GoroutineConfig>) {
+    // SAFETY: the configured function and its argument; the goroutine is the caller's.
+    unsafe {
+        (*seat.g).id.store(seat.id, Ordering::Relaxed);
+        if (*seat.g).held != 0 {
+            crate::ops::mutex::orphan_all(seat.g);
         }
+        if let Some(config) = config
+            && let Some(f) = config.goroutine_end
+        {
+            f(seat.g, config.goroutine_end_arg);
+        }
+        (*seat.g).id.store(0, Ordering::Release);
     }
 }
 
@@ -221,7 +229,7 @@ pub fn end_all(config: &GoroutineConfig) {
             libc::pthread_key_delete(key);
         }
         for seat in all {
-            farewell(&*seat, config);
+            farewell(&*seat, Some(config));
             stack::give_back((*seat).g, (*seat).class);
         }
     }
@@ -251,9 +259,10 @@ unsafe fn arm(seat: &Seat, f: u64, arg: *mut c_void, run: *mut Run) {
     // SAFETY: the seat is the calling thread's, and its stack is empty.
     unsafe {
         let g = seat.g;
-        let user = (*g).user;
+        let (user, held) = ((*g).user, (*g).held);
         spawn::init(g, seat.class, seat.id, f, arg as u64);
         (*g).user = user;
+        (*g).held = held;
         (*g).entry_arg = run as u64;
         (*g).spawn_flags = GOROUTINE_SPAWN_BOUND;
         (*g).flags

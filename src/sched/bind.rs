@@ -412,10 +412,13 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     let runtime = seat.runtime;
     // SAFETY: g is over and ours.
     unsafe {
-        if (*g).spawn_flags & EXTRAS != 0
-            && let Some(end) = (*g).end.take()
-        {
-            end((*g).entry_arg as *mut c_void);
+        if (*g).spawn_flags & EXTRAS != 0 {
+            if (*g).held != 0 {
+                crate::ops::mutex::orphan_all(g);
+            }
+            if let Some(end) = (*g).end.take() {
+                end((*g).entry_arg as *mut c_void);
+            }
         }
         let promise = (*g).promise;
         if !promise.is_null() {
@@ -441,7 +444,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         stand_up(g, seat);
         (*g).foreign_sp = 0;
         (*g).id.store(0, Ordering::Release);
-        stack::give_back(g, (*g).class as u8);
+        stack::give_back(g, (*g).class);
         let counts = &runtime.foreign;
         if daemon {
             &counts.daemons_closed

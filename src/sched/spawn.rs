@@ -38,7 +38,8 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
         block.user = [0; 3];
         block.promise = std::ptr::null_mut();
         block.last_worker = 0;
-        block.class = u16::from(class);
+        block.class = class;
+        block.held = 0;
         block.cancel_disabled = 0;
         block.spawn_flags = 0;
         block.forks = FORKS.load(Ordering::Relaxed);

@@ -325,10 +325,13 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     unsafe {
         let worker = &*worker;
         let runtime = worker.runtime();
-        if (*g).spawn_flags & EXTRAS != 0
-            && let Some(end) = (*g).end.take()
-        {
-            end((*g).entry_arg as *mut c_void);
+        if (*g).spawn_flags & EXTRAS != 0 {
+            if (*g).held != 0 {
+                crate::ops::mutex::orphan_all(g);
+            }
+            if let Some(end) = (*g).end.take() {
+                end((*g).entry_arg as *mut c_void);
+            }
         }
         let promise = (*g).promise;
         if !promise.is_null() {
@@ -353,7 +356,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         (*g).id.store(0, Ordering::Release);
         let local = worker.local();
-        let class = (*g).class as u8;
+        let class = (*g).class;
         if class == local.stacks.class() {
             local.stacks.push(g);
         } else {

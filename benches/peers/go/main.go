@@ -34,6 +34,12 @@ var rows = map[string]row{
 	"spawn_await": spawnAwait,
 	"timer_0":     timerStartStop,
 	"timer_1m":    timerStartStop,
+
+	"mutex":            mutex,
+	"mutex_1000":       mutex1000,
+	"channel_pingpong": channelPingpong,
+	"channel_128":      channel128,
+	"select_4":         select4,
 }
 
 // yield lets k goroutines yield in turn. Each waits at a gate, yielding,
@@ -105,6 +111,91 @@ func spawnAwait(n int) (time.Duration, int) {
 	took := time.Since(start)
 	check(sum == n*(n-1)/2)
 	return took, n
+}
+
+func mutex(n int) (time.Duration, int) {
+	var m sync.Mutex
+	start := time.Now()
+	for range n {
+		m.Lock()
+		m.Unlock()
+	}
+	return time.Since(start), n
+}
+
+// mutex1000 lets 1,000 goroutines contend for a mutex and yield inside.
+func mutex1000(n int) (time.Duration, int) {
+	var m sync.Mutex
+	var wg sync.WaitGroup
+	count, each := 0, (n+999)/1000
+	start := time.Now()
+	for range 1000 {
+		wg.Go(func() {
+			for range each {
+				m.Lock()
+				count++
+				runtime.Gosched()
+				m.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	check(count == each*1000)
+	return took, count
+}
+
+func channelPingpong(n int) (time.Duration, int) {
+	there, back := make(chan int), make(chan int)
+	start := time.Now()
+	go func() {
+		for range n {
+			back <- <-there
+		}
+	}()
+	for i := range n {
+		there <- i
+		check(<-back == i)
+	}
+	return time.Since(start), n
+}
+
+func channel128(n int) (time.Duration, int) {
+	c := make(chan int, 128)
+	start := time.Now()
+	go func() {
+		for i := range n {
+			c <- i
+		}
+	}()
+	for i := range n {
+		check(<-c == i)
+	}
+	return time.Since(start), n
+}
+
+func select4(n int) (time.Duration, int) {
+	var c [4]chan int
+	for i := range c {
+		c[i] = make(chan int)
+	}
+	start := time.Now()
+	go func() {
+		for i := range n {
+			c[i*5/3%4] <- i
+		}
+	}()
+	for i := range n {
+		var v int
+		select {
+		case v = <-c[0]:
+		case v = <-c[1]:
+		case v = <-c[2]:
+		case v = <-c[3]:
+		}
+		check(v == i)
+	}
+	return time.Since(start), n
 }
 
 var fired atomic.Int64

@@ -1,0 +1,267 @@
+//! Channels: sending, receiving, closing. `wait::channel` is the protocol; here values are bytes, and those who wait park.
+
+use super::object::{free_object, new_object};
+use super::wait::{queue, wait, wake_one};
+use crate::abi::*;
+use crate::goroutine::ReadyList;
+use crate::sched::park;
+use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
+use crate::wait::thread::ThreadWait;
+use crate::wait::{Party, Waiter, next_claimed, wake};
+use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+/// Rings are aligned for every value that C has.
+const ALIGN: usize = 16;
+
+/// A value's bytes; null: of no bytes, or (to receive) of no interest.
+#[derive(Clone, Copy)]
+pub struct Bytes(pub *mut u8);
+
+impl Place for Bytes {
+    #[inline(always)]
+    unsafe fn slot(self, index: usize, bytes: usize) -> Self {
+        Self(self.0.wrapping_add(index * bytes))
+    }
+
+    #[inline(always)]
+    unsafe fn copy(from: Self, to: Self, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if bytes == 8 && !to.0.is_null() {
+                let word = from.0.cast::<u64>().read_unaligned(); // by far the most common, and no call
+                to.0.cast::<u64>().write_unaligned(word);
+            } else if bytes != 0 && !to.0.is_null() {
+                from.0.copy_to_nonoverlapping(to.0, bytes);
+            }
+        }
+    }
+}
+
+type Protocol = channel::Channel<Party, Bytes>;
+type StepHere = Step<Party, Bytes>;
+/// One in line for a channel.
+pub type ChannelWaiter = channel::ChannelWaiter<Party, Bytes>;
+
+/// A channel. Opaque.
+pub struct GoroutineChannel {
+    pub(super) protocol: Protocol,
+}
+/// The name inside the library.
+pub use GoroutineChannel as Channel;
+
+fn ring_layout(bytes: usize, capacity: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes.checked_mul(capacity)?, ALIGN).ok()
+}
+
+/// `goroutine_channel_new`.
+pub fn new(bytes: usize, capacity: usize) -> *mut Channel {
+    // Indices up to twice the capacity are computed.
+    let Some(layout) = ring_layout(bytes, capacity).filter(|_| capacity <= usize::MAX / 4) else {
+        return null_mut();
+    };
+    let mut ring = Bytes(null_mut());
+    if layout.size() != 0 {
+        // SAFETY: not of size 0.
+        ring = Bytes(unsafe { alloc(layout) });
+        if ring.0.is_null() {
+            return null_mut();
+        }
+    }
+    let channel = new_object(Channel {
+        protocol: Protocol::new(bytes, capacity, ring),
+    });
+    if channel.is_null() {
+        free_ring(bytes, capacity, ring);
+    }
+    channel
+}
+
+fn free_ring(bytes: usize, capacity: usize, ring: Bytes) {
+    if let Some(layout) = ring_layout(bytes, capacity).filter(|_| !ring.0.is_null()) {
+        // SAFETY: `new` allocated it so.
+        unsafe { dealloc(ring.0, layout) };
+    }
+}
+
+/// `goroutine_channel_free`.
+///
+/// # Safety
+/// `channel` came from [`new`]; after GOROUTINE_OK nobody uses it.
+pub unsafe fn free(channel: *mut Channel) -> GoroutineStatus {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let protocol = &(*channel).protocol;
+        if !protocol.is_idle() {
+            return GOROUTINE_EBUSY;
+        }
+        free_ring(protocol.bytes(), protocol.capacity(), protocol.ring());
+        free_object(channel);
+    }
+    GOROUTINE_OK
+}
+
+/// The last part of a step, without the lock.
+///
+/// # Safety
+/// As [`Handed::finish`].
+#[inline(always)]
+pub(super) unsafe fn hand(handed: Handed<Party, Bytes>, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { wake_one(handed.finish(bytes), GOROUTINE_OK) };
+}
+
+impl Channel {
+    /// One try. None: not possible now.
+    #[inline(always)]
+    pub(super) fn attempt(&self, sends: bool, place: Bytes) -> Option<GoroutineStatus> {
+        if self.protocol.ready() & if sends { SEND } else { RECEIVE } == 0 {
+            return None;
+        }
+        self.protocol.lock();
+        // SAFETY: we hold the lock; the place is the caller's.
+        unsafe {
+            let step = self.step(sends, place);
+            self.protocol.unlock();
+            match step {
+                Step::Done => Some(GOROUTINE_OK),
+                Step::Handed(handed) => {
+                    hand(handed, self.protocol.bytes());
+                    Some(GOROUTINE_OK)
+                }
+                Step::Closed => Some(GOROUTINE_EPIPE),
+                Step::NotYet => None,
+            }
+        }
+    }
+
+    /// # Safety
+    /// The caller holds the lock, and has the place.
+    #[inline(always)]
+    pub(super) unsafe fn step(&self, sends: bool, place: Bytes) -> StepHere {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if sends {
+                self.protocol.send(place)
+            } else {
+                self.protocol.receive(place)
+            }
+        }
+    }
+
+    /// `goroutine_channel_send`.
+    #[inline(always)]
+    pub fn send(&self, value: *const c_void, timeout_ns: u64) -> GoroutineStatus {
+        let place = Bytes(value.cast::<u8>().cast_mut());
+        if place.0.is_null() && self.protocol.bytes() != 0 {
+            return GOROUTINE_EINVAL;
+        }
+        match self.attempt(true, place) {
+            Some(status) => status,
+            None => self.wait_in_line::<true>(place, timeout_ns),
+        }
+    }
+
+    /// `goroutine_channel_receive`.
+    #[inline(always)]
+    pub fn receive(&self, value: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
+        let place = Bytes(value.cast::<u8>());
+        match self.attempt(false, place) {
+            Some(status) => status,
+            None => self.wait_in_line::<false>(place, timeout_ns),
+        }
+    }
+
+    #[inline(always)]
+    fn wait_in_line<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
+        if timeout_ns == 0 {
+            return GOROUTINE_EAGAIN;
+        }
+        let mut waiter = ChannelWaiter::new(Offer {
+            place,
+            chosen: null_mut(),
+            index: 0,
+        });
+        let word = ThreadWait::new();
+        let mut step = Step::NotYet;
+        let (line, result) = (&raw mut waiter, &raw mut step);
+        // SAFETY: the waiter stays in place until it was claimed or left.
+        let status = unsafe {
+            wait(&word, park::deadline_after(timeout_ns), move |party| {
+                (*line).party = party;
+                self.join::<SENDS>(line, result)
+            })
+        };
+        match step {
+            Step::NotYet if status == GOROUTINE_OK || status == GOROUTINE_EPIPE => status,
+            Step::NotYet => {
+                // SAFETY: it was meant for this line.
+                unsafe { self.protocol.leave(line, SENDS) };
+                status
+            }
+            Step::Done => GOROUTINE_OK,
+            Step::Closed => GOROUTINE_EPIPE,
+            Step::Handed(handed) => {
+                // SAFETY: the lock was given back.
+                unsafe { hand(handed, self.protocol.bytes()) };
+                GOROUTINE_OK
+            }
+        }
+    }
+
+    /// Under the lock: what has become possible, or in line. True: in line; nothing of the waiter's stack is touched then.
+    ///
+    /// # Safety
+    /// As `join_senders`; `result` is beside the waiter.
+    #[inline(always)]
+    unsafe fn join<const SENDS: bool>(&self, waiter: *mut ChannelWaiter, result: *mut StepHere) -> bool {
+        self.protocol.lock();
+        // SAFETY: we hold the lock; the caller's promise.
+        unsafe {
+            let waits = match self.step(SENDS, (*waiter).what.place) {
+                Step::NotYet => {
+                    if SENDS {
+                        self.protocol.join_senders(waiter);
+                    } else {
+                        self.protocol.join_receivers(waiter);
+                    }
+                    true
+                }
+                step => {
+                    *result = step;
+                    false
+                }
+            };
+            self.protocol.unlock();
+            waits
+        }
+    }
+
+    /// `goroutine_channel_close`.
+    pub fn close(&self) -> GoroutineStatus {
+        let Some(lines) = self.protocol.close() else {
+            return GOROUTINE_EALREADY;
+        };
+        let mut ready = ReadyList::new();
+        for mut line in lines {
+            // SAFETY: claimed, so ours until they are woken.
+            unsafe {
+                while let Some((waiter, claimed)) = next_claimed(&mut line) {
+                    let offer = (*waiter).what;
+                    if !offer.chosen.is_null() {
+                        *offer.chosen = offer.index;
+                    }
+                    wake(claimed, GOROUTINE_EPIPE, &mut ready);
+                }
+            }
+        }
+        queue(ready);
+        GOROUTINE_OK
+    }
+}
+
+/// An empty place in a line, for a select.
+pub(super) fn in_line(place: Bytes, chosen: *mut usize, index: usize) -> ChannelWaiter {
+    Waiter::new(Offer { place, chosen, index })
+}

@@ -1,0 +1,292 @@
+//! Mutexes: owned by a goroutine or a plain thread, plain or recursive.
+//!
+//! `wait::lock` is the protocol. This file adds who the owner is, how often it has it, and what happens when a goroutine ends with it.
+//!
+//! I1. An owner's number is its goroutine's id or its thread's number, shifted: neither is ever reused, so an owner that is gone is
+//!     never mistaken for another one.
+//! I2. `depth` is the owner's.
+//! I3. A goroutine counts the mutexes it holds. At its end, should there be any, every mutex is looked at (`orphan_all`): that is the
+//!     price of a rare mistake, and nothing but the count is paid before. A plain thread that ends with a mutex is not noticed.
+
+use super::object::{free_object, new_object};
+use super::wait::{wait, wake_one};
+use crate::abi::*;
+use crate::context::tls;
+use crate::goroutine::{EXTRAS, Goroutine};
+use crate::sched::park;
+use crate::wait::lock::{Lock, Take};
+use crate::wait::thread::ThreadWait;
+use crate::wait::{Party, Waiter};
+use parking_lot::Mutex as Guard;
+use std::cell::Cell;
+use std::ptr::null_mut;
+
+/// How often one who finds it locked looks again before it parks, where others may run meanwhile.
+const SPINS: u32 = 60;
+
+/// A mutex. Opaque.
+pub struct GoroutineMutex {
+    lock: Lock<Party>,
+    /// How often its owner has taken it, but for the first time (I2).
+    depth: Cell<u32>,
+    recursive: bool,
+    /// Where it is in `ALL`; under that lock.
+    index: Cell<usize>,
+}
+/// The name inside the library.
+pub use GoroutineMutex as Mutex;
+// SAFETY: `depth` is the owner's (I2).
+unsafe impl Sync for Mutex {}
+
+/// Every mutex there is, in no order.
+static ALL: Guard<All> = Guard::new(All(Vec::new()));
+/// For the fork handlers.
+pub struct All(Vec<*const Mutex>);
+// SAFETY: addresses; each is in the list while the mutex lives.
+unsafe impl Send for All {}
+
+/// The lock, to be held across fork.
+pub fn all() -> &'static Guard<All> {
+    &ALL
+}
+
+/// Who calls.
+#[derive(Clone, Copy)]
+struct Me {
+    number: u64,
+    /// Null on a plain thread.
+    g: *mut Goroutine,
+}
+
+impl Me {
+    #[inline(always)]
+    fn new() -> Self {
+        let g = tls::current();
+        if g.is_null() {
+            return Self {
+                number: tls::number() << 2 | 2,
+                g,
+            };
+        }
+        // SAFETY: the running goroutine.
+        let number = unsafe { (*g).id() } << 2;
+        Self { number, g }
+    }
+
+    /// Whether anybody can run while it does.
+    fn has_others(self) -> bool {
+        let worker = tls::worker();
+        // SAFETY: the thread holds the worker, if any.
+        worker.is_null() || unsafe { (*worker).runtime().workers.len() > 1 }
+    }
+
+    /// It has one more.
+    #[inline(always)]
+    fn got(self) {
+        if !self.g.is_null() {
+            // SAFETY: the running goroutine.
+            unsafe {
+                (*self.g).held = (*self.g).held.saturating_add(1);
+                (*self.g).spawn_flags |= EXTRAS; // its end looks
+            }
+        }
+    }
+
+    /// It has one less. After 255 it is not known how many.
+    #[inline(always)]
+    fn gave(self) {
+        if !self.g.is_null() {
+            // SAFETY: the running goroutine.
+            unsafe {
+                if (*self.g).held != u8::MAX {
+                    (*self.g).held = (*self.g).held.saturating_sub(1);
+                }
+            }
+        }
+    }
+}
+
+/// `goroutine_mutex_new`.
+pub fn new(recursive: bool) -> *mut Mutex {
+    let mut all = ALL.lock();
+    if all.0.try_reserve(1).is_err() {
+        return null_mut();
+    }
+    let mutex = new_object(Mutex {
+        lock: Lock::new(),
+        depth: Cell::new(0),
+        recursive,
+        index: Cell::new(all.0.len()),
+    });
+    if !mutex.is_null() {
+        all.0.push(mutex);
+    }
+    mutex
+}
+
+/// `goroutine_mutex_free`.
+///
+/// # Safety
+/// `mutex` came from [`new`]; after GOROUTINE_OK nobody uses it.
+pub unsafe fn free(mutex: *mut Mutex) -> GoroutineStatus {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !(*mutex).lock.is_idle() {
+            return GOROUTINE_EBUSY;
+        }
+        let mut all = ALL.lock();
+        let index = (*mutex).index.get();
+        all.0.swap_remove(index);
+        if let Some(&moved) = all.0.get(index) {
+            (*moved).index.set(index);
+        }
+        drop(all);
+        free_object(mutex);
+    }
+    GOROUTINE_OK
+}
+
+impl Mutex {
+    /// `goroutine_mutex_lock`.
+    #[inline(always)]
+    pub fn lock(&self, timeout_ns: u64) -> GoroutineStatus {
+        let me = Me::new();
+        match self.lock.try_take(me.number) {
+            Take::Taken => {
+                me.got();
+                GOROUTINE_OK
+            }
+            Take::Orphaned => {
+                me.got();
+                GOROUTINE_EOWNERDEAD
+            }
+            Take::Held => self.lock_held(me, timeout_ns),
+        }
+    }
+
+    #[inline(never)]
+    fn lock_held(&self, me: Me, timeout_ns: u64) -> GoroutineStatus {
+        if self.lock.owner() == me.number {
+            return self.lock_again();
+        }
+        if timeout_ns == 0 {
+            return GOROUTINE_EAGAIN;
+        }
+        let mut take = self.spin(me);
+        let mut status = GOROUTINE_OK;
+        if take == Take::Held {
+            let mut waiter = Waiter::new(me.number);
+            let word = ThreadWait::new();
+            let place = &raw mut waiter;
+            let result = &raw mut take;
+            // SAFETY: the waiter stays in place until it was granted the lock or left.
+            unsafe {
+                status = wait(&word, park::deadline_after(timeout_ns), move |party| {
+                    (*place).party = party;
+                    match self.lock.join(place, me.number) {
+                        Take::Held => true,
+                        taken => {
+                            *result = taken;
+                            false
+                        }
+                    }
+                });
+                if status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
+                    self.lock.leave(place);
+                    return status;
+                }
+            }
+        }
+        me.got();
+        if take == Take::Orphaned {
+            GOROUTINE_EOWNERDEAD
+        } else {
+            status
+        }
+    }
+
+    #[cold]
+    fn lock_again(&self) -> GoroutineStatus {
+        if !self.recursive {
+            return GOROUTINE_EDEADLK;
+        }
+        match self.depth.get().checked_add(1) {
+            Some(depth) => {
+                self.depth.set(depth);
+                GOROUTINE_OK
+            }
+            None => GOROUTINE_EAGAIN,
+        }
+    }
+
+    /// The owner may be about to unlock, on another thread. Not past those who queue.
+    fn spin(&self, me: Me) -> Take {
+        if me.has_others() {
+            for _ in 0..SPINS {
+                if self.lock.has_waiters() {
+                    break;
+                }
+                if self.lock.owner() == 0 {
+                    match self.lock.try_take(me.number) {
+                        Take::Held => {}
+                        taken => return taken,
+                    }
+                }
+                std::hint::spin_loop();
+            }
+        }
+        Take::Held
+    }
+
+    /// `goroutine_mutex_unlock`.
+    #[inline(always)]
+    pub fn unlock(&self) -> GoroutineStatus {
+        let me = Me::new();
+        if self.lock.owner() != me.number {
+            return GOROUTINE_EPERM;
+        }
+        let depth = self.depth.get();
+        if depth != 0 {
+            self.depth.set(depth - 1);
+            return GOROUTINE_OK;
+        }
+        me.gave();
+        if let Some(next) = self.lock.release(me.number) {
+            // SAFETY: it was granted the lock, and no lock of ours is held.
+            unsafe { wake_one(next, GOROUTINE_OK) };
+        }
+        GOROUTINE_OK
+    }
+
+    /// `goroutine_mutex_is_owned`.
+    pub fn is_owned(&self) -> bool {
+        self.lock.owner() == Me::new().number
+    }
+}
+
+/// A goroutine ended that holds mutexes.
+///
+/// # Safety
+/// `g` is over and the caller's.
+#[cold]
+pub unsafe fn orphan_all(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    let me = unsafe { (*g).id() } << 2;
+    let mut woken = Vec::new();
+    {
+        let all = ALL.lock();
+        for &mutex in &all.0 {
+            // SAFETY: in the list, so alive; if it is the ended goroutine's, nobody else changes `depth`.
+            unsafe {
+                if (*mutex).lock.owner() == me {
+                    (*mutex).depth.set(0);
+                    woken.extend((*mutex).lock.abandon(me));
+                }
+            }
+        }
+    }
+    for next in woken {
+        // SAFETY: as in unlock.
+        unsafe { wake_one(next, GOROUTINE_EOWNERDEAD) };
+    }
+}

@@ -1,0 +1,424 @@
+//! Waiting for the first of many: sends, receives, promises, and the time-out.
+//!
+//! First every case is looked at (`poll`): of those that are possible one is picked at random, each as likely. If none is, the caller
+//! gets in every line at once, in the join step of a park:
+//!
+//! ```text
+//!   1. lock every channel, in the order of their addresses
+//!   2. is a case possible by now? then do it, unlock, and wait for nothing
+//!   3. join every promise                  (one is settled: unlock, and wait for nothing)
+//!   4. join every channel, unlock, joined = FINISHED
+//! ```
+//!
+//! I1. All lines are joined with all locks held. So two selects that look for each other meet: one of them comes second, and finds the
+//!     other in every line that it is in. No case is done before it is sure that no other was: until 4 nobody can claim us through
+//!     a channel, and in 2 we have not joined anything.
+//! I2. One claim ends the wait, whatever the line (`wait::queue`, I2); the claimer writes which case it was into `chosen`, if it
+//!     came through a channel. A promise does not: who was woken without a `chosen` looks which of its promises is settled.
+//! I3. A promise that settles during 3 or 4 readies us at once, though the join still uses our stack: so who was woken waits for
+//!     FINISHED, the join's last touch, before it goes on. It is a few instructions away.
+//! I4. Locks are taken in the order of addresses by all who take more than one, and a promise's within them; so nobody waits in a circle.
+
+use super::channel::{Bytes, Channel, ChannelWaiter, hand, in_line};
+use super::wait::wait;
+use crate::abi::*;
+use crate::context::tls;
+use crate::promise::{Owner, Promise, PromiseWaiter};
+use crate::sched::park;
+use crate::sync::backoff;
+use crate::wait::channel::{Handed, RECEIVE, SEND, Step};
+use crate::wait::thread::ThreadWait;
+use crate::wait::{Party, Sleeper};
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// So many cases wait on the stack; the places of more are allocated.
+const INLINE: usize = 8;
+const NONE: usize = usize::MAX;
+
+const NOT_BEGUN: u32 = 0;
+const BEGUN: u32 = 1;
+const FINISHED: u32 = 2;
+
+/// How often a case that looked possible is tried before the locks are taken.
+const TRIES: u32 = 4;
+
+enum Line {
+    Nowhere,
+    Channel(ChannelWaiter),
+    Promise(PromiseWaiter),
+}
+
+/// One per case.
+struct Slot {
+    /// The case whose channel is locked in this place of the order; NONE: no more.
+    order: usize,
+    line: Line,
+}
+
+/// A case, looked at.
+#[derive(Clone, Copy)]
+enum Object {
+    Never,
+    Channel { channel: *const Channel, sends: bool },
+    Promise(*const Promise),
+}
+
+fn object(case: &GoroutineSelectCase) -> Object {
+    match case.op {
+        _ if case.object.is_null() => Object::Never,
+        GOROUTINE_SELECT_PROMISE => Object::Promise(case.object.cast()),
+        op => Object::Channel {
+            channel: case.object.cast(),
+            sends: op == GOROUTINE_SELECT_SEND,
+        },
+    }
+}
+
+/// Whether a case can be waited for.
+///
+/// # Safety
+/// Its object is what its `op` says, or NULL.
+unsafe fn is_valid(case: &GoroutineSelectCase) -> bool {
+    if case.op > GOROUTINE_SELECT_PROMISE {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match object(case) {
+            Object::Channel { channel, sends: true } => {
+                !case.value.is_null() || (*channel).protocol.bytes() == 0
+            }
+            Object::Promise(promise) => {
+                (*promise).check_alive("goroutine_select");
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Below `n`, each as likely.
+fn random_below(n: usize) -> usize {
+    ((u128::from(tls::random()) * n as u128) >> 64) as usize
+}
+
+/// A promise's outcome into its case.
+unsafe fn take(case: &mut GoroutineSelectCase, promise: *const Promise) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(outcome) = (*promise).outcome() else {
+            return false;
+        };
+        if outcome.status != GOROUTINE_OK {
+            (*promise).observe();
+        }
+        case.status = outcome.status;
+        let value = case.value.cast::<*mut std::ffi::c_void>();
+        if !value.is_null() && (outcome.status == GOROUTINE_OK || outcome.status == GOROUTINE_EREJECTED) {
+            *value = outcome.value;
+        }
+        true
+    }
+}
+
+/// One of the cases that are possible now, done.
+unsafe fn poll(cases: &mut [GoroutineSelectCase], promises_only: bool) -> Option<usize> {
+    for _ in 0..TRIES {
+        let mut possible = 0;
+        let mut pick = NONE;
+        for (i, case) in cases.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            let ready = unsafe {
+                match object(case) {
+                    Object::Channel { channel, sends } if !promises_only => {
+                        (*channel).protocol.ready() & if sends { SEND } else { RECEIVE } != 0
+                    }
+                    Object::Promise(promise) => (*promise).outcome().is_some(),
+                    _ => false,
+                }
+            };
+            if ready {
+                possible += 1;
+                if possible == 1 || random_below(possible) == 0 {
+                    pick = i; // each of the first `possible` with the same likelihood
+                }
+            }
+        }
+        let case = cases.get_mut(pick)?;
+        // SAFETY: as above.
+        unsafe {
+            match object(case) {
+                Object::Channel { channel, sends } => {
+                    if let Some(status) = (*channel).attempt(sends, Bytes(case.value.cast())) {
+                        case.status = status;
+                        return Some(pick);
+                    }
+                }
+                Object::Promise(promise) if take(case, promise) => return Some(pick),
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+/// `goroutine_select`. Ok: the case that was chosen.
+///
+/// # Safety
+/// Objects are what `op` says, or NULL, and values are places for them.
+pub unsafe fn select(cases: &mut [GoroutineSelectCase], timeout_ns: u64) -> Result<usize, GoroutineStatus> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !cases.iter().all(|case| is_valid(case)) {
+            return Err(GOROUTINE_EINVAL);
+        }
+        if let Some(chosen) = poll(cases, false) {
+            return Ok(chosen);
+        }
+        if timeout_ns == 0 {
+            return Err(GOROUTINE_EAGAIN);
+        }
+        let deadline = park::deadline_after(timeout_ns);
+        if cases.len() <= INLINE {
+            let mut slots = [const { MaybeUninit::uninit() }; INLINE];
+            return in_every_line(cases, &mut slots[..cases.len()], deadline);
+        }
+        let mut slots = Vec::new();
+        if slots.try_reserve_exact(cases.len()).is_err() {
+            return Err(GOROUTINE_ENOMEM);
+        }
+        slots.resize_with(cases.len(), MaybeUninit::uninit);
+        in_every_line(cases, &mut slots, deadline)
+    }
+}
+
+/// What the join step works on; all of it on the stack of the one who waits.
+struct Join {
+    cases: *mut GoroutineSelectCase,
+    slots: *mut Slot,
+    count: usize,
+    chosen: usize,
+    /// What step 2 did.
+    handed: Option<Handed<Party, Bytes>>,
+    progress: AtomicU32,
+}
+
+#[inline(never)]
+unsafe fn in_every_line(
+    cases: &mut [GoroutineSelectCase],
+    slots: &mut [MaybeUninit<Slot>],
+    deadline: u64,
+) -> Result<usize, GoroutineStatus> {
+    let mut join = Join {
+        cases: cases.as_mut_ptr(),
+        slots: slots.as_mut_ptr().cast(),
+        count: cases.len(),
+        chosen: NONE,
+        handed: None,
+        progress: AtomicU32::new(NOT_BEGUN),
+    };
+    let chosen = &raw mut join.chosen;
+    let slots = prepare(cases, slots, chosen);
+    let word = ThreadWait::new();
+    let shared = &raw mut join;
+    // SAFETY: everything stays in place until `leave`; the caller's promise.
+    unsafe {
+        let status = wait(&word, deadline, move |party| join_all(shared, party));
+        let mut round = 0;
+        while (*shared).progress.load(Ordering::Acquire) == BEGUN {
+            backoff(&mut round); // I3
+        }
+        let chosen = *chosen;
+        if let Some(handed) = (*shared).handed.take() {
+            if let Object::Channel { channel, .. } = object(&cases[chosen]) {
+                hand(handed, (*channel).protocol.bytes());
+            }
+            return Ok(chosen);
+        }
+        if chosen != NONE && (*shared).progress.load(Ordering::Relaxed) == NOT_BEGUN {
+            return Ok(chosen); // step 2, and nobody to wake
+        }
+        for (i, slot) in slots.iter_mut().enumerate() {
+            if i != chosen {
+                leave(&cases[i], &mut slot.line);
+            }
+        }
+        if chosen != NONE {
+            cases[chosen].status = status;
+            return Ok(chosen);
+        }
+        if status == GOROUTINE_ECANCELED {
+            return Err(status);
+        }
+        poll(cases, true).ok_or(status) // settled at the last moment counts
+    }
+}
+
+/// A place for every case, and the order of the locks.
+fn prepare<'a>(
+    cases: &[GoroutineSelectCase],
+    slots: &'a mut [MaybeUninit<Slot>],
+    chosen: *mut usize,
+) -> &'a mut [Slot] {
+    let mut channels = 0;
+    for (i, (case, slot)) in cases.iter().zip(slots.iter_mut()).enumerate() {
+        let line = match object(case) {
+            Object::Never => Line::Nowhere,
+            Object::Channel { .. } => Line::Channel(in_line(Bytes(case.value.cast()), chosen, i)),
+            Object::Promise(_) => Line::Promise(PromiseWaiter::new(Owner::NOBODY)),
+        };
+        slot.write(Slot { order: NONE, line });
+    }
+    // SAFETY: all are written.
+    let slots = unsafe { &mut *(std::ptr::from_mut(slots) as *mut [Slot]) };
+    for (i, case) in cases.iter().enumerate() {
+        if let Object::Channel { .. } = object(case) {
+            // By insertion: those before it are sorted, and mostly few.
+            let mut at = channels;
+            while at > 0 && cases[slots[at - 1].order].object > case.object {
+                slots[at].order = slots[at - 1].order;
+                at -= 1;
+            }
+            slots[at].order = i;
+            channels += 1;
+        }
+    }
+    slots
+}
+
+impl Join {
+    /// Every channel once, in the order of the addresses.
+    #[inline(always)]
+    unsafe fn for_each_channel(&self, f: impl Fn(&Channel)) {
+        let mut last = null_mut();
+        for at in 0..self.count {
+            // SAFETY: slots and cases stay until FINISHED.
+            unsafe {
+                let order = (*self.slots.add(at)).order;
+                if order == NONE {
+                    return;
+                }
+                let object = (*self.cases.add(order)).object;
+                if object != last {
+                    last = object;
+                    f(&*object.cast::<Channel>());
+                }
+            }
+        }
+    }
+}
+
+/// The join step. False: there is something already.
+///
+/// # Safety
+/// Off the stack of the one who waits, where `join` lies.
+unsafe fn join_all(join: *mut Join, party: Party) -> bool {
+    // SAFETY: the module's head.
+    unsafe {
+        (*join).for_each_channel(|channel| channel.protocol.lock());
+        let done = do_one(join);
+        if done {
+            (*join).for_each_channel(|channel| channel.protocol.unlock());
+            return false;
+        }
+        (*join).progress.store(BEGUN, Ordering::Relaxed);
+        let waits = join_promises(join, party);
+        if waits {
+            join_channels(join, party);
+        }
+        (*join).for_each_channel(|channel| channel.protocol.unlock());
+        (*join).progress.store(FINISHED, Ordering::Release); // I3
+        waits
+    }
+}
+
+/// Step 2. Beginning with any, so that none is preferred.
+unsafe fn do_one(join: *mut Join) -> bool {
+    // SAFETY: as join_all.
+    unsafe {
+        let count = (*join).count;
+        let start = if count == 0 { 0 } else { random_below(count) };
+        for i in (start..count).chain(0..start) {
+            let case = &mut *(*join).cases.add(i);
+            let status = match object(case) {
+                Object::Channel { channel, sends } => {
+                    match (*channel).step(sends, Bytes(case.value.cast())) {
+                        Step::NotYet => continue,
+                        Step::Done => GOROUTINE_OK,
+                        Step::Closed => GOROUTINE_EPIPE,
+                        Step::Handed(handed) => {
+                            (*join).handed = Some(handed);
+                            GOROUTINE_OK
+                        }
+                    }
+                }
+                _ => continue, // a settled promise is found in step 3
+            };
+            case.status = status;
+            (*join).chosen = i;
+            return true;
+        }
+        false
+    }
+}
+
+/// Step 3. False: one is settled.
+unsafe fn join_promises(join: *mut Join, party: Party) -> bool {
+    // SAFETY: as join_all.
+    unsafe {
+        for i in 0..(*join).count {
+            if let Line::Promise(waiter) = &mut (*(*join).slots.add(i)).line {
+                waiter.owner = match party {
+                    Party::Goroutine { g, sequence } => Owner::Goroutine { g, sequence },
+                    Party::Thread(word) => Owner::Thread(word),
+                };
+                let promise = (*(*join).cases.add(i)).object.cast::<Promise>();
+                if !(*promise).cell.join(waiter) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Step 4.
+unsafe fn join_channels(join: *mut Join, party: Party) {
+    // SAFETY: as join_all: all channels are locked.
+    unsafe {
+        for i in 0..(*join).count {
+            if let Line::Channel(waiter) = &mut (*(*join).slots.add(i)).line {
+                waiter.party = party;
+                let case = &*(*join).cases.add(i);
+                let channel = &*case.object.cast::<Channel>();
+                if case.op == GOROUTINE_SELECT_SEND {
+                    channel.protocol.join_senders(waiter);
+                } else {
+                    channel.protocol.join_receivers(waiter);
+                }
+            }
+        }
+    }
+}
+
+/// Out of the line, if it is in one.
+unsafe fn leave(case: &GoroutineSelectCase, line: &mut Line) {
+    // SAFETY: the case's object, and the waiter meant for it.
+    unsafe {
+        match line {
+            Line::Nowhere => {}
+            Line::Channel(waiter) => {
+                let channel = &*case.object.cast::<Channel>();
+                channel.protocol.leave(waiter, case.op == GOROUTINE_SELECT_SEND);
+            }
+            Line::Promise(waiter) => {
+                let _ = (*case.object.cast::<Promise>()).cell.leave(waiter);
+            }
+        }
+    }
+}
+
+const _: () = assert!(std::mem::size_of::<Slot>() <= 96); // of INLINE each select's stack is made
+const _: Party = Party::NOBODY;

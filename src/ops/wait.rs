@@ -1,0 +1,97 @@
+//! Waiting in line, as a goroutine or as a plain thread: what every verb of the synchronization objects is made of.
+
+use crate::abi::*;
+use crate::context::tls;
+use crate::goroutine::{Goroutine, ReadyList};
+use crate::sched::park;
+use crate::sync::backoff;
+use crate::sys::futex;
+use crate::sys::time::now_ns;
+use crate::wait::thread::{ThreadWait, WAITING};
+use crate::wait::{Claimed, Party, wake};
+use std::ffi::c_void;
+
+/// How long a plain thread looks for its grant before it sleeps: about what waking it costs.
+const SPIN_NS: u64 = 4_000;
+
+/// Waits until somebody ends the wait that `join` put into some queue, or `deadline`. `join` runs off the goroutine's stack, and gives
+/// false if there is no need to wait: then this is GOROUTINE_OK. A time-out and a cancel leave the waiter where it is: the
+/// caller takes it out.
+///
+/// # Safety
+/// What `join` queues, and `word` (a plain thread's), stay in place until it was granted or taken out.
+#[inline(always)]
+pub unsafe fn wait<F: FnOnce(Party) -> bool>(word: &ThreadWait, deadline: u64, join: F) -> GoroutineStatus {
+    if tls::current().is_null() {
+        // SAFETY: the caller's promise.
+        return unsafe { wait_thread(word, deadline, SPIN_NS, || join(Party::Thread(word))) };
+    }
+    let mut join = Some(join);
+    // SAFETY: on a goroutine; `join` stays in place until it ran.
+    unsafe { park::park(Some(join_of::<F>), (&raw mut join).cast(), deadline) }
+}
+
+/// # Safety
+/// The join step of a park: `arg` is an `Option<F>` on g's stack.
+unsafe fn join_of<F: FnOnce(Party) -> bool>(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool {
+    // SAFETY: the caller's promise. Taken off g's stack before anybody can ready g.
+    let join = unsafe { (*arg.cast::<Option<F>>()).take() };
+    join.is_none_or(|join| join(Party::Goroutine { g, sequence }))
+}
+
+/// The part of a plain thread.
+///
+/// # Safety
+/// As [`wait`].
+#[inline(never)]
+pub unsafe fn wait_thread(
+    word: &ThreadWait,
+    deadline: u64,
+    spin_ns: u64,
+    join: impl FnOnce() -> bool,
+) -> GoroutineStatus {
+    if !join() {
+        return GOROUTINE_OK;
+    }
+    let spin_end = if spin_ns == 0 { 0 } else { now_ns() + spin_ns };
+    while spin_end != 0 && now_ns() < spin_end {
+        if let Some(status) = word.result() {
+            return status;
+        }
+        std::hint::spin_loop();
+    }
+    loop {
+        futex::wait(word.futex(), WAITING, deadline);
+        if let Some(status) = word.result() {
+            return status;
+        }
+        if deadline != u64::MAX && now_ns() >= deadline && word.give_up() {
+            return GOROUTINE_ETIMEDOUT;
+        }
+        let mut round = 0;
+        while word.is_claimed() {
+            backoff(&mut round); // a few instructions of the one who grants
+        }
+    }
+}
+
+/// Wakes one, and queues it.
+///
+/// # Safety
+/// As [`wake`].
+#[inline(always)]
+pub unsafe fn wake_one(claimed: Claimed<Party>, status: GoroutineStatus) {
+    let mut ready = ReadyList::new();
+    // SAFETY: the caller's promise.
+    unsafe { wake(claimed, status, &mut ready) };
+    queue(ready);
+}
+
+/// Queues whom a grant woke.
+#[inline(always)]
+pub fn queue(ready: ReadyList) {
+    for g in ready {
+        // SAFETY: the list owned it.
+        unsafe { park::queue(g.0) };
+    }
+}

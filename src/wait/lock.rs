@@ -1,0 +1,197 @@
+//! A lock that is handed on: who unlocks gives it to the first who waits.
+//!
+//! One word: the owner's number, 0 for free, and WAITERS (somebody who can still be granted it may be queued).
+//!
+//! | transition | who | how |
+//! |---|---|---|
+//! | free -> owner | anybody | CAS |
+//! | owner -> owner with WAITERS | one who joins | CAS, under the queue's lock |
+//! | owner -> free | the owner, nobody waits | CAS |
+//! | owner with WAITERS -> next owner, or free | the owner | store, under the queue's lock |
+//!
+//! I1. The word is free only while nobody waits (who could be granted it). So nobody overtakes those in the queue, and nobody
+//!     starves: first come, first served. A lock that may be snatched lets its owner take it again and again while the queue
+//!     waits for a turn of the scheduler, and needs a second mode against that (Go's "starvation mode"). Handing it
+//!     on costs a switch per contended unlock, and a switch is cheap here.
+//! I2. WAITERS is set and the queue joined in one critical section; the owner that finds it set takes the same lock. So who
+//!     joins is found by the owner, or finds the word free.
+//! I3. The last touch of an owner that unlocks is its CAS, or the unlock of the queue's lock. Who frees the object takes that
+//!     lock first.
+
+use super::queue::{Claimed, Sleeper, WaitQueue, Waiter};
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
+
+const FREE: u64 = 0;
+const WAITERS: u64 = 1;
+
+/// What one gets that asks for it.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Take {
+    /// The lock.
+    Taken,
+    /// The lock, whose last owner ended with it.
+    Orphaned,
+    /// Nothing.
+    Held,
+}
+
+/// See the module's head. Numbers are even and not 0.
+pub struct Lock<P: Sleeper> {
+    word: AtomicU64,
+    /// Around `waiters`.
+    lock: SpinLock,
+    /// 1: an owner ended with it, and nobody has been told. Written before the word becomes free, taken by the next owner.
+    orphaned: AtomicU32,
+    waiters: Guarded<WaitQueue<P, u64>>,
+}
+
+// SAFETY: the table and I1 to I3; waiters are woken on behalf of their owners from any thread.
+unsafe impl<P: Sleeper> Sync for Lock<P> {}
+// SAFETY: as above.
+unsafe impl<P: Sleeper> Send for Lock<P> {}
+
+impl<P: Sleeper> Lock<P> {
+    /// Free.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self {
+            word: AtomicU64::new(FREE),
+            lock: SpinLock::new(),
+            orphaned: AtomicU32::new(0),
+            waiters: Guarded::new(WaitQueue::new()),
+        }
+    }
+
+    /// Whose it is; 0: nobody's.
+    #[inline(always)]
+    pub fn owner(&self) -> u64 {
+        self.word.load(Ordering::Relaxed) & !WAITERS
+    }
+
+    /// Whether somebody is queued for it, as a hint.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & WAITERS != 0
+    }
+
+    /// Takes it if it is free. Acquire: partner of `release`.
+    #[inline(always)]
+    pub fn try_take(&self, me: u64) -> Take {
+        if self
+            .word
+            .compare_exchange(FREE, me, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            return Take::Held;
+        }
+        if self.orphaned.load(Ordering::Relaxed) != 0 {
+            self.orphaned.store(0, Ordering::Relaxed);
+            return Take::Orphaned;
+        }
+        Take::Taken
+    }
+
+    /// Queues up for it. Anything but Held: it was free, is the caller's now, and the waiter was not touched.
+    ///
+    /// # Safety
+    /// `waiter.what` is `me`, and its party is set; it stays in place until it was granted the lock or left.
+    #[inline(always)]
+    pub unsafe fn join(&self, waiter: *mut Waiter<P, u64>, me: u64) -> Take {
+        self.lock.lock();
+        let take = loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if word == FREE {
+                match self.try_take(me) {
+                    Take::Held => continue,
+                    take => break take,
+                }
+            }
+            if word & WAITERS != 0
+                || mutated!("lock_joins_silently")
+                || self
+                    .word
+                    .compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
+            {
+                // SAFETY: we hold the lock; the caller's promise.
+                unsafe { self.waiters.with(|waiters| waiters.join(waiter)) };
+                break Take::Held;
+            }
+        };
+        self.lock.unlock();
+        take
+    }
+
+    /// Not granted: out of the queue.
+    ///
+    /// # Safety
+    /// `waiter` was meant for this lock, and is alive.
+    pub unsafe fn leave(&self, waiter: *mut Waiter<P, u64>) {
+        self.lock.lock();
+        // SAFETY: we hold the lock.
+        unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
+        self.lock.unlock();
+    }
+
+    /// Gives it up. Some: it went to that one, who is to be woken.
+    #[inline(always)]
+    pub fn release(&self, me: u64) -> Option<Claimed<P>> {
+        // Release: partner of `try_take`.
+        if self
+            .word
+            .compare_exchange(me, FREE, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+        {
+            return None;
+        }
+        self.lock.lock();
+        let next = self.hand_on();
+        self.lock.unlock();
+        next
+    }
+
+    /// The owner ended with it: the next one is told. As `release`.
+    pub fn abandon(&self, me: u64) -> Option<Claimed<P>> {
+        self.lock.lock();
+        let mut next = None;
+        if self.owner() == me {
+            self.orphaned.store(1, Ordering::Relaxed); // published by the word, or not needed
+            next = self.hand_on();
+            if next.is_some() {
+                self.orphaned.store(0, Ordering::Relaxed);
+            }
+        }
+        self.lock.unlock();
+        next
+    }
+
+    /// Under the queue's lock: the word is the owner's alone to change (I2).
+    #[inline(always)]
+    fn hand_on(&self) -> Option<Claimed<P>> {
+        // SAFETY: we hold the lock. A claimed waiter is ours.
+        unsafe {
+            self.waiters.with(|waiters| match waiters.claim_first() {
+                None => {
+                    self.word.store(FREE, Ordering::Release);
+                    None
+                }
+                Some((waiter, claimed)) => {
+                    let more = !waiters.is_empty() && !mutated!("lock_forgets_the_others");
+                    self.word
+                        .store((*waiter).what | if more { WAITERS } else { 0 }, Ordering::Release);
+                    Some(claimed)
+                }
+            })
+        }
+    }
+
+    /// Whether nobody has it and nobody waits, and whoever was here is done with it.
+    pub fn is_idle(&self) -> bool {
+        self.lock.lock();
+        // SAFETY: we hold the lock.
+        let idle = self.owner() == FREE && unsafe { self.waiters.with(|waiters| waiters.is_empty()) };
+        self.lock.unlock();
+        idle
+    }
+}

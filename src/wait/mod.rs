@@ -1,0 +1,22 @@
+//! Waiting in line: the queues that mutexes, channels and their like have, and who stands in them.
+//!
+//! Nothing here parks or knows the scheduler: whoever grants something gets back whom to wake, and hands it up.
+//!
+//! | file | what |
+//! |---|---|
+//! | `queue` | first come, first served, and who has a grant that comes with a time-out or a cancel (model-checked) |
+//! | `thread` | the word that a plain thread waits on (model-checked) |
+//! | `party` | goroutines and plain threads as those who wait |
+//! | `lock` | a lock that is handed on (model-checked) |
+//! | `channel` | values from senders to receivers (model-checked) |
+
+pub mod channel;
+pub mod lock;
+#[cfg(not(loom))]
+mod party;
+pub mod queue;
+pub mod thread;
+
+#[cfg(not(loom))]
+pub use party::{Party, wake};
+pub use queue::{Claimed, Sleeper, WaitQueue, Waiter, next_claimed};

@@ -1,0 +1,219 @@
+//! A queue of those who wait for one thing, first come, first served. It belongs to an object and is guarded by its lock.
+//!
+//! ```text
+//!   who waits                                      who grants (under the object's lock)
+//!   1. links its waiter   (under the lock)         a. claims the first that can be claimed: ONE CAS, on the word
+//!   2. parks                                          that a time-out and a cancel must win, too
+//!   3. woken: granted, or timed out, or cancelled  b. unlinks it, writes what it gets      c. wakes it
+//!   4. not granted: takes its waiter out (under the lock)
+//! ```
+//!
+//! I1. The queue and the links of its waiters are read and written under the object's lock only.
+//! I2. A wait ends in one way: the claim, the time-out and the cancel are CASes on the same word, and one of them wins. So what was
+//!     granted is never lost, and what was not granted was never taken.
+//! I3. A claimed waiter is the granter's until it wakes its owner. One that could not be claimed stays linked, until its
+//!     owner takes it out in 4: so an object whose queue is empty, seen under its lock, has nobody who will come back to it,
+//!     and may be freed.
+//! I4. The waiter lies on its owner's stack and leaves the queue before the owner goes on: by b or 4.
+//!
+//! A waiter may be one of several of the same wait, in different queues (a select): the claim is one for all of them.
+
+use crate::goroutine::park::Ready;
+use crate::sync::mutated;
+use std::ptr::null_mut;
+
+/// Somebody who waits, or will.
+pub trait Sleeper: Copy {
+    /// In place of one who has not begun.
+    const NOBODY: Self;
+    /// One caller per wait does not get `Ready::Lost`, and then decides what becomes of it.
+    fn claim(self) -> Ready;
+}
+
+/// A place in a queue. `T` says what for.
+pub struct Waiter<P, T> {
+    next: *mut Waiter<P, T>,
+    previous: *mut Waiter<P, T>,
+    linked: bool,
+    /// Of one in a chain: as in [`Claimed`].
+    early: bool,
+    /// Who; set when it joins.
+    pub party: P,
+    /// What for.
+    pub what: T,
+}
+
+impl<P: Sleeper, T> Waiter<P, T> {
+    /// Not linked.
+    #[inline(always)]
+    pub const fn new(what: T) -> Self {
+        Self {
+            next: null_mut(),
+            previous: null_mut(),
+            linked: false,
+            early: false,
+            party: P::NOBODY,
+            what,
+        }
+    }
+}
+
+/// A wait that the holder decided. To be woken, once no lock is held.
+#[must_use]
+#[derive(Clone, Copy)]
+pub struct Claimed<P> {
+    /// Whose.
+    pub party: P,
+    /// Its thread is still in the middle of parking, and looks again (`goroutine::park`).
+    pub early: bool,
+}
+
+/// See the module's head.
+pub struct WaitQueue<P, T> {
+    first: *mut Waiter<P, T>,
+    last: *mut Waiter<P, T>,
+}
+
+impl<P: Sleeper, T> WaitQueue<P, T> {
+    /// Nobody.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            first: null_mut(),
+            last: null_mut(),
+        }
+    }
+
+    /// Nobody is linked.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Step 1.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is not linked, and stays in place until it was claimed or taken out.
+    #[inline(always)]
+    pub unsafe fn join(&mut self, waiter: *mut Waiter<P, T>) {
+        // SAFETY: I1, and the caller's promise; the last one is linked, so it is alive (I4).
+        unsafe {
+            (*waiter).linked = true;
+            (*waiter).next = null_mut();
+            (*waiter).previous = self.last;
+            if self.last.is_null() {
+                self.first = waiter;
+            } else {
+                (*self.last).next = waiter;
+            }
+        }
+        self.last = waiter;
+    }
+
+    /// Step 4, or nothing if it is not linked. Gives whether it was.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is alive, and in no other queue.
+    #[inline(always)]
+    pub unsafe fn leave(&mut self, waiter: *mut Waiter<P, T>) -> bool {
+        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        unsafe {
+            if !(*waiter).linked {
+                return false;
+            }
+            (*waiter).linked = false;
+            let (next, previous) = ((*waiter).next, (*waiter).previous);
+            if previous.is_null() {
+                self.first = next;
+            } else {
+                (*previous).next = next;
+            }
+            if next.is_null() {
+                self.last = previous;
+            } else {
+                (*next).previous = previous;
+            }
+        }
+        true
+    }
+
+    /// Steps a and b: the first that can be claimed, unlinked. The waiter is the caller's until it wakes its owner (I3).
+    ///
+    /// # Safety
+    /// Under the object's lock.
+    #[inline(always)]
+    pub unsafe fn claim_first(&mut self) -> Option<(*mut Waiter<P, T>, Claimed<P>)> {
+        // SAFETY: the caller's promise.
+        unsafe { self.claim_first_if(|_| true) }
+    }
+
+    /// The same, but gives up at the first that could be claimed and that `fits` does not want: nobody is overtaken.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::claim_first`].
+    #[inline(always)]
+    pub unsafe fn claim_first_if(
+        &mut self,
+        fits: impl Fn(&Waiter<P, T>) -> bool,
+    ) -> Option<(*mut Waiter<P, T>, Claimed<P>)> {
+        let mut waiter = self.first;
+        while !waiter.is_null() {
+            // SAFETY: linked, so alive (I4); I1.
+            unsafe {
+                if !fits(&*waiter) {
+                    return None;
+                }
+                let party = (*waiter).party;
+                let claim = party.claim();
+                if claim != Ready::Lost || mutated!("grant_to_who_gave_up") {
+                    self.leave(waiter);
+                    let early = claim == Ready::Early;
+                    return Some((waiter, Claimed { party, early }));
+                }
+                waiter = (*waiter).next; // it is on its way out (I3)
+            }
+        }
+        None
+    }
+
+    /// All that can be claimed, the first first, chained: see [`next_claimed`].
+    ///
+    /// # Safety
+    /// As [`WaitQueue::claim_first`].
+    pub unsafe fn claim_all(&mut self) -> *mut Waiter<P, T> {
+        let mut chain = null_mut();
+        let mut end: *mut *mut Waiter<P, T> = &raw mut chain;
+        // SAFETY: the caller's promise; what is in the chain is ours (I3).
+        unsafe {
+            while let Some((waiter, claimed)) = self.claim_first() {
+                (*waiter).early = claimed.early;
+                (*waiter).next = null_mut();
+                *end = waiter;
+                end = &raw mut (*waiter).next;
+            }
+        }
+        chain
+    }
+
+    /// The first one, claimed or not. For what is decided before a claim.
+    #[inline(always)]
+    pub fn first(&self) -> Option<&Waiter<P, T>> {
+        // SAFETY: linked, so alive (I4); the caller has the queue, so the lock.
+        unsafe { self.first.as_ref() }
+    }
+}
+
+/// Takes the first off a chain that [`WaitQueue::claim_all`] gave. It is to be woken, and its waiter is not touched again.
+///
+/// # Safety
+/// The chain is the caller's.
+pub unsafe fn next_claimed<P: Sleeper, T>(
+    chain: &mut *mut Waiter<P, T>,
+) -> Option<(*mut Waiter<P, T>, Claimed<P>)> {
+    let waiter = *chain;
+    // SAFETY: claimed, so ours (I3).
+    let first = unsafe { waiter.as_ref() }?;
+    *chain = first.next;
+    let (party, early) = (first.party, first.early);
+    Some((waiter, Claimed { party, early }))
+}
