@@ -54,10 +54,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <cxxabi.h>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <memory>
+#include <new>
 #include <optional>
 #include <ratio>
 #include <system_error>
@@ -661,6 +664,312 @@ template <class F> std::invoke_result_t<F &> foreign_call(std::uint32_t kind, F 
     check(goroutine_ffi_call(kind, reinterpret_cast<void *>(&frame::run), &here, nullptr));
     if (here.exception != nullptr) std::rethrow_exception(here.exception);
     return here.result.take();
+}
+
+/* ---- Locks ---- */
+
+namespace detail {
+
+template <std::uint32_t flags> class basic_mutex {
+public:
+    basic_mutex() : mutex_(goroutine_mutex_new(flags)) {
+        if (mutex_ == nullptr) throw error(GOROUTINE_ENOMEM);
+    }
+    /** Locked, or waited for: std::terminate. */
+    ~basic_mutex() { check(goroutine_mutex_free(mutex_)); }
+    basic_mutex(const basic_mutex &) = delete;
+    basic_mutex &operator=(const basic_mutex &) = delete;
+
+    /** Throws error, without the lock: GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it), and once after its owner ended with it by
+     *  goroutine_exit GOROUTINE_EOWNERDEAD: what it protects may be half done. Parks. */
+    void lock() { locked(goroutine_mutex_lock(mutex_, GOROUTINE_FOREVER)); }
+    bool try_lock() { return locked(goroutine_mutex_try_lock(mutex_)); }
+    /** False: the time is up. */
+    template <class Rep, class Period> bool try_lock_for(std::chrono::duration<Rep, Period> timeout) {
+        return locked(goroutine_mutex_lock(mutex_, detail::timeout(timeout)));
+    }
+    template <class Clock, class Duration> bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) {
+        return locked(goroutine_mutex_lock(mutex_, detail::timeout(deadline)));
+    }
+    /** Throws error(GOROUTINE_EPERM) if the caller does not have it. */
+    void unlock() { check(goroutine_mutex_unlock(mutex_)); }
+
+    using native_handle_type = GoroutineMutex *;
+    native_handle_type native_handle() noexcept { return mutex_; }
+
+private:
+    bool locked(GoroutineStatus status) {
+        if (status == GOROUTINE_ETIMEDOUT || status == GOROUTINE_EAGAIN) return false;
+        if (status == GOROUTINE_EOWNERDEAD) check(goroutine_mutex_unlock(mutex_));
+        check(status);
+        return true;
+    }
+    GoroutineMutex *mutex_;
+};
+
+} // namespace detail
+
+/** For goroutines and plain threads; they wait in order. For std::lock_guard, std::unique_lock and std::scoped_lock: Lockable, TimedLockable. */
+using mutex = detail::basic_mutex<0>;
+/** Its owner may lock it again. */
+using recursive_mutex = detail::basic_mutex<GOROUTINE_MUTEX_RECURSIVE>;
+
+/* ---- Channels ---- */
+
+/** Values from those who send to those who receive, in order; T is any type that can be moved. Small values that are mere bytes go as they are,
+ *  others by a pointer. Parking calls throw error(GOROUTINE_ECANCELED), and those with a time-out error(GOROUTINE_ETIMEDOUT), or (0)
+ *  error(GOROUTINE_EAGAIN). */
+template <class T> class channel {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T> && !std::is_const_v<T>, "values are moved");
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && sizeof(T) <= 64;
+
+    /** What lies in the channel, on its way in: `value` stays the caller's unless it was sent. */
+    class outgoing {
+    public:
+        explicit outgoing(T &value) : value_(value) {
+            if constexpr (!is_plain) box_ = new T(std::move(value));
+        }
+        outgoing(const outgoing &) = delete;
+        outgoing &operator=(const outgoing &) = delete;
+        ~outgoing() {
+            if constexpr (!is_plain) {
+                if (box_ != nullptr && std::is_move_assignable_v<T>) give_back();
+                delete box_;
+            }
+        }
+        void *bytes() noexcept {
+            if constexpr (is_plain) {
+                return std::addressof(value_);
+            } else {
+                return &box_;
+            }
+        }
+        void is_sent() noexcept { box_ = nullptr; }
+
+    private:
+        void give_back() {
+            if constexpr (std::is_move_assignable_v<T>) value_ = std::move(*box_);
+        }
+        T &value_;
+        T *box_ = nullptr;
+    };
+    /** And on its way out. */
+    class incoming {
+    public:
+        incoming() = default;
+        incoming(const incoming &) = delete;
+        incoming &operator=(const incoming &) = delete;
+        void *bytes() noexcept { return &room_; }
+        T take() {
+            if constexpr (is_plain) {
+                return *std::launder(reinterpret_cast<T *>(&room_));
+            } else {
+                T *box;
+                std::memcpy(&box, &room_, sizeof box);
+                const std::unique_ptr<T> own(box);
+                return std::move(*own);
+            }
+        }
+
+    private:
+        alignas(is_plain ? alignof(T) : alignof(T *)) unsigned char room_[is_plain ? sizeof(T) : sizeof(T *)];
+    };
+
+public:
+    using value_type = T;
+
+    /** So many values are kept before a send waits; 0: it waits until somebody receives. */
+    explicit channel(std::size_t capacity = 0) : channel_(goroutine_channel_new(is_plain ? sizeof(T) : sizeof(T *), capacity)) {
+        if (channel_ == nullptr) throw error(GOROUTINE_ENOMEM);
+    }
+    /** With the values that are in it. Somebody waits on it: std::terminate. */
+    ~channel() {
+        if constexpr (!is_plain) {
+            T *box = nullptr;
+            while (goroutine_channel_receive(channel_, &box, 0) == GOROUTINE_OK) delete box;
+        }
+        check(goroutine_channel_free(channel_));
+    }
+    channel(const channel &) = delete;
+    channel &operator=(const channel &) = delete;
+
+    /** Throws error(GOROUTINE_EPIPE) when it is closed. Whenever it throws, `value` is as it was (if it can be assigned). Parks. */
+    void send(T &&value) { check(send_within(value, GOROUTINE_FOREVER)); }
+    void send(const T &value) { send(T(value)); }
+    template <class Rep, class Period> void send(T &&value, std::chrono::duration<Rep, Period> timeout) {
+        check(send_within(value, detail::timeout(timeout)));
+    }
+    template <class Rep, class Period> void send(const T &value, std::chrono::duration<Rep, Period> timeout) {
+        send(T(value), timeout);
+    }
+    /** False: there is neither room nor a receiver. */
+    bool try_send(T &&value) {
+        const GoroutineStatus status = send_within(value, 0);
+        if (status == GOROUTINE_EAGAIN) return false;
+        check(status);
+        return true;
+    }
+    bool try_send(const T &value) { return try_send(T(value)); }
+
+    /** The oldest value; nothing once it is closed and empty. Parks. */
+    std::optional<T> receive() { return receive_within(GOROUTINE_FOREVER); }
+    template <class Rep, class Period> std::optional<T> receive(std::chrono::duration<Rep, Period> timeout) {
+        return receive_within(detail::timeout(timeout));
+    }
+    /** Nothing: there is none now. */
+    std::optional<T> try_receive() {
+        incoming in;
+        const GoroutineStatus status = goroutine_channel_receive(channel_, in.bytes(), 0);
+        if (status == GOROUTINE_EAGAIN || status == GOROUTINE_EPIPE) return std::nullopt;
+        check(status);
+        return std::optional<T>(in.take());
+    }
+
+    /** Ends sending; what was sent can be received. False: it was closed before. */
+    bool close() {
+        const GoroutineStatus status = goroutine_channel_close(channel_);
+        if (status == GOROUTINE_EALREADY) return false;
+        check(status);
+        return true;
+    }
+
+    /** `for (T &value : channel)`: until it is closed and empty. */
+    class iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        using pointer = T *;
+        using reference = T &;
+
+        iterator() = default;
+        explicit iterator(channel *of) : of_(of) { ++*this; }
+        T &operator*() noexcept { return *value_; }
+        T *operator->() noexcept { return &*value_; }
+        iterator &operator++() {
+            value_.reset();
+            if (std::optional<T> next = of_->receive()) {
+                value_.emplace(std::move(*next));
+            } else {
+                of_ = nullptr;
+            }
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const iterator &a, const iterator &b) noexcept { return a.of_ == b.of_; }
+        friend bool operator!=(const iterator &a, const iterator &b) noexcept { return a.of_ != b.of_; }
+
+    private:
+        channel *of_ = nullptr;
+        std::optional<T> value_;
+    };
+    iterator begin() { return iterator(this); }
+    iterator end() noexcept { return iterator(); }
+
+    GoroutineChannel *native_handle() noexcept { return channel_; }
+
+private:
+    template <class, class> friend class receive_case;
+    template <class, class> friend class send_case;
+
+    GoroutineStatus send_within(T &value, std::uint64_t timeout_ns) {
+        outgoing out(value);
+        const GoroutineStatus status = goroutine_channel_send(channel_, out.bytes(), timeout_ns);
+        if (status == GOROUTINE_OK) out.is_sent();
+        return status;
+    }
+    std::optional<T> receive_within(std::uint64_t timeout_ns) {
+        incoming in;
+        const GoroutineStatus status = goroutine_channel_receive(channel_, in.bytes(), timeout_ns);
+        if (status == GOROUTINE_EPIPE) return std::nullopt;
+        check(status);
+        return std::optional<T>(in.take());
+    }
+
+    GoroutineChannel *channel_;
+};
+
+/* ---- Select ---- */
+
+/** Behind on_receive, on_send and on_ready. */
+template <class T, class F> class receive_case {
+public:
+    receive_case(channel<T> &from, F f) : from_(from), function_(std::move(f)) {}
+    GoroutineSelectCase describe() noexcept {
+        return {GOROUTINE_SELECT_RECEIVE, GOROUTINE_OK, from_.channel_, in_.bytes()};
+    }
+    void happened(GoroutineStatus status) {
+        std::optional<T> value;
+        if (status == GOROUTINE_OK) value.emplace(in_.take());
+        function_(std::move(value));
+    }
+
+private:
+    channel<T> &from_;
+    F function_;
+    typename channel<T>::incoming in_;
+};
+template <class T, class F> class send_case {
+public:
+    send_case(channel<T> &to, T &value, F f) : to_(to), out_(value), function_(std::move(f)) {}
+    GoroutineSelectCase describe() noexcept { return {GOROUTINE_SELECT_SEND, GOROUTINE_OK, to_.channel_, out_.bytes()}; }
+    void happened(GoroutineStatus status) {
+        check(status);
+        out_.is_sent();
+        function_();
+    }
+
+private:
+    channel<T> &to_;
+    typename channel<T>::outgoing out_;
+    F function_;
+};
+template <class F> class ready_case {
+public:
+    ready_case(GoroutinePromise *promise, F f) : promise_(promise), function_(std::move(f)) {}
+    GoroutineSelectCase describe() noexcept { return {GOROUTINE_SELECT_PROMISE, GOROUTINE_OK, promise_, nullptr}; }
+    void happened(GoroutineStatus) { function_(); }
+
+private:
+    GoroutinePromise *promise_;
+    F function_;
+};
+
+/** A case of select: a value comes, or the channel is closed and empty: f(std::optional<T>). */
+template <class T, class F> receive_case<T, std::decay_t<F>> on_receive(channel<T> &from, F &&f) {
+    return {from, std::forward<F>(f)};
+}
+/** The value goes: f(). A closed channel makes select throw error(GOROUTINE_EPIPE). `value` is as it was if it was not sent (and can be assigned). */
+template <class T, class F> send_case<T, std::decay_t<F>> on_send(channel<T> &to, T &value, F &&f) {
+    return {to, value, std::forward<F>(f)};
+}
+/** The future's goroutine is over: f(), which may get() it. */
+template <class T, class F> ready_case<std::decay_t<F>> on_ready(const future<T> &of, F &&f) {
+    return {of.promise(), std::forward<F>(f)};
+}
+
+namespace detail {
+
+template <std::size_t... indices, class... Cases>
+std::size_t select_within(std::uint64_t timeout_ns, std::index_sequence<indices...>, Cases &...cases) {
+    GoroutineSelectCase all[] = {cases.describe()...};
+    std::size_t chosen = sizeof...(Cases);
+    check(goroutine_select(all, sizeof...(Cases), timeout_ns, &chosen));
+    ((chosen == indices ? cases.happened(all[indices].status) : void()), ...);
+    return chosen;
+}
+
+} // namespace detail
+
+/** Does the first of its cases that is possible, one of them at random if several are, calls that case's function on the caller's stack, and
+ *  gives its index: `select(on_receive(a, ...), on_send(b, value, ...), on_ready(future, ...))`. Parks. */
+template <class... Cases> std::size_t select(Cases &&...cases) {
+    return detail::select_within(GOROUTINE_FOREVER, std::index_sequence_for<Cases...>(), cases...);
+}
+/** Throws error(GOROUTINE_ETIMEDOUT) when the time is up, or with a time-out of 0 error(GOROUTINE_EAGAIN) when no case is possible. */
+template <class Rep, class Period, class... Cases>
+std::size_t select(std::chrono::duration<Rep, Period> timeout, Cases &&...cases) {
+    return detail::select_within(detail::timeout(timeout), std::index_sequence_for<Cases...>(), cases...);
 }
 
 } // namespace goroutine
