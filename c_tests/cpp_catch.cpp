@@ -254,10 +254,12 @@ static void *is_fresh(void *) {
 }
 static void after_exit(void) {
     goroutine::runtime runtime(1);
-    for (uintptr_t i = 0; i < 100; i++) {
-        run_goroutine(exits, P(i));
-        run_goroutine(is_fresh, NULL);
-    }
+    goroutine::spawn([] { /* what a worker spawns gets the stack that it used last */
+        for (uintptr_t i = 0; i < 100; i++) {
+            run_goroutine(exits, P(i));
+            run_goroutine(is_fresh, NULL);
+        }
+    }).get();
 }
 
 int main() {

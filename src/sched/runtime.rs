@@ -809,7 +809,7 @@ fn unhandled_line(id: u64, outcome: Outcome, text: Option<&CStr>) {
     match describe(outcome.status) {
         Some((name, _)) => line.raw(name.to_bytes()),
         None => line
-            .text("status -")
+            .text(if outcome.status < 0 { "status -" } else { "status " })
             .dec(u64::from(outcome.status.unsigned_abs())),
     };
     line.text(", reason ").hex(outcome.value as u64).emit();
