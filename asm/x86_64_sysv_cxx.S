@@ -11,7 +11,21 @@
     mov     rax, fs:[rax + {TLS_CURRENT}]
     cmp     qword ptr [rax + {G_ID}], 0
     je      1f                              # the dummy: not a goroutine
+    cmp     qword ptr [rip + goroutine_asan_unpoison], 0
+    jne     2f
     add     rax, {G_EXCEPTIONS}
+    ret
+2:  push    rbp                             # a program with AddressSanitizer
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    and     rsp, -16
+    mov     rdi, rax
+    call    {on_exceptions_sanitized}       # gives the same
+    leave
+    .cfi_def_cfa rsp, 8
+    .cfi_restore rbp
     ret
 1:  mov     rax, fs:[0]
     add     rax, [rip + goroutine_exceptions_of_thread@GOTTPOFF]

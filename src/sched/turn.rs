@@ -9,7 +9,7 @@ use super::share;
 use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
-use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
+use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report::{Line, fatal_line};
@@ -296,6 +296,19 @@ pub unsafe extern "C" fn on_exception_at_base(
         line.emit();
     }
     CONTINUE_UNWIND
+}
+
+/// In a program with AddressSanitizer somebody asks for the exceptions of `g`, perhaps to throw one. The sanitizer takes the marks off all frames
+/// of a thread's stack then, for it does not see which ones are unwound; that this is a stack it does not know.
+///
+/// # Safety
+/// Called by the assembly on the running goroutine.
+pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine) -> *mut Exceptions {
+    // SAFETY: the running goroutine; without their marks its frames are as good as before.
+    unsafe {
+        stack::forget_frames(g);
+        &raw mut (*g).exceptions
+    }
 }
 
 /// The end of a goroutine that called C since it came to this thread.

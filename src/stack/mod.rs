@@ -90,7 +90,7 @@ unsafe extern "C" {
 /// goroutine here would be blamed for them.
 ///
 /// # Safety
-/// Nobody runs on the stack.
+/// Nobody runs on the stack; or the caller does, and accepts that its live frames lose their marks, too.
 #[cold]
 pub unsafe fn forget_frames(g: *const Goroutine) {
     // SAFETY: the caller's promise.
