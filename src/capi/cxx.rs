@@ -82,7 +82,10 @@ mod inner {
     ) {
         // SAFETY: a string, or NULL.
         let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) });
-        let outcome = Outcome { value: reason, status };
+        let outcome = Outcome {
+            value: reason,
+            status,
+        };
         runtime::report_unhandled(goroutine, outcome, text);
     }
 }

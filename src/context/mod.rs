@@ -9,7 +9,9 @@ use crate::sched::attach::on_callback_of_thread;
 use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
 };
-use crate::sched::{Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield};
+use crate::sched::{
+    Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
+};
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
 

@@ -288,7 +288,9 @@ pub unsafe extern "C" fn on_exception_at_base(
         line.dec(id);
         if !name.is_null() {
             // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
-            line.text(" \"").raw(unsafe { CStr::from_ptr(name) }.to_bytes()).text("\"");
+            line.text(" \"")
+                .raw(unsafe { CStr::from_ptr(name) }.to_bytes())
+                .text("\"");
         }
         if forced {
             fatal_line(&mut line);
