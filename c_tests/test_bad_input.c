@@ -312,6 +312,111 @@ static void mutexes(void) {
     ROW(goroutine_mutex_free, (mutex), GOROUTINE_OK);
 }
 
+static void synchronization(void) {
+    GoroutineSemaphore *semaphore = goroutine_semaphore_new(UINT32_MAX);
+    GoroutineWaitGroup *count = goroutine_wait_group_new();
+    GoroutineRwLock *lock = goroutine_rwlock_new();
+    GoroutineCondition *condition = goroutine_condition_new();
+    GoroutineMutex *mutex = goroutine_mutex_new(0);
+    GoroutineOnce *once = goroutine_once_new();
+    GoroutineGroup *group = goroutine_group_new(0);
+    GoroutineChannel *channel = goroutine_channel_new(8, 1);
+    GoroutineSelectCase cases[2];
+    uint64_t value = 1;
+    uint32_t key = 9;
+    void *out = P(7);
+    size_t chosen = 9;
+    ROW(goroutine_semaphore_acquire, (NULL, 1, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_semaphore_release, (NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_semaphore_release, (semaphore, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_semaphore_release, (semaphore, 0), GOROUTINE_OK);
+    ROW(goroutine_semaphore_acquire, (semaphore, UINT32_MAX, 0), GOROUTINE_OK);
+    ROW(goroutine_semaphore_acquire, (semaphore, 1, 0), GOROUTINE_EAGAIN);
+    ROW(goroutine_semaphore_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_semaphore_free, (semaphore), GOROUTINE_OK);
+    cover("goroutine_semaphore_new");
+    ROW(goroutine_wait_group_add, (NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_wait_group_done, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_wait_group_wait, (NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_wait_group_done, (count), GOROUTINE_EINVAL);
+    ROW(goroutine_wait_group_add, (count, INT32_MIN), GOROUTINE_EINVAL);
+    ROW(goroutine_wait_group_wait, (count, 0), GOROUTINE_OK);
+    ROW(goroutine_wait_group_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_wait_group_free, (count), GOROUTINE_OK);
+    cover("goroutine_wait_group_new");
+    ROW(goroutine_rwlock_read_lock, (NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_rwlock_read_unlock, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_rwlock_write_lock, (NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_rwlock_write_unlock, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_rwlock_read_unlock, (lock), GOROUTINE_EPERM);
+    ROW(goroutine_rwlock_write_unlock, (lock), GOROUTINE_EPERM);
+    ROW(goroutine_rwlock_read_lock, (lock, 0), GOROUTINE_OK);
+    ROW(goroutine_rwlock_write_unlock, (lock), GOROUTINE_EPERM);
+    ROW(goroutine_rwlock_free, (lock), GOROUTINE_EBUSY);
+    ROW(goroutine_rwlock_read_unlock, (lock), GOROUTINE_OK);
+    ROW(goroutine_rwlock_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_rwlock_free, (lock), GOROUTINE_OK);
+    cover("goroutine_rwlock_new");
+    ROW(goroutine_condition_wait, (NULL, mutex, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_condition_wait, (condition, NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_condition_wait, (condition, mutex, GOROUTINE_FOREVER), GOROUTINE_EPERM);
+    ROW(goroutine_condition_signal, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_condition_broadcast, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_condition_signal, (condition), GOROUTINE_OK);
+    ROW(goroutine_condition_broadcast, (condition), GOROUTINE_OK);
+    ROW(goroutine_condition_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_condition_free, (condition), GOROUTINE_OK);
+    ROW(goroutine_mutex_free, (mutex), GOROUTINE_OK);
+    cover("goroutine_condition_new");
+    ROW(goroutine_once_run, (NULL, same, NULL, 0, &out), GOROUTINE_EINVAL);
+    ROW(goroutine_once_run, (once, NULL, NULL, 0, &out), GOROUTINE_EINVAL);
+    CHECK_EQ(out, P(7));
+    ROW(goroutine_once_run, (once, same, P(5), 0, NULL), GOROUTINE_OK);
+    ROW(goroutine_once_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_once_free, (once), GOROUTINE_OK);
+    cover("goroutine_once_new");
+    ROW(goroutine_group_new, (2), NULL);
+    ROW(goroutine_group_spawn, (NULL, same, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_group_spawn, (group, NULL, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_group_wait, (NULL, 0, &out), GOROUTINE_EINVAL);
+    ROW(goroutine_group_wait, (group, 0, &out), GOROUTINE_OK);
+    ROW(goroutine_group_cancel, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_group_cancel, (group), GOROUTINE_OK);
+    ROW(goroutine_group_spawn, (group, same, NULL), GOROUTINE_ECANCELED);
+    ROW(goroutine_group_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_group_free, (group), GOROUTINE_OK);
+    ROW(goroutine_local_key, (NULL, NULL), GOROUTINE_EINVAL);
+    CHECK_EQ(key, 9);
+    CALL(goroutine_local_set, (0, P(1)));
+    CALL(goroutine_local_set, (UINT32_MAX, P(1)));
+    ROW(goroutine_local_get, (0), NULL);
+    ROW(goroutine_local_get, (UINT32_MAX), NULL);
+    ROW(goroutine_channel_new, (SIZE_MAX, 2), NULL);
+    ROW(goroutine_channel_send, (NULL, &value, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_channel_send, (channel, NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_channel_receive, (NULL, &value, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_channel_receive, (channel, NULL, 0), GOROUTINE_EAGAIN);
+    ROW(goroutine_channel_close, (NULL), GOROUTINE_EINVAL);
+    memset(cases, 0, sizeof cases);
+    cases[0].op = 3;
+    ROW(goroutine_select, (cases, 2, 0, &chosen), GOROUTINE_EINVAL);
+    cases[0].op = UINT32_MAX;
+    ROW(goroutine_select, (cases, 2, GOROUTINE_FOREVER, &chosen), GOROUTINE_EINVAL);
+    cases[0].op = GOROUTINE_SELECT_SEND;
+    ROW(goroutine_select, (cases, 2, 0, &chosen), GOROUTINE_EAGAIN);
+    cases[0].object = channel;
+    ROW(goroutine_select, (cases, 2, 0, &chosen), GOROUTINE_EINVAL); /* nothing to send */
+    ROW(goroutine_select, (cases, 2, 0, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_select, (NULL, 2, 0, &chosen), GOROUTINE_EINVAL);
+    ROW(goroutine_select, (cases, SIZE_MAX, 0, &chosen), GOROUTINE_EINVAL);
+    CHECK_EQ(chosen, 9);
+    ROW(goroutine_channel_close, (channel), GOROUTINE_OK);
+    ROW(goroutine_channel_close, (channel), GOROUTINE_EALREADY);
+    ROW(goroutine_channel_send, (channel, &value, GOROUTINE_FOREVER), GOROUTINE_EPIPE);
+    ROW(goroutine_channel_free, (NULL), GOROUTINE_OK);
+    ROW(goroutine_channel_free, (channel), GOROUTINE_OK);
+}
+
 /* Loads of nothing, and a library that is not there. */
 static void never_done(void *arg, void *result) {
     (void)arg;
@@ -355,6 +460,7 @@ static void foreign_calls(void) {
     CALL(goroutine_ffi_landed, ());
     lanes();
     mutexes();
+    synchronization();
 }
 
 static void on_plain_thread(void) {

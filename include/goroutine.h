@@ -95,8 +95,20 @@ typedef struct GoroutinePromise GoroutinePromise;
 typedef struct GoroutineFfiLane GoroutineFfiLane;
 /** A mutex. Opaque. */
 typedef struct GoroutineMutex GoroutineMutex;
+/** A readers-writer lock. Opaque. */
+typedef struct GoroutineRwLock GoroutineRwLock;
+/** A condition. Opaque. */
+typedef struct GoroutineCondition GoroutineCondition;
+/** A semaphore. Opaque. */
+typedef struct GoroutineSemaphore GoroutineSemaphore;
+/** A count that can be waited for. Opaque. */
+typedef struct GoroutineWaitGroup GoroutineWaitGroup;
+/** Something that happens once. Opaque. */
+typedef struct GoroutineOnce GoroutineOnce;
 /** A channel. Opaque. */
 typedef struct GoroutineChannel GoroutineChannel;
+/** Goroutines that belong together. Opaque. */
+typedef struct GoroutineGroup GoroutineGroup;
 
 /* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
  * a newer library never writes past an older program's struct. */
@@ -262,6 +274,9 @@ typedef struct GoroutineChannel GoroutineChannel;
 
 /** `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often. */
 #define GOROUTINE_MUTEX_RECURSIVE 1
+
+/** `goroutine_group_new`: the first member that fails cancels the others. */
+#define GOROUTINE_GROUP_CANCEL_ON_ERROR 1
 
 /** `op` of a select's case: send the value at `value`. */
 #define GOROUTINE_SELECT_SEND 0
@@ -1644,6 +1659,320 @@ bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
  */
 GoroutineStatus goroutine_mutex_free(GoroutineMutex *mutex);
 
+/* ---- Readers-writer locks: many readers, or one writer. ---- */
+
+/**
+ * Makes a readers-writer lock. First come, first served: while a writer waits, later readers wait behind it; so one who reads must not
+ * read-lock it again. A goroutine that ends while it holds it leaves it locked.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_rwlock_free.
+ * Returns:   a lock; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineRwLock *goroutine_rwlock_new(void);
+
+/**
+ * Locks it for reading, together with up to 2^30 others; waits for a writer, and for those who came before.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller is the writer),
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_lock(GoroutineRwLock *lock,
+                                           uint64_t timeout_ns);
+
+/**
+ * Unlocks it for one who reads. (Readers are not known by name: it is not checked who.)
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (nobody reads), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_unlock(GoroutineRwLock *lock);
+
+/**
+ * Locks it for writing, alone.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   as goroutine_rwlock_read_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_lock(GoroutineRwLock *lock, uint64_t timeout_ns);
+
+/**
+ * Unlocks it for its writer.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller is not the writer), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_unlock(GoroutineRwLock *lock);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `lock`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_free(GoroutineRwLock *lock);
+
+/* ---- Conditions: until somebody says that something changed. ---- */
+
+/**
+ * Makes a condition.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_condition_free.
+ * Returns:   a condition; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineCondition *goroutine_condition_new(void);
+
+/**
+ * Unlocks `mutex` (however often its owner locked it), waits for a signal, and locks it as before, also when the wait ended otherwise, and
+ * however long that takes. No signal between the unlock and the wait is missed; a wake without a signal is possible (one that was passed on):
+ * look whether what is waited for is there.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `condition` and `mutex`.
+ * Returns:   with the mutex locked: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (a signal, and goroutine_mutex_lock said so), GOROUTINE_EAGAIN (a
+ * time-out of 0), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM. GOROUTINE_EPERM (the caller does not have the mutex),
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_wait(GoroutineCondition *condition,
+                                         GoroutineMutex *mutex,
+                                         uint64_t timeout_ns);
+
+/**
+ * Wakes the first who waits, if anybody does. With or without the mutex.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_signal(GoroutineCondition *condition);
+
+/**
+ * Wakes all who wait.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_broadcast(GoroutineCondition *condition);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `condition`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_free(GoroutineCondition *condition);
+
+/* ---- Semaphores: so many at a time. ---- */
+
+/**
+ * Makes a semaphore with so many permits. First come, first served: who waits for many is not overtaken by those who want few.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_semaphore_free.
+ * Returns:   a semaphore; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineSemaphore *goroutine_semaphore_new(uint32_t permits);
+
+/**
+ * Takes `n` permits, all at once; waits until they are free.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_acquire(GoroutineSemaphore *semaphore,
+                                            uint32_t n,
+                                            uint64_t timeout_ns);
+
+/**
+ * Gives `n` permits back, or makes so many more. Anybody may.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; there would be over 2^32 - 1 free ones: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_release(GoroutineSemaphore *semaphore, uint32_t n);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `semaphore`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_free(GoroutineSemaphore *semaphore);
+
+/* ---- Wait groups: until a count is 0. ---- */
+
+/**
+ * Makes a wait group with a count of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_wait_group_free.
+ * Returns:   a wait group; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineWaitGroup *goroutine_wait_group_new(void);
+
+/**
+ * Adds `n`, which may be negative, to the count. All who wait go on when it becomes 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; the count would be below 0 or over 2^31 - 1: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_add(GoroutineWaitGroup *group,
+                                         int32_t n);
+
+/**
+ * goroutine_wait_group_add of -1.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   as goroutine_wait_group_add.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_done(GoroutineWaitGroup *group);
+
+/**
+ * Waits until the count is 0.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_wait(GoroutineWaitGroup *group,
+                                          uint64_t timeout_ns);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_free(GoroutineWaitGroup *group);
+
+/* ---- Once: the first who asks does it, the others wait for that. ---- */
+
+/**
+ * Makes one that has not run.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_once_free.
+ * Returns:   a once; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineOnce *goroutine_once_new(void);
+
+/**
+ * Runs `f(arg)` on the calling goroutine or thread, unless that was done before; if somebody is about to, waits for it. (It may clobber
+ * registers.) If a goroutine ends within `f`, the next one runs it anew.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `once`.
+ * Output:    `*result` (may be NULL): what `f` returned, to whoever ran it; on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK: it has run. GOROUTINE_EDEADLK (called within `f`), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_run(GoroutineOnce *once,
+                                   GoroutineFn f,
+                                   void *arg,
+                                   uint64_t timeout_ns,
+                                   void **result);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `once`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: it runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_free(GoroutineOnce *once);
+
 /* ---- Channels: values from those who send to those who receive, in order. ---- */
 
 /**
@@ -1741,6 +2070,116 @@ GoroutineStatus goroutine_select(struct GoroutineSelectCase *cases,
                                  size_t n,
                                  uint64_t timeout_ns,
                                  size_t *chosen);
+
+/* ---- Task groups: goroutines that are awaited and cancelled together. ---- */
+
+/**
+ * Makes a task group. With GOROUTINE_GROUP_CANCEL_ON_ERROR the first member that fails (ends with another status than GOROUTINE_OK)
+ * cancels all others.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_group_free.
+ * Returns:   a group; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineGroup *goroutine_group_new(uint32_t flags);
+
+/**
+ * Spawns a goroutine that belongs to the group. What it returns is dropped; a failure is not reported as unhandled.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group` until the goroutine is over.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (the group was cancelled: it does not start), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN,
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_spawn(GoroutineGroup *group,
+                                      GoroutineFn f,
+                                      void *arg);
+
+/**
+ * Waits until no member is left.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Output:    `*first_reason` (may be NULL): with GOROUTINE_EREJECTED, the reason.
+ * Returns:   GOROUTINE_OK: all ended well. How the first that failed did: GOROUTINE_EREJECTED, or its own status. Of the caller: GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_wait(GoroutineGroup *group,
+                                     uint64_t timeout_ns,
+                                     void **first_reason);
+
+/**
+ * goroutine_cancel of every member; no other starts.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_cancel(GoroutineGroup *group);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a member runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_free(GoroutineGroup *group);
+
+/* ---- Goroutine-local values. ---- */
+
+/**
+ * Makes a key, for good: each goroutine has a value of its own for it, NULL at first. When the goroutine ends, however that comes about,
+ * `drop(value)` (may be NULL) is called, off its stack, if its value is not NULL; the lowest key first. There are 1,024 keys.
+ * Context:   T, G.
+ * Parks:     never.
+ * Output:    `*key`, not 0.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ENOMEM (no key is left), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_local_key(GoroutineDropFn drop,
+                                    uint32_t *key);
+
+/**
+ * Sets the calling goroutine's value. The one before is not dropped. On a plain thread, and for a key that does not exist, it does nothing. No
+ * memory is fatal.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_local_set(uint32_t key,
+                         void *value);
+
+/**
+ * The calling goroutine's value; NULL: none was set, or on a plain thread.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ */
+void *goroutine_local_get(uint32_t key);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 version=0.29.4
 header=include/goroutine.h
-chapters=(runtime goroutine promise timer async ffi lane ffi_load mutex channel select context cxx)
+chapters=(runtime goroutine promise timer async ffi lane ffi_load mutex rwlock condition semaphore wait_group once channel select group local context cxx)
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 work=$(mktemp -d "$target/header.XXXXXX")

@@ -6,6 +6,9 @@ use core::ffi::c_void;
 /// `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often.
 pub const GOROUTINE_MUTEX_RECURSIVE: u32 = 1;
 
+/// `goroutine_group_new`: the first member that fails cancels the others.
+pub const GOROUTINE_GROUP_CANCEL_ON_ERROR: u32 = 1;
+
 /// `op` of a select's case: send the value at `value`.
 pub const GOROUTINE_SELECT_SEND: u32 = 0;
 /// `op`: receive into `value`.

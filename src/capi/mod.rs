@@ -61,17 +61,24 @@ macro_rules! jump {
 
 pub mod async_op;
 pub mod channel;
+pub mod condition;
 pub mod context;
 pub mod cxx;
 pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
+pub mod group;
 pub mod lane;
+pub mod local;
 pub mod mutex;
+pub mod once;
 pub mod promise;
 pub mod runtime;
+pub mod rwlock;
 pub mod select;
+pub mod semaphore;
 pub mod timer;
+pub mod wait_group;
 
 use crate::abi::GoroutineStatus;
 

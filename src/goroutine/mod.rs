@@ -88,6 +88,8 @@ pub struct Goroutine {
     pub(crate) waits_for: AtomicPtr<Promise>,
     /// FOREIGN_*; the goroutine's own.
     pub(crate) foreign: u32,
+    /// Its goroutine-local values (`ops::local`), 0: none. Its own.
+    pub(crate) locals: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
     pub(crate) lent: *mut crate::sched::Worker,
     /// The call it lent it for.

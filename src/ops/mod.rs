@@ -3,12 +3,38 @@
 pub mod async_op;
 pub mod channel;
 pub mod combinator;
+pub mod condition;
 pub mod ffi;
+pub mod group;
 pub mod lane;
+pub mod local;
 pub mod main;
 pub mod mutex;
 mod object;
+pub mod once;
 pub mod promise;
+pub mod rwlock;
 pub mod select;
+pub mod semaphore;
 pub mod sleep;
 mod wait;
+pub mod wait_group;
+
+use crate::goroutine::Goroutine;
+
+/// A goroutine is over: what it holds goes to others, what it kept is dropped.
+///
+/// # Safety
+/// `g` is over and the caller's, and has its id still. No lock is held.
+#[inline(always)]
+pub unsafe fn leave_behind(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).held != 0 {
+            mutex::orphan_all(g);
+        }
+        if (*g).locals != 0 {
+            local::drop_all(g);
+        }
+    }
+}

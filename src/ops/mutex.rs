@@ -52,15 +52,16 @@ pub fn all() -> &'static Guard<All> {
 
 /// Who calls.
 #[derive(Clone, Copy)]
-struct Me {
-    number: u64,
+pub(super) struct Me {
+    /// Even, not 0, and never another's (I1).
+    pub(super) number: u64,
     /// Null on a plain thread.
     g: *mut Goroutine,
 }
 
 impl Me {
     #[inline(always)]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let g = tls::current();
         if g.is_null() {
             return Self {
@@ -256,6 +257,20 @@ impl Mutex {
             unsafe { wake_one(next, GOROUTINE_OK) };
         }
         GOROUTINE_OK
+    }
+
+    /// Unlocks it however often its owner, the caller, has locked it. Gives how often more than once.
+    pub(super) fn unlock_all(&self) -> u32 {
+        let depth = self.depth.replace(0);
+        self.unlock();
+        depth
+    }
+
+    /// The other way round.
+    pub(super) fn lock_to_depth(&self, depth: u32) -> GoroutineStatus {
+        let status = self.lock(GOROUTINE_FOREVER);
+        self.depth.set(depth);
+        status
     }
 
     /// `goroutine_mutex_is_owned`.

@@ -8,7 +8,7 @@ use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use crate::wait::thread::{ThreadWait, WAITING};
-use crate::wait::{Claimed, Party, wake};
+use crate::wait::{Claimed, Party, Waiter, next_claimed, wake};
 use std::ffi::c_void;
 
 /// How long a plain thread looks for its grant before it sleeps: about what waking it costs.
@@ -84,6 +84,25 @@ pub unsafe fn wake_one(claimed: Claimed<Party>, status: GoroutineStatus) {
     let mut ready = ReadyList::new();
     // SAFETY: the caller's promise.
     unsafe { wake(claimed, status, &mut ready) };
+    queue(ready);
+}
+
+/// Wakes all in a chain.
+///
+/// # Safety
+/// As [`wake`], for each.
+#[inline(always)]
+pub unsafe fn wake_chain<T>(mut chain: *mut Waiter<Party, T>, status: GoroutineStatus) {
+    if chain.is_null() {
+        return;
+    }
+    let mut ready = ReadyList::new();
+    // SAFETY: the caller's promise.
+    unsafe {
+        while let Some((_, claimed)) = next_claimed(&mut chain) {
+            wake(claimed, status, &mut ready);
+        }
+    }
     queue(ready);
 }
 

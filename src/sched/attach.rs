@@ -203,9 +203,7 @@ unsafe fn farewell(seat: &Seat, config: Option<&GoroutineConfig>) {
     // SAFETY: the configured function and its argument; the goroutine is the caller's.
     unsafe {
         (*seat.g).id.store(seat.id, Ordering::Relaxed);
-        if (*seat.g).held != 0 {
-            crate::ops::mutex::orphan_all(seat.g);
-        }
+        crate::ops::leave_behind(seat.g);
         if let Some(config) = config
             && let Some(f) = config.goroutine_end
         {

@@ -413,9 +413,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     // SAFETY: g is over and ours.
     unsafe {
         if (*g).spawn_flags & EXTRAS != 0 {
-            if (*g).held != 0 {
-                crate::ops::mutex::orphan_all(g);
-            }
+            crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);
             }

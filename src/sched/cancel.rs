@@ -24,6 +24,23 @@ pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
         return GOROUTINE_EALREADY;
     }
     fence_heavy();
+    wake(promise, runtime);
+    GOROUTINE_OK
+}
+
+/// The same for goroutines' promises of this process, as many as there are: with one fence.
+pub fn cancel_all<'a>(promises: impl Iterator<Item = &'a Promise> + Clone, runtime: &Runtime) {
+    for promise in promises.clone() {
+        promise.with_goroutine(raise);
+    }
+    fence_heavy();
+    for promise in promises {
+        wake(promise, runtime);
+    }
+}
+
+/// After the flag and the heavy fence: ends a park of its goroutine, if it is in one.
+fn wake(promise: &Promise, runtime: &Runtime) {
     let mut round = 0;
     loop {
         let found = promise.with_goroutine(|g| {
@@ -34,9 +51,9 @@ pub fn cancel(promise: &Promise, runtime: &Runtime) -> GoroutineStatus {
             // Queueing takes no lock of ours, but it may wake a thread: outside the promise's lock.
             Some(Attempt::Wake(ticket)) => {
                 park::ready(ticket, GOROUTINE_ECANCELED);
-                return GOROUTINE_OK;
+                return;
             }
-            Some(Attempt::Done) | None => return GOROUTINE_OK,
+            Some(Attempt::Done) | None => return,
             Some(Attempt::Again) => backoff(&mut round),
         }
     }

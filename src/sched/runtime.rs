@@ -695,7 +695,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 11] {
+fn fork_locks() -> [&'static dyn ForkLock; 12] {
     let [loads, calls] = crate::ffi::jobs::locks();
     [
         loads,
@@ -706,6 +706,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 11] {
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
+        crate::ops::local::spare(),
         slot::spare(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,

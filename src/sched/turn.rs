@@ -341,9 +341,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         let worker = &*worker;
         let runtime = worker.runtime();
         if (*g).spawn_flags & EXTRAS != 0 {
-            if (*g).held != 0 {
-                crate::ops::mutex::orphan_all(g);
-            }
+            crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);
             }

@@ -9,11 +9,15 @@
 //! | `party` | goroutines and plain threads as those who wait |
 //! | `lock` | a lock that is handed on (model-checked) |
 //! | `channel` | values from senders to receivers (model-checked) |
+//! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
+//! | `count` | until a count is 0 (model-checked) |
 
 pub mod channel;
+pub mod count;
 pub mod lock;
 #[cfg(not(loom))]
 mod party;
+pub mod permits;
 pub mod queue;
 pub mod thread;
 

@@ -58,6 +58,13 @@ impl<P: Sleeper, T> Waiter<P, T> {
     }
 }
 
+impl<P, T> Waiter<P, T> {
+    /// The one behind it in its queue, under the lock.
+    pub fn following(&self) -> *mut Self {
+        self.next
+    }
+}
+
 /// A wait that the holder decided. To be woken, once no lock is held.
 #[must_use]
 #[derive(Clone, Copy)]
@@ -186,20 +193,34 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         // SAFETY: the caller's promise; what is in the chain is ours (I3).
         unsafe {
             while let Some((waiter, claimed)) = self.claim_first() {
-                (*waiter).early = claimed.early;
-                (*waiter).next = null_mut();
-                *end = waiter;
-                end = &raw mut (*waiter).next;
+                end = chain_claimed(end, waiter, claimed);
             }
         }
         chain
     }
 
-    /// The first one, claimed or not. For what is decided before a claim.
-    #[inline(always)]
-    pub fn first(&self) -> Option<&Waiter<P, T>> {
-        // SAFETY: linked, so alive (I4); the caller has the queue, so the lock.
-        unsafe { self.first.as_ref() }
+    /// The first one, whatever became of its wait; null: none.
+    pub fn first(&self) -> *mut Waiter<P, T> {
+        self.first
+    }
+}
+
+/// Adds one to the end of a chain. Gives the new end.
+///
+/// # Safety
+/// `end` is the end of a chain of the caller's, `waiter` is claimed for it.
+#[inline(always)]
+pub unsafe fn chain_claimed<P: Sleeper, T>(
+    end: *mut *mut Waiter<P, T>,
+    waiter: *mut Waiter<P, T>,
+    claimed: Claimed<P>,
+) -> *mut *mut Waiter<P, T> {
+    // SAFETY: the caller's promise; what is claimed is its (I3).
+    unsafe {
+        (*waiter).early = claimed.early;
+        (*waiter).next = null_mut();
+        *end = waiter;
+        &raw mut (*waiter).next
     }
 }
 

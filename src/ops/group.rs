@@ -1,0 +1,215 @@
+//! Task groups: goroutines that are awaited, and cancelled, together.
+//!
+//! A member is an operation of its goroutine's promise: at the end of the goroutine it takes itself off the list, notes the first failure, and
+//! then counts down, which is its last touch of the group.
+//!
+//! I1. Members and the outcome are read and written under `members`. Nothing that waits happens under it.
+//! I2. A member holds a reference to its promise until it is off the list, so whoever finds it there may take one, too.
+
+use super::object::{free_object, new_object};
+use super::wait_group::WaitGroup;
+use crate::abi::*;
+use crate::promise::cell::Waiter;
+use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
+use crate::sched::{cancel, runtime, spawn};
+use parking_lot::Mutex;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+struct Members {
+    all: Vec<*mut Member>,
+    /// The first that failed.
+    failure: Option<Outcome>,
+    cancelled: bool,
+}
+// SAFETY: addresses of members, which are alive while listed.
+unsafe impl Send for Members {}
+
+/// A task group. Opaque.
+pub struct GoroutineGroup {
+    members: Mutex<Members>,
+    running: WaitGroup,
+    cancel_on_error: bool,
+}
+/// The name inside the library.
+pub use GoroutineGroup as Group;
+
+struct Member {
+    group: *const Group,
+    promise: *mut Promise,
+    waiter: PromiseWaiter,
+    /// Where it is in the list.
+    index: usize,
+}
+
+/// `goroutine_group_new`.
+pub fn new(cancel_on_error: bool) -> *mut Group {
+    new_object(Group {
+        members: Mutex::new(Members {
+            all: Vec::new(),
+            failure: None,
+            cancelled: false,
+        }),
+        running: WaitGroup::empty(),
+        cancel_on_error,
+    })
+}
+
+/// `goroutine_group_free`.
+///
+/// # Safety
+/// `group` came from [`new`]; after GOROUTINE_OK nobody uses it.
+pub unsafe fn free(group: *mut Group) -> GoroutineStatus {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !(*group).running.is_idle() || !(*group).running.is_zero() {
+            return GOROUTINE_EBUSY;
+        }
+        free_object(group);
+    }
+    GOROUTINE_OK
+}
+
+impl Group {
+    /// `goroutine_group_spawn`.
+    ///
+    /// # Safety
+    /// `f` may be called with `arg`.
+    pub unsafe fn spawn(
+        &self,
+        f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+        arg: *mut c_void,
+    ) -> GoroutineStatus {
+        let member = new_object(Member {
+            group: self,
+            promise: null_mut(),
+            waiter: Waiter::new(Owner::NOBODY),
+            index: 0,
+        });
+        if member.is_null() {
+            return GOROUTINE_ENOMEM;
+        }
+        // SAFETY: the member is ours until its promise has it.
+        unsafe {
+            let status = self.start(member, f, arg);
+            if status != GOROUTINE_OK {
+                free_object(member);
+                return status;
+            }
+            (*member).waiter.owner = Owner::Operation {
+                run: on_end,
+                data: member.cast(),
+                index: 0,
+            };
+            if !(*(*member).promise).cell.join(&raw mut (*member).waiter) {
+                ended(member); // it was fast
+            }
+        }
+        GOROUTINE_OK
+    }
+
+    /// The member's goroutine, listed before it can end.
+    unsafe fn start(
+        &self,
+        member: *mut Member,
+        f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+        arg: *mut c_void,
+    ) -> GoroutineStatus {
+        let mut members = self.members.lock();
+        if members.cancelled {
+            return GOROUTINE_ECANCELED;
+        }
+        if members.all.try_reserve(1).is_err() {
+            return GOROUTINE_ENOMEM;
+        }
+        if self.running.add(1) != GOROUTINE_OK {
+            return GOROUTINE_ENOMEM;
+        }
+        // SAFETY: the caller's promise. A spawn never parks.
+        unsafe {
+            match spawn::plain(f as usize as u64, arg, true) {
+                Ok(promise) => {
+                    (*promise).observe();
+                    (*member).promise = promise;
+                    (*member).index = members.all.len();
+                    members.all.push(member);
+                    GOROUTINE_OK
+                }
+                Err(status) => {
+                    drop(members);
+                    self.running.add(-1);
+                    status
+                }
+            }
+        }
+    }
+
+    /// `goroutine_group_wait`.
+    pub fn wait(&self, timeout_ns: u64) -> Result<Option<Outcome>, GoroutineStatus> {
+        match self.running.wait(timeout_ns) {
+            GOROUTINE_OK => Ok(self.members.lock().failure),
+            status => Err(status),
+        }
+    }
+
+    /// `goroutine_group_cancel`.
+    pub fn cancel(&self) {
+        let mut promises = Vec::new();
+        {
+            let mut members = self.members.lock();
+            members.cancelled = true;
+            for &member in &members.all {
+                // SAFETY: listed, so alive (I2).
+                unsafe {
+                    (*(*member).promise).retain();
+                    promises.push((*member).promise);
+                }
+            }
+        }
+        if let Some(runtime) = runtime::enter() {
+            // SAFETY: each is retained.
+            cancel::cancel_all(promises.iter().map(|&p| unsafe { &*p }), &runtime);
+        }
+        for promise in promises {
+            // SAFETY: retained above.
+            unsafe { super::promise::release(promise) };
+        }
+    }
+}
+
+unsafe fn on_end(waiter: *mut PromiseWaiter, _: &mut Settled) {
+    // SAFETY: handed up by settle; data is the member around it.
+    unsafe {
+        if let Owner::Operation { data, .. } = (*waiter).owner {
+            ended(data.cast());
+        }
+    }
+}
+
+/// Its goroutine is over.
+unsafe fn ended(member: *mut Member) {
+    // SAFETY: nobody else ends it; the group lives until the count is down.
+    unsafe {
+        let group = &*(*member).group;
+        let outcome = (*(*member).promise).outcome().expect("it settled");
+        let failed = outcome.status != GOROUTINE_OK;
+        let cancels = {
+            let mut members = group.members.lock();
+            let index = (*member).index;
+            members.all.swap_remove(index);
+            if let Some(&moved) = members.all.get(index) {
+                (*moved).index = index;
+            }
+            if failed && members.failure.is_none() {
+                members.failure = Some(outcome);
+            }
+            failed && group.cancel_on_error && !members.cancelled
+        };
+        if cancels {
+            group.cancel();
+        }
+        super::promise::release((*member).promise);
+        free_object(member);
+        group.running.add(-1);
+    }
+}

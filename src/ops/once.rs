@@ -1,0 +1,101 @@
+//! Once: a function that runs for the first who asks, while the others wait.
+//!
+//! It is a mutex around the run. So one that asks within the run gets GOROUTINE_EDEADLK, and if the goroutine that runs it ends meanwhile,
+//! the next in line, which gets the mutex as an orphan, runs it anew.
+
+use super::mutex::Mutex;
+use super::object::{free_object, new_object};
+use crate::abi::*;
+use crate::context::goroutine_asm_call;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// See the module's head. Opaque.
+pub struct GoroutineOnce {
+    mutex: *mut Mutex,
+    /// 1: it ran. Release, after `value`.
+    done: AtomicU32,
+    value: Cell<*mut c_void>,
+}
+/// The name inside the library.
+pub use GoroutineOnce as Once;
+// SAFETY: `value` is written before `done`, under the mutex.
+unsafe impl Sync for Once {}
+
+/// `goroutine_once_new`.
+pub fn new() -> *mut Once {
+    let mutex = super::mutex::new(false);
+    if mutex.is_null() {
+        return null_mut();
+    }
+    let once = new_object(Once {
+        mutex,
+        done: AtomicU32::new(0),
+        value: Cell::new(null_mut()),
+    });
+    if once.is_null() {
+        // SAFETY: ours alone.
+        unsafe { super::mutex::free(mutex) };
+    }
+    once
+}
+
+/// `goroutine_once_free`.
+///
+/// # Safety
+/// `once` came from [`new`]; after GOROUTINE_OK nobody uses it.
+pub unsafe fn free(once: *mut Once) -> GoroutineStatus {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let status = super::mutex::free((*once).mutex);
+        if status == GOROUTINE_OK {
+            free_object(once);
+        }
+        status
+    }
+}
+
+impl Once {
+    /// `goroutine_once_run`.
+    ///
+    /// # Safety
+    /// `f` is a GoroutineFn, to be called with `arg`.
+    #[inline(always)]
+    pub unsafe fn run(
+        &self,
+        f: usize,
+        arg: *mut c_void,
+        timeout_ns: u64,
+    ) -> Result<*mut c_void, GoroutineStatus> {
+        if self.done.load(Ordering::Acquire) == 1 {
+            return Ok(self.value.get());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.run_first(f, arg, timeout_ns) }
+    }
+
+    #[inline(never)]
+    unsafe fn run_first(
+        &self,
+        f: usize,
+        arg: *mut c_void,
+        timeout_ns: u64,
+    ) -> Result<*mut c_void, GoroutineStatus> {
+        // SAFETY: the mutex lives as long as we do; the caller's promise.
+        unsafe {
+            match (*self.mutex).lock(timeout_ns) {
+                GOROUTINE_OK | GOROUTINE_EOWNERDEAD => {}
+                status => return Err(status),
+            }
+            if self.done.load(Ordering::Relaxed) == 0 {
+                let value = goroutine_asm_call(f, arg as usize, 0, 0) as *mut c_void;
+                self.value.set(value);
+                self.done.store(1, Ordering::Release);
+            }
+            (*self.mutex).unlock();
+        }
+        Ok(self.value.get())
+    }
+}
