@@ -118,6 +118,77 @@ static void locks() {
     }).get();
 }
 
+/* A queue of one, the old way. */
+template <class Mutex> static void conditions() {
+    Mutex mutex;
+    goroutine::condition_variable changed;
+    uint64_t value = 0, sum = 0;
+    const uint64_t each = scaled(500, 10);
+    std::vector<future<void>> producers;
+    for (unsigned n = 0; n < 4; n++) {
+        producers.push_back(spawn([&] {
+            for (uint64_t i = 1; i <= each; i++) {
+                std::unique_lock lock(mutex);
+                changed.wait(lock, [&] { return value == 0; });
+                value = i;
+                changed.notify_all();
+            }
+        }));
+    }
+    for (uint64_t i = 0; i < 4 * each; i++) {
+        std::unique_lock lock(mutex);
+        CHECK(changed.wait_for(lock, 60s, [&] { return value != 0; }));
+        sum += std::exchange(value, 0);
+        changed.notify_all();
+    }
+    CHECK_EQ(sum, 4 * (each * (each + 1) / 2));
+    for (auto &one : producers) one.get();
+    std::unique_lock lock(mutex);
+    CHECK(!changed.wait_for(lock, 0s, [&] { return value != 0; }));
+    CHECK(!changed.wait_for(lock, 1ms, [&] { return value != 0; }));
+    CHECK(!changed.wait_until(lock, std::chrono::system_clock::now() + 1ms, [&] { return value != 0; }));
+    CHECK(changed.wait_for(lock, std::chrono::hours::max(), [&] { return value == 0; }));
+    CHECK(!changed.wait_for(lock, 1ms));
+    CHECK(lock.owns_lock());
+    lock.unlock();
+    CHECK_EQ(status_of([&] { changed.wait(lock); }), GOROUTINE_EPERM);
+    auto waits = spawn([&] {
+        std::unique_lock own(mutex);
+        CHECK_EQ(status_of([&] { changed.wait(own, [] { return false; }); }), GOROUTINE_ECANCELED);
+        CHECK(own.owns_lock());
+        value = 9;
+    });
+    CHECK(!waits.wait_for(1ms));
+    waits.cancel();
+    waits.get();
+    CHECK_EQ(value, 9);
+}
+static void groups() {
+    goroutine::wait_group group;
+    std::atomic<int> done{0};
+    group.wait();
+    for (int round = 0; round < 20; round++) {
+        done = 0;
+        group.add(10);
+        for (int n = 0; n < 10; n++) {
+            goroutine::go([&, n] {
+                for (int turn = 0; turn < n; turn++) goroutine_yield();
+                done++;
+                group.done();
+            });
+        }
+        group.wait();
+        CHECK_EQ(done.load(), 10);
+    }
+    group.add();
+    CHECK(!group.wait_for(0s));
+    CHECK(!group.wait_for(1ms));
+    group.done();
+    CHECK(group.wait_for(0s));
+    CHECK_EQ(status_of([&] { group.done(); }), GOROUTINE_EINVAL);
+    CHECK(group.native_handle() != NULL);
+}
+
 /* ---- channels ---- */
 
 struct Counted {
@@ -313,6 +384,9 @@ int main() {
     for (uint32_t workers : {1u, 2u, 8u}) {
         goroutine::runtime runtime(workers);
         locks();
+        conditions<goroutine::mutex>();
+        conditions<goroutine::recursive_mutex>();
+        groups();
         for (size_t capacity : {size_t{0}, size_t{1}, size_t{64}}) {
             pipeline<uint64_t>(capacity);
             pipeline<Plain>(capacity);
@@ -325,6 +399,8 @@ int main() {
         exceptions_through_channels();
         selecting();
         spawn(kept).get();
+        spawn(conditions<goroutine::mutex>).get();
+        spawn(groups).get();
         spawn(exceptions_through_channels).get();
         spawn(selecting).get();
     }

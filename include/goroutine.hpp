@@ -714,6 +714,96 @@ using mutex = detail::basic_mutex<0>;
 /** Its owner may lock it again. */
 using recursive_mutex = detail::basic_mutex<GOROUTINE_MUTEX_RECURSIVE>;
 
+/** With a mutex or a recursive_mutex in a std::unique_lock. A wake without a notify is possible: use the forms with a predicate. A wait that throws
+ *  error (GOROUTINE_ECANCELED, or GOROUTINE_EOWNERDEAD as the lock did) has the lock again, too. */
+class condition_variable {
+public:
+    condition_variable() : condition_(goroutine_condition_new()) {
+        if (condition_ == nullptr) throw error(GOROUTINE_ENOMEM);
+    }
+    /** Somebody waits on it: std::terminate. */
+    ~condition_variable() { check(goroutine_condition_free(condition_)); }
+    condition_variable(const condition_variable &) = delete;
+    condition_variable &operator=(const condition_variable &) = delete;
+
+    void notify_one() noexcept { goroutine_condition_signal(condition_); }
+    void notify_all() noexcept { goroutine_condition_broadcast(condition_); }
+
+    /** Parks. */
+    template <class Lock> void wait(Lock &lock) { wait_within(lock, GOROUTINE_FOREVER); }
+    template <class Lock, class Predicate> void wait(Lock &lock, Predicate is_there) {
+        while (!is_there()) wait(lock);
+    }
+    /** False: the time is up. */
+    template <class Lock, class Rep, class Period> bool wait_for(Lock &lock, std::chrono::duration<Rep, Period> timeout) {
+        return wait_within(lock, detail::timeout(timeout));
+    }
+    template <class Lock, class Clock, class Duration>
+    bool wait_until(Lock &lock, std::chrono::time_point<Clock, Duration> deadline) {
+        return wait_within(lock, detail::timeout(deadline));
+    }
+    /** Whether it is there. */
+    template <class Lock, class Clock, class Duration, class Predicate>
+    bool wait_until(Lock &lock, std::chrono::time_point<Clock, Duration> deadline, Predicate is_there) {
+        while (!is_there()) {
+            if (!wait_until(lock, deadline)) return is_there();
+        }
+        return true;
+    }
+    template <class Lock, class Rep, class Period, class Predicate>
+    bool wait_for(Lock &lock, std::chrono::duration<Rep, Period> timeout, Predicate is_there) {
+        const std::uint64_t ns = detail::timeout(timeout);
+        if (ns >= std::uint64_t{1} << 62) { // no clock has such a time
+            wait(lock, std::move(is_there));
+            return true;
+        }
+        return wait_until(lock, std::chrono::steady_clock::now() + std::chrono::nanoseconds(static_cast<std::int64_t>(ns)),
+                          std::move(is_there));
+    }
+
+    GoroutineCondition *native_handle() noexcept { return condition_; }
+
+private:
+    template <class Lock> bool wait_within(Lock &lock, std::uint64_t timeout_ns) {
+        if (!lock.owns_lock()) throw error(GOROUTINE_EPERM);
+        const GoroutineStatus status = goroutine_condition_wait(condition_, lock.mutex()->native_handle(), timeout_ns);
+        if (status == GOROUTINE_ETIMEDOUT || status == GOROUTINE_EAGAIN) return false;
+        check(status);
+        return true;
+    }
+    GoroutineCondition *condition_;
+};
+
+/** Waits for many. */
+class wait_group {
+public:
+    wait_group() : group_(goroutine_wait_group_new()) {
+        if (group_ == nullptr) throw error(GOROUTINE_ENOMEM);
+    }
+    /** Somebody waits on it: std::terminate. */
+    ~wait_group() { check(goroutine_wait_group_free(group_)); }
+    wait_group(const wait_group &) = delete;
+    wait_group &operator=(const wait_group &) = delete;
+
+    /** Throws error(GOROUTINE_EINVAL) if the count would be below 0. */
+    void add(std::int32_t n = 1) { check(goroutine_wait_group_add(group_, n)); }
+    void done() { check(goroutine_wait_group_done(group_)); }
+    /** Until the count is 0. Parks. */
+    void wait() { check(goroutine_wait_group_wait(group_, GOROUTINE_FOREVER)); }
+    /** False: the time is up. */
+    template <class Rep, class Period> bool wait_for(std::chrono::duration<Rep, Period> timeout) {
+        const GoroutineStatus status = goroutine_wait_group_wait(group_, detail::timeout(timeout));
+        if (status == GOROUTINE_ETIMEDOUT || status == GOROUTINE_EAGAIN) return false;
+        check(status);
+        return true;
+    }
+
+    GoroutineWaitGroup *native_handle() noexcept { return group_; }
+
+private:
+    GoroutineWaitGroup *group_;
+};
+
 /* ---- Channels ---- */
 
 /** Values from those who send to those who receive, in order; T is any type that can be moved. Small values that are mere bytes go as they are,
