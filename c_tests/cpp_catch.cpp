@@ -1,6 +1,6 @@
 /* timeout: 300 */
-/* Parks inside catch blocks and in destructors during unwinding, through the header and through the C functions: each goroutine keeps its
- * own exceptions, on one worker and on several, whichever thread it goes on on. */
+/* Parks inside catch blocks and in destructors during unwinding, through the header and through the C functions: each
+ * goroutine keeps its own exceptions, on one worker and on several, whichever thread it goes on on. */
 #include "check.h"
 #include <goroutine.hpp>
 
@@ -223,8 +223,8 @@ static void two_on_one(void) {
     CHECK(order == "abab" || order == "baba");
 }
 
-/* goroutine_exit in a catch block and during unwinding: the next goroutine with that stack starts afresh. (What they handled is lost: kept
- * here, so that the leak checker knows.) */
+/* goroutine_exit in a catch block and during unwinding: the next goroutine with that stack starts afresh. (What they
+ * handled is lost: kept here, so that the leak checker knows.) */
 static std::vector<std::exception_ptr> abandoned;
 static int always = 1; /* as far as the compiler knows, the destructor may come back */
 struct Exits {

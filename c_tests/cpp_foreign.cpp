@@ -1,5 +1,5 @@
-/* Exceptions and foreign calls: thrown by C++ code on the native stack of each class of call, through callbacks and the frames between the
- * stacks, caught on the goroutine's; and foreign_call, which carries them over. */
+/* Exceptions and foreign calls: thrown by C++ code on the native stack of each class of call, through callbacks and the
+ * frames between the stacks, caught on the goroutine's; and foreign_call, which carries them over. */
 #include "check.h"
 #include <goroutine.hpp>
 

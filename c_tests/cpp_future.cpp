@@ -1,5 +1,6 @@
 /* with: part_cpp_future.cpp */
-/* Futures with types, and exceptions that travel: from ten frames deep in one goroutine to get() in another, or in a plain thread. */
+/* Futures with types, and exceptions that travel: from ten frames deep in one goroutine to get() in another, or in a
+ * plain thread. */
 #include "check.h"
 #include "part_cpp_future.hpp"
 

@@ -1,5 +1,5 @@
-/* Exceptions that nobody gets: the line on stderr or the callback names them, once, and the process goes on. And those that the library cannot
- * survive: what they say. */
+/* Exceptions that nobody gets: the line on stderr or the callback names them, once, and the process goes on. And those
+ * that the library cannot survive: what they say. */
 #include "check.h"
 #include <goroutine.hpp>
 

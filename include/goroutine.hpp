@@ -70,8 +70,8 @@
 #include <unwind.h>
 #include <utility>
 
-/* ---- The C++ runtime asks these where a thread's exceptions are. The program's own definition comes before any library's. Weak: one
- * of many, as each file that includes this has them; and a program may define its own. ---- */
+/* ---- The C++ runtime asks these where a thread's exceptions are. The program's own definition comes before any
+ * library's. Weak: one of many, as each file that includes this has them; and a program may define its own. ---- */
 
 #if defined(__GLIBCXX__)
 namespace __cxxabiv1 {
@@ -170,8 +170,9 @@ struct exceptions {
     unsigned int uncaught;
 };
 
-/** Whether the C++ runtime that this was linked with looks at the library's words: first through __cxa_get_globals, and only if so through
- *  __cxa_get_globals_fast, with an exception that is foreign to it (its class is 0), of which it reads nothing. Throws nothing. */
+/** Whether the C++ runtime that this was linked with looks at the library's words: first through __cxa_get_globals, and
+ *  only if so through __cxa_get_globals_fast, with an exception that is foreign to it (its class is 0), of which it
+ *  reads nothing. Throws nothing. */
 inline bool probe_exceptions() noexcept {
     constexpr unsigned int many = 1u << 20;
     auto *now = static_cast<exceptions *>(goroutine_cxx_exceptions());
@@ -231,7 +232,8 @@ inline bool exceptions_are_kept() noexcept {
     return kept;
 }
 
-/** For the config's `unhandled`: the exception behind `reason`; null if it is no exception of a function started here. */
+/** For the config's `unhandled`: the exception behind `reason`; null if it is no exception of a function started
+ *  here. */
 inline std::exception_ptr unhandled_exception(const void *reason) noexcept {
     return reason != nullptr && reason == detail::reported ? *detail::reported : nullptr;
 }
@@ -323,8 +325,8 @@ public:
     using value_type = std::remove_cv_t<typename Call::result>;
     template <class... Parts> explicit task(Parts &&...parts) { call_.emplace(std::forward<Parts>(parts)...); }
 
-    /** The goroutine. An exception rejects its promise, with the std::exception_ptr as reason. Else its value is the result's address. Both are
-     *  there as long as the future. */
+    /** The goroutine. An exception rejects its promise, with the std::exception_ptr as reason. Else its value is the
+     *  result's address. Both are there as long as the future. */
     static void *run(void *self) {
         auto *task = static_cast<class task *>(self);
         task->id = this_goroutine::id();
@@ -407,9 +409,10 @@ public:
     /** Whether the goroutine is over. */
     bool is_ready() const { return is_settled(need()); }
 
-    /** The result, or throws the goroutine's exception. After that, valid() is false. Throws error, and stays valid, when the wait was
-     *  in vain: GOROUTINE_ECANCELED (the caller was cancelled), GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (a time-out of 0). A goroutine that ended by
-     *  goroutine_exit has no result: its status becomes an error, as in GOROUTINE_ESTACKOVERFLOW. Parks. */
+    /** The result, or throws the goroutine's exception. After that, valid() is false. Throws error, and stays valid,
+     *  when the wait was in vain: GOROUTINE_ECANCELED (the caller was cancelled), GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN
+     *  (a time-out of 0). A goroutine that ended by goroutine_exit has no result: its status becomes an error, as in
+     *  GOROUTINE_ESTACKOVERFLOW. Parks. */
     T get() { return get_within(GOROUTINE_FOREVER); }
     template <class Rep, class Period> T get(std::chrono::duration<Rep, Period> timeout) {
         return get_within(detail::timeout(timeout));
@@ -425,8 +428,8 @@ public:
         return wait_within(detail::timeout(deadline));
     }
 
-    /** Asks the goroutine to stop: its parking calls throw error(GOROUTINE_ECANCELED) from now on, which is not reported if nobody gets it.
-     *  False: it is over. */
+    /** Asks the goroutine to stop: its parking calls throw error(GOROUTINE_ECANCELED) from now on, which is not
+     *  reported if nobody gets it. False: it is over. */
     bool cancel() {
         state &of = need();
         of.cancelled.store(true, std::memory_order_relaxed);
@@ -436,8 +439,8 @@ public:
         return true;
     }
 
-    /** The promise, for the C functions, borrowed. It resolves with the result's address (NULL for void), or is rejected with a
-     *  std::exception_ptr *; both are there as long as this future, or whatever it was moved to. */
+    /** The promise, for the C functions, borrowed. It resolves with the result's address (NULL for void), or is
+     *  rejected with a std::exception_ptr *; both are there as long as this future, or whatever it was moved to. */
     GoroutinePromise *promise() const noexcept { return state_ == nullptr ? nullptr : state_->promise; }
 
 private:
@@ -544,8 +547,8 @@ template <class F> using unless_options = std::enable_if_t<!std::is_same_v<std::
 
 } // namespace detail
 
-/** Runs f(args...) in a new goroutine. f and args are copied or moved, as std::thread does; std::ref for references. Throws error(GOROUTINE_ENOMEM),
- *  error(GOROUTINE_ESHUTDOWN), error(GOROUTINE_ENOSYS). Never parks. */
+/** Runs f(args...) in a new goroutine. f and args are copied or moved, as std::thread does; std::ref for references.
+ *  Throws error(GOROUTINE_ENOMEM), error(GOROUTINE_ESHUTDOWN), error(GOROUTINE_ENOSYS). Never parks. */
 template <class F, class... Args, detail::unless_options<F> = 0> auto spawn(F &&f, Args &&...args) {
     return detail::spawner::spawn(nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
@@ -563,8 +566,8 @@ template <class F, class... Args> void go(const options &how, F &&f, Args &&...a
 
 /* ---- The runtime ---- */
 
-/** A user of the runtime: starts it if nobody has; the last of them to go shuts it down, which cancels the goroutines that are left and
- *  waits for them. Not on a goroutine. */
+/** A user of the runtime: starts it if nobody has; the last of them to go shuts it down, which cancels the goroutines
+ *  that are left and waits for them. Not on a goroutine. */
 class runtime {
 public:
     runtime() {
@@ -602,8 +605,9 @@ private:
     }
 };
 
-/** Runs f(args...) as a goroutine, waits until nothing is left that keeps the program alive, and gives its result, or throws its exception.
- *  Starts the runtime if need be. Blocks the thread; on a goroutine throws error(GOROUTINE_EDEADLK). */
+/** Runs f(args...) as a goroutine, waits until nothing is left that keeps the program alive, and gives its result, or
+ *  throws its exception. Starts the runtime if need be. Blocks the thread; on a goroutine throws
+ *  error(GOROUTINE_EDEADLK). */
 template <class F, class... Args> auto run(F &&f, Args &&...args) ->
     typename decltype(spawn(std::forward<F>(f), std::forward<Args>(args)...))::value_type {
     if (goroutine_current() != nullptr) throw error(GOROUTINE_EDEADLK);
@@ -625,7 +629,8 @@ template <class Clock, class Duration> void sleep_until(std::chrono::time_point<
     while (Clock::now() < deadline) check(goroutine_sleep(detail::timeout(deadline)));
 }
 
-/** While one is alive, the goroutine's parking calls do not throw error(GOROUTINE_ECANCELED): for what must be finished. They nest. */
+/** While one is alive, the goroutine's parking calls do not throw error(GOROUTINE_ECANCELED): for what must be
+ *  finished. They nest. */
 class uncancelled {
 public:
     uncancelled() noexcept { goroutine_cancel_disable(); }
@@ -638,8 +643,9 @@ public:
 
 /* ---- Foreign calls ---- */
 
-/** f() on the native stack of a thread: `kind` is GOROUTINE_FFI_BOUND, _LEAF or _BLOCKING (goroutine_ffi_call). Its result is given, and its
- *  exception thrown, on this side, so no frame between the two stacks is unwound and goroutine_ffi_landed is not needed. */
+/** f() on the native stack of a thread: `kind` is GOROUTINE_FFI_BOUND, _LEAF or _BLOCKING (goroutine_ffi_call). Its
+ *  result is given, and its exception thrown, on this side, so no frame between the two stacks is unwound and
+ *  goroutine_ffi_landed is not needed. */
 template <class F> std::invoke_result_t<F &> foreign_call(std::uint32_t kind, F &&f) {
     struct frame {
         std::remove_reference_t<F> &function;
@@ -680,8 +686,8 @@ public:
     basic_mutex(const basic_mutex &) = delete;
     basic_mutex &operator=(const basic_mutex &) = delete;
 
-    /** Throws error, without the lock: GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it), and once after its owner ended with it by
-     *  goroutine_exit GOROUTINE_EOWNERDEAD: what it protects may be half done. Parks. */
+    /** Throws error, without the lock: GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it), and once after its
+     *  owner ended with it by goroutine_exit GOROUTINE_EOWNERDEAD: what it protects may be half done. Parks. */
     void lock() { locked(goroutine_mutex_lock(mutex_, GOROUTINE_FOREVER)); }
     bool try_lock() { return locked(goroutine_mutex_try_lock(mutex_)); }
     /** False: the time is up. */
@@ -709,13 +715,15 @@ private:
 
 } // namespace detail
 
-/** For goroutines and plain threads; they wait in order. For std::lock_guard, std::unique_lock and std::scoped_lock: Lockable, TimedLockable. */
+/** For goroutines and plain threads; they wait in order. For std::lock_guard, std::unique_lock and std::scoped_lock:
+ *  Lockable, TimedLockable. */
 using mutex = detail::basic_mutex<0>;
 /** Its owner may lock it again. */
 using recursive_mutex = detail::basic_mutex<GOROUTINE_MUTEX_RECURSIVE>;
 
-/** With a mutex or a recursive_mutex in a std::unique_lock. A wake without a notify is possible: use the forms with a predicate. A wait that throws
- *  error (GOROUTINE_ECANCELED, or GOROUTINE_EOWNERDEAD as the lock did) has the lock again, too. */
+/** With a mutex or a recursive_mutex in a std::unique_lock. A wake without a notify is possible: use the forms with a
+ *  predicate. A wait that throws error (GOROUTINE_ECANCELED, or GOROUTINE_EOWNERDEAD as the lock did) has the lock
+ *  again, too. */
 class condition_variable {
 public:
     condition_variable() : condition_(goroutine_condition_new()) {
@@ -806,9 +814,9 @@ private:
 
 /* ---- Channels ---- */
 
-/** Values from those who send to those who receive, in order; T is any type that can be moved. Small values that are mere bytes go as they are,
- *  others by a pointer. Parking calls throw error(GOROUTINE_ECANCELED), and those with a time-out error(GOROUTINE_ETIMEDOUT), or (0)
- *  error(GOROUTINE_EAGAIN). */
+/** Values from those who send to those who receive, in order; T is any type that can be moved. Small values that are
+ *  mere bytes go as they are, others by a pointer. Parking calls throw error(GOROUTINE_ECANCELED), and those with a
+ *  time-out error(GOROUTINE_ETIMEDOUT), or (0) error(GOROUTINE_EAGAIN). */
 template <class T> class channel {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T> && !std::is_const_v<T>, "values are moved");
     static constexpr bool is_plain = std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && sizeof(T) <= 64;
@@ -883,7 +891,8 @@ public:
     channel(const channel &) = delete;
     channel &operator=(const channel &) = delete;
 
-    /** Throws error(GOROUTINE_EPIPE) when it is closed. Whenever it throws, `value` is as it was (if it can be assigned). Parks. */
+    /** Throws error(GOROUTINE_EPIPE) when it is closed. Whenever it throws, `value` is as it was (if it can be
+     *  assigned). Parks. */
     void send(T &&value) { check(send_within(value, GOROUTINE_FOREVER)); }
     void send(const T &value) { send(T(value)); }
     template <class Rep, class Period> void send(T &&value, std::chrono::duration<Rep, Period> timeout) {
@@ -1029,7 +1038,8 @@ private:
 template <class T, class F> receive_case<T, std::decay_t<F>> on_receive(channel<T> &from, F &&f) {
     return {from, std::forward<F>(f)};
 }
-/** The value goes: f(). A closed channel makes select throw error(GOROUTINE_EPIPE). `value` is as it was if it was not sent (and can be assigned). */
+/** The value goes: f(). A closed channel makes select throw error(GOROUTINE_EPIPE). `value` is as it was if it was not
+ *  sent (and can be assigned). */
 template <class T, class F> send_case<T, std::decay_t<F>> on_send(channel<T> &to, T &value, F &&f) {
     return {to, value, std::forward<F>(f)};
 }
@@ -1051,12 +1061,14 @@ std::size_t select_within(std::uint64_t timeout_ns, std::index_sequence<indices.
 
 } // namespace detail
 
-/** Does the first of its cases that is possible, one of them at random if several are, calls that case's function on the caller's stack, and
- *  gives its index: `select(on_receive(a, ...), on_send(b, value, ...), on_ready(future, ...))`. Parks. */
+/** Does the first of its cases that is possible, one of them at random if several are, calls that case's function on
+ *  the caller's stack, and gives its index: `select(on_receive(a, ...), on_send(b, value, ...), on_ready(future,
+ *  ...))`. Parks. */
 template <class... Cases> std::size_t select(Cases &&...cases) {
     return detail::select_within(GOROUTINE_FOREVER, std::index_sequence_for<Cases...>(), cases...);
 }
-/** Throws error(GOROUTINE_ETIMEDOUT) when the time is up, or with a time-out of 0 error(GOROUTINE_EAGAIN) when no case is possible. */
+/** Throws error(GOROUTINE_ETIMEDOUT) when the time is up, or with a time-out of 0 error(GOROUTINE_EAGAIN) when no case
+ *  is possible. */
 template <class Rep, class Period, class... Cases>
 std::size_t select(std::chrono::duration<Rep, Period> timeout, Cases &&...cases) {
     return detail::select_within(detail::timeout(timeout), std::index_sequence_for<Cases...>(), cases...);

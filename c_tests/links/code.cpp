@@ -1,6 +1,6 @@
-/* For tools/cxx_links.sh: two goroutines on one worker that park inside catch blocks. As a program (-DMAIN) or a plugin; with goroutine.hpp
- * (-DHPP) or the C header alone. Prints "kept": each rethrew its own exception. "mixed": another's. "refused": goroutine.hpp saw that
- * they would not be kept. */
+/* For tools/cxx_links.sh: two goroutines on one worker that park inside catch blocks. As a program (-DMAIN) or a
+ * plugin; with goroutine.hpp (-DHPP) or the C header alone. Prints "kept": each rethrew its own exception. "mixed":
+ * another's. "refused": goroutine.hpp saw that they would not be kept. */
 #ifdef HPP
 #include <goroutine.hpp>
 #else

@@ -1,5 +1,5 @@
-/* For tools/cxx_links.sh: loads the plugin and prints what its run_code() says. Compiled as C, it is a process without a C++ runtime until then; as
- * C++ it has one, and has used it. */
+/* For tools/cxx_links.sh: loads the plugin and prints what its run_code() says. Compiled as C, it is a process without
+ * a C++ runtime until then; as C++ it has one, and has used it. */
 #include <dlfcn.h>
 #include <stdio.h>
 
