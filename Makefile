@@ -24,6 +24,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	tools/examples.sh
 	tools/gdb_test.sh
 	tools/foreign.sh --quick
+	tools/cxx_links.sh
 	tools/c_tests.sh
 
 check: ## formatting, lints, header, exported symbols, ELF properties

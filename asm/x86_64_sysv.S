@@ -101,7 +101,8 @@
     .endm
 
 # A function that nobody calls, but whose first instruction (NAME_first) lies as a return address on a new stack. Unwinders
-# look up the byte before a return address, so there is one that belongs to the function. The stack ends here.
+# look up the byte before a return address, so there is one that belongs to the function. The stack ends here, and an
+# exception that gets here says so.
     .macro first_instruction name
     .balign 64
     .globl \name
@@ -111,6 +112,7 @@
     .hidden \name\()_first
 \name:
     .cfi_startproc
+    .cfi_personality 0x1b, {on_exception_at_base} # 0x1b: relative to here, 4 bytes
     .cfi_undefined rip
     nop
 \name\()_first:

@@ -669,6 +669,39 @@ static void fatal_things(void) {
     }
 }
 
+/* ---- For languages' runtimes. The words of a goroutine and of each thread are their own. ---- */
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *__cxa_get_globals(void);
+void *__cxa_get_globals_fast(void);
+#ifdef __cplusplus
+}
+#endif
+static void *exceptions_here(void *arg) {
+    (void)arg;
+    return goroutine_cxx_exceptions();
+}
+static void languages(bool runs) {
+    void *here = goroutine_cxx_exceptions(), *there = NULL;
+    pthread_t thread;
+    CHECK(here != NULL && U(here) % 8 == 0);
+    ROW(goroutine_cxx_exceptions, (), here);
+    ROW(__cxa_get_globals, (), here);
+    ROW(__cxa_get_globals_fast, (), here);
+    CHECK(pthread_create(&thread, NULL, exceptions_here, NULL) == 0);
+    CHECK(pthread_join(thread, &there) == 0);
+    CHECK(there != here);
+    if (runs) CHECK(run_goroutine(exceptions_here, NULL) != here);
+}
+static void reported(void *arg) {
+    if (arg != NULL) OK(goroutine_runtime_start(NULL));
+    CALL(goroutine_report_unhandled, (0, GOROUTINE_EREJECTED, NULL, "a text"));
+    CALL(goroutine_report_unhandled, (17, GOROUTINE_EREJECTED, NULL, "a text"));
+    CALL(goroutine_report_unhandled, (18, 1, P(0x1234), NULL));
+    CALL(goroutine_report_unhandled, (UINT64_MAX, INT32_MIN, NULL, NULL));
+}
+
 /* A failure that nobody looks at is reported, on stderr or to the callback. */
 static void *fail(void *arg) { goroutine_exit((GoroutineStatus)(intptr_t)arg, P(0x1234)); }
 static void unhandled_on_stderr(void *arg) {
@@ -753,6 +786,10 @@ static void all_are_covered(void) {
 
 int main(void) {
     fatal_things();
+    expect_child("reported", reported, NULL, 0, 0, "goroutine: unhandled: a promise was released that had been rejected with a text\n");
+    expect_child("reported", reported, P(1), 0, 0, "goroutine: unhandled: goroutine 17 ended with a text\n");
+    expect_child("reported", reported, P(1), 0, 0, "goroutine: unhandled: goroutine 18 ended with status 1, reason 0x1234\n");
+    cover("goroutine_report_unhandled");
     expect_child("unhandled", unhandled_on_stderr, NULL, 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
     expect_child("unhandled", unhandled_on_stderr, P(1), 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
     expect_child("unhandled", unhandled_to_callback, P(1), 0, 0, "unhandled of a goroutine: -32 0x1234 0x99");
@@ -762,6 +799,7 @@ int main(void) {
     anywhere();
     on_plain_thread();
     contexts_in_passing();
+    languages(false);
     promises();
     requests(false);
     loads(GOROUTINE_OK);
@@ -773,6 +811,7 @@ int main(void) {
     promises();
     requests(true);
     loads(GOROUTINE_EFFILOAD);
+    languages(true);
     run_goroutine(on_goroutine, NULL);
     CALL(goroutine_runtime_retain, ());
     CALL(goroutine_runtime_retain, ());

@@ -2269,6 +2269,38 @@ GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
                                        GoroutineFn f,
                                        void *arg);
 
+/* ---- C++ and other languages' runtimes: exceptions that are kept per goroutine, and what becomes of those that nobody catches. ---- */
+
+/**
+ * C++'s `__cxa_eh_globals` of the running goroutine, or outside goroutines of the thread: a pointer and an `unsigned int`. What the
+ * library's `__cxa_get_globals` gives; goroutine.hpp has its own definition of that on top of this.
+ * Context:   T, G, R, S.
+ * Parks:     never.
+ * Ownership: the library's. A goroutine's stays where it is until the goroutine ends.
+ * Returns:   their address.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * None.
+ */
+void *goroutine_cxx_exceptions(void);
+
+/**
+ * Reports a failure that nobody looked at as the library reports its own: to the config's `unhandled`, or else on stderr, where
+ * `text` (NULL: `status` and `reason`) says what it was. `goroutine` is its id, 0: unknown; the callback gets the goroutine itself only if
+ * it is the running one. A GOROUTINE_ECANCELED during a shutdown is not reported: the shutdown did that.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `text` is a string, or NULL.
+ */
+void goroutine_report_unhandled(uint64_t goroutine,
+                                GoroutineStatus status,
+                                void *reason,
+                                const char *text);
+
 /* ---- Async operations: what somebody else will complete. ---- */
 
 /**

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Compiles the C tests as C11 and as C++17, links each to the .so and to the .a, and runs each program in a process of
-# its own; a .cpp as C++17 only. Usage: tools/c_tests.sh [NAME...]: NAME.c or .cpp, or all NAME_*, in c_tests/ and its folders; by
-# default test_ and jit_.
+# its own. A .cpp is C++17 only; those of the C++ face (cpp_) are linked a third time, to the .a and the static C++ runtime.
+# Usage: tools/c_tests.sh [NAME...]: NAME.c or .cpp, or all NAME_*, in c_tests/ and its folders; by default test_, jit_ and cpp_.
+#
+# `/* with: FILE */` in a source names another source of c_tests for the same program.
 #
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
@@ -25,7 +27,7 @@ stem() { basename "${1%.c*}"; }
 
 # build SOURCE STANDARD: the programs of one source, or SOURCE.STANDARD.KIND.bad with the compiler's words.
 build() {
-    local source=$1 standard=$2 kind base compiler flags native link
+    local source=$1 standard=$2 kind base compiler flags native link part parts=()
     base=$work/$(stem "$source").$standard
     read -ra native <tools/native-libs.txt
     case $standard in
@@ -39,13 +41,21 @@ build() {
         ;;
     esac
     flags+=(-O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude)
-    for kind in $kinds; do
+    for part in $(sed -nE 's|^/\* with: (\S+) \*/.*|\1|p' "$source"); do
+        parts+=("$base.${part%.*}.o")
+    done
+    for kind in $(kinds_of "$source"); do
         link=(-L"$libraries" -lgoroutine "-Wl,-rpath,$libraries")
         [[ $kind == so ]] || link=("$libraries/libgoroutine.a" "${native[@]}")
-        if [[ ! -e $base.o ]] && ! "${compiler[@]}" "${flags[@]}" -c "$source" -o "$base.o" >"$base.$kind.bad" 2>&1; then
-            continue
+        [[ $kind != ast ]] || link+=(-static-libstdc++)
+        if [[ ! -e $base.o ]]; then
+            for part in "${parts[@]}"; do
+                "${compiler[@]}" "${flags[@]}" -c "c_tests/$(basename "${part#"$base".}" .o).${source##*.}" -o "$part" \
+                    >"$base.$kind.bad" 2>&1 || continue 2
+            done
+            "${compiler[@]}" "${flags[@]}" -c "$source" -o "$base.o" >"$base.$kind.bad" 2>&1 || continue
         fi
-        if "${compiler[@]}" "$base.o" -o "$base.$kind" "${link[@]}" -ldl -lm >"$base.$kind.bad" 2>&1; then
+        if "${compiler[@]}" "$base.o" "${parts[@]}" -o "$base.$kind" "${link[@]}" -ldl -lm >"$base.$kind.bad" 2>&1; then
             rm -f "$base.$kind.bad"
         fi
     done
@@ -81,7 +91,13 @@ run() {
     esac
     echo "$verdict" >"$program.verdict"
 }
-export -f build run stem
+# kinds_of SOURCE: how it is linked.
+kinds_of() {
+    local ways=$kinds
+    [[ $(stem "$1") != cpp_* || " $ways " != *" a "* ]] || ways+=" ast"
+    echo "$ways"
+}
+export -f build run kinds_of stem
 
 rm -rf "$work"
 mkdir -p "$work"
@@ -107,7 +123,7 @@ for kind in $kinds; do
     fi
 done
 
-[[ $# -gt 0 ]] || set -- test jit
+[[ $# -gt 0 ]] || set -- test jit cpp
 sources=()
 for name in "$@"; do
     for source in c_tests/{,*/}"$name".{c,cpp} c_tests/{,*/}"$name"_*.{c,cpp}; do
@@ -130,10 +146,15 @@ fi
 programs=()
 jobs=()
 for source in "${sources[@]}"; do
+    if [[ $source == *.cpp && " ${standards[*]} " != *" cxx17 "* ]]; then
+        skipped=$((skipped + 1))
+        echo "skipped: $(basename "$source"): no C++ compiler"
+        continue
+    fi
     for standard in "${standards[@]}"; do
         [[ $standard != c11 || $source != *.cpp ]] || continue
         jobs+=("$source" "$standard")
-        for kind in $kinds; do
+        for kind in $(kinds_of "$source"); do
             programs+=("$work/$(stem "$source").$standard.$kind")
         done
     done

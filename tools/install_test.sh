@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs into a scratch directory, moves it, and builds the program at the top of the header against it: by hand, with
-# pkg-config and with CMake, shared and static; and UltraScript's. Then uninstalls, which must leave no file.
+# pkg-config and with CMake, shared and static; UltraScript's, and the one at the top of the C++ header. Then uninstalls, which must
+# leave no file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,6 +73,17 @@ LISTS
     answers "$work/cmake/build/static"
 }
 
+# The program at the top of goroutine.hpp.
+in_cxx() {
+    local link private
+    read -ra private <tools/native-libs.txt
+    for link in "-L$moved/lib64 -lgoroutine" "$moved/lib64/libgoroutine.a ${private[*]}"; do
+        # shellcheck disable=SC2086 # options
+        "${CXX:-c++}" -std=c++17 "$work/program.cpp" -o "$work/in_cxx" -I"$moved/include" $link
+        [[ $(LD_LIBRARY_PATH=$moved/lib64 "$work/in_cxx") == $'9\nseven' ]]
+    done
+}
+
 uninstalled() {
     make --no-print-directory uninstall PREFIX=$prefix LIBDIR=$libdir DESTDIR="$stage"
     [[ -z $(find "$stage" ! -type d) ]]
@@ -82,13 +94,15 @@ rm -rf "$work"
 mkdir -p "$work"
 sed -nE '/^ \* A program$/,/^ \* Words$/s/^ \*     ?//p' include/goroutine.h >"$work/program.c"
 sed -nE '/^ \* A program$/,/^ \* What callers may do$/s/^ \*     ?//p' include/ultrascript_runtime.h >"$work/ultrascript.c"
+sed -nE '/^ \* A program$/,/^ \* Exceptions$/s/^ \*     ?//p' include/goroutine.hpp >"$work/program.cpp"
 make --no-print-directory install PREFIX=$prefix LIBDIR=$libdir DESTDIR="$stage" >"$work/log"
 cp -a "$stage$prefix" "$moved"
 
 # In a subshell with errexit on its own: a function called in a condition would go on after an error.
-for way in by_hand ultrascript with_pkg_config with_cmake uninstalled; do
+for way in by_hand ultrascript with_pkg_config with_cmake in_cxx uninstalled; do
     case $way in
     with_pkg_config) command -v pkg-config >/dev/null || { skip "pkg-config (not installed)" && continue; } ;;
+    in_cxx) command -v "${CXX:-c++}" >/dev/null || { skip "C++ (no c++ compiler)" && continue; } ;;
     with_cmake) command -v cmake >/dev/null || { skip "cmake (not installed)" && continue; } ;;
     esac
     # shellcheck disable=SC2163 # the function of that name

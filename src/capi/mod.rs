@@ -63,6 +63,7 @@ pub mod async_op;
 pub mod channel;
 pub mod condition;
 pub mod context;
+pub mod cxx;
 pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;

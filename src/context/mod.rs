@@ -10,7 +10,9 @@ use crate::sched::call_word::{self, CallWord};
 use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
 };
-use crate::sched::{Worker, on_finish, on_safepoint_full, on_yield};
+use crate::sched::{
+    Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
+};
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
 
@@ -20,6 +22,7 @@ compile_error!("libgoroutine runs on x86-64 Linux; see docs/architecture.md for 
 std::arch::global_asm!(
     include_str!("../../asm/x86_64_sysv.S"),
     include_str!("../../asm/x86_64_sysv_foreign.S"),
+    include_str!("../../asm/x86_64_sysv_cxx.S"),
     G_ID = const offset_of!(G, id),
     G_PREEMPT = const offset_of!(G, preempt),
     G_FLAGS = const offset_of!(G, flags),
@@ -31,6 +34,7 @@ std::arch::global_asm!(
     G_CALLS = const offset_of!(G, calls),
     G_LENT = const offset_of!(G, lent),
     G_LENT_CALL = const offset_of!(G, lent_call),
+    G_EXCEPTIONS = const offset_of!(G, exceptions),
     FLAG_BOUND = const crate::abi::GOROUTINE_FLAG_BOUND,
     ON_THE_SPOT = const crate::goroutine::ON_THE_SPOT,
     FOREIGN_DISCARDED = const crate::goroutine::FOREIGN_DISCARDED,
@@ -97,6 +101,8 @@ std::arch::global_asm!(
     on_callback_in_blocking = sym on_callback_in_blocking,
     on_callback_of_thread = sym on_callback_of_thread,
     on_landed = sym on_landed,
+    on_exception_at_base = sym on_exception_at_base,
+    on_exceptions_sanitized = sym on_exceptions_sanitized,
 );
 
 /// What runs on the thread's stack after a goroutine's was left: gives the goroutine to continue, or null.
@@ -127,6 +133,8 @@ unsafe extern "C" {
     pub fn goroutine_asm_callback_run();
     /// Behind the exported names.
     pub fn goroutine_asm_ffi_landed();
+    /// Behind the exported names.
+    pub fn goroutine_asm_exceptions();
     /// Behind the exported names.
     pub fn goroutine_asm_yield();
     /// Behind the exported names.

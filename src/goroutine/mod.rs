@@ -7,6 +7,7 @@
 //! | 64-127 | 2 | park word, links, entry |
 //! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | name, what to do at the end: of few goroutines |
+//! | 256-319 | 5 | the C++ runtime's exceptions: of goroutines that throw |
 //!
 //! A switch touches line 3, and the line of the stack that the call itself writes.
 //!
@@ -94,6 +95,20 @@ pub struct Goroutine {
     pub(crate) lent: *mut crate::sched::Worker,
     /// The call it lent it for: set while it is in a blocking call and has no worker.
     pub(crate) lent_call: LentCall,
+
+    /// Zero whenever a goroutine is over: a function that returns has left its `catch` blocks, and `on_exit` sees to the
+    /// others. So no spawn writes it, and a goroutine without exceptions never touches the line.
+    pub(crate) exceptions: Exceptions,
+}
+
+/// C++'s `__cxa_eh_globals`, as the Itanium ABI lays it out: what `throw;` and `std::uncaught_exceptions()` go by. Its own
+/// runtime keeps one per thread; here each goroutine has one (`capi::cxx`).
+#[repr(C, align(64))]
+pub struct Exceptions {
+    /// The stack of exceptions that are being handled.
+    pub(crate) caught: *mut c_void,
+    /// How many are on their way to a handler.
+    pub(crate) uncaught: u32,
 }
 
 /// In `foreign`: C frames were jumped over.
@@ -121,7 +136,7 @@ const _: () = assert!(offset_of!(Goroutine, context) == a::GOROUTINE_OFFSET_CONT
 const _: () = assert!(offset_of!(Goroutine, user) == a::GOROUTINE_OFFSET_USER);
 const _: () = assert!(offset_of!(Goroutine, foreign_sp) == a::GOROUTINE_OFFSET_FOREIGN_SP);
 const _: () = assert!(offset_of!(Goroutine, rsp) == a::GOROUTINE_HEADER_BYTES);
-const _: () = assert!(size_of::<Goroutine>() == 256);
+const _: () = assert!(size_of::<Goroutine>() == 320);
 
 impl Goroutine {
     /// Its id; 0: not in use, or the dummy.

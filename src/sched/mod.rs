@@ -78,6 +78,8 @@ pub mod worker;
 #[cfg(not(loom))]
 pub use runtime::Runtime;
 #[cfg(not(loom))]
-pub use turn::{on_exit, on_finish, on_safepoint_full, on_yield, safepoint};
+pub use turn::{
+    on_exception_at_base, on_exceptions_sanitized, on_exit, on_finish, on_safepoint_full, on_yield, safepoint,
+};
 #[cfg(not(loom))]
 pub use worker::{TURNS, Worker};

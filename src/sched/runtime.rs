@@ -32,7 +32,7 @@ use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Condvar, Mutex, RawMutex};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -635,31 +635,23 @@ impl Runtime {
     /// # Safety
     /// `g` is null, or a goroutine that just ended.
     pub unsafe fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
+        // SAFETY: null, or a goroutine that just ended.
+        let id = unsafe { g.as_ref() }.map_or(0, Goroutine::id);
+        if !self.hand_unhandled(g, outcome) {
+            unhandled_line(id, outcome, None);
+        }
+    }
+
+    /// To the program's callback. False: it has none.
+    fn hand_unhandled(&self, g: *const Goroutine, outcome: Outcome) -> bool {
         if self.is_stopping() && outcome.status == GOROUTINE_ECANCELED {
-            return; // we cancelled it
+            return true; // we cancelled it
         }
-        match self.config.unhandled {
+        if let Some(f) = self.config.unhandled {
             // SAFETY: the configured function and its argument.
-            Some(f) => unsafe { f(g, outcome.status, outcome.value, self.config.unhandled_arg) },
-            None => {
-                let mut line = report::Line::new();
-                // SAFETY: null, or a goroutine that just ended.
-                match unsafe { g.as_ref() } {
-                    Some(g) => line
-                        .text("unhandled: goroutine ")
-                        .dec(g.id())
-                        .text(" ended with "),
-                    None => line.text("unhandled: a promise was released that had been rejected with "),
-                };
-                match describe(outcome.status) {
-                    Some((name, _)) => line.raw(name.to_bytes()),
-                    None => line
-                        .text("status -")
-                        .dec(u64::from(outcome.status.unsigned_abs())),
-                };
-                line.text(", reason ").hex(outcome.value as u64).emit();
-            }
+            unsafe { f(g, outcome.status, outcome.value, self.config.unhandled_arg) };
         }
+        self.config.unhandled.is_some()
     }
 
     /// Counters for C.
@@ -801,6 +793,37 @@ extern "C" fn after_fork_child() {
 }
 
 const _: () = assert!(MAX_WORKERS == 256);
+
+/// A language's runtime reports a failure that nobody looked at, of goroutine `id` (0: unknown), as the library does its own:
+/// to the program's callback, or else on stderr. It may come after the shutdown, with something that was left over.
+pub fn report_unhandled(id: u64, outcome: Outcome, text: Option<&CStr>) {
+    let g = tls::current();
+    // SAFETY: null, or the running goroutine.
+    let own = !g.is_null() && unsafe { (*g).id() } == id;
+    let to_whom = if own { g } else { std::ptr::null_mut() };
+    if !enter().is_some_and(|inside| inside.hand_unhandled(to_whom, outcome)) {
+        unhandled_line(id, outcome, text);
+    }
+}
+
+fn unhandled_line(id: u64, outcome: Outcome, text: Option<&CStr>) {
+    let mut line = report::Line::new();
+    match id {
+        0 => line.text("unhandled: a promise was released that had been rejected with "),
+        id => line.text("unhandled: goroutine ").dec(id).text(" ended with "),
+    };
+    if let Some(text) = text {
+        line.raw(text.to_bytes()).emit();
+        return;
+    }
+    match describe(outcome.status) {
+        Some((name, _)) => line.raw(name.to_bytes()),
+        None => line
+            .text(if outcome.status < 0 { "status -" } else { "status " })
+            .dec(u64::from(outcome.status.unsigned_abs())),
+    };
+    line.text(", reason ").hex(outcome.value as u64).emit();
+}
 
 /// What plain threads announced with `goroutine_external_begin`, and took back. Of the process: they know no runtime.
 static EXTERNAL_OPENED: AtomicU64 = AtomicU64::new(0);

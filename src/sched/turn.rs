@@ -10,11 +10,12 @@ use super::share;
 use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
 use crate::context::tls;
-use crate::goroutine::{self, EXTRAS, Goroutine, Runnable};
+use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
+use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::sync::atomic::Ordering;
 
 /// Urgent goroutines in a row before a regular one gets its turn.
@@ -253,11 +254,67 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
     // SAFETY: as above.
     unsafe {
         stack::forget_frames(g);
+        (*g).exceptions.caught = std::ptr::null_mut(); // it may have been in a `catch` block
+        (*g).exceptions.uncaught = 0;
         let status = (*g).wake_status;
         if (*g).native_stack != 0 {
             return finish_native(g, Outcome { value, status });
         }
         finish(g, Outcome { value, status })
+    }
+}
+
+/// An exception got to the first frame of a goroutine: nothing there catches it. What threw it goes on as it does at the end of any
+/// stack (C++: std::terminate, which names the exception); here is said whose stack it was. A forced unwind would go on to end the
+/// thread under the scheduler.
+///
+/// # Safety
+/// Called by the unwinder, as the personality of that frame.
+pub unsafe extern "C" fn on_exception_at_base(
+    _version: i32,
+    actions: i32,
+    _class: u64,
+    _exception: *mut c_void,
+    _context: *mut c_void,
+) -> i32 {
+    const SEARCH_PHASE: i32 = 1;
+    const FORCE_UNWIND: i32 = 8;
+    const CONTINUE_UNWIND: i32 = 8;
+    if actions & (SEARCH_PHASE | FORCE_UNWIND) != 0 {
+        // SAFETY: never null; the running goroutine's name does not change.
+        let (id, name) = unsafe { ((*tls::current_or_dummy()).id(), (*tls::current_or_dummy()).name) };
+        let forced = actions & FORCE_UNWIND != 0;
+        let mut line = Line::new();
+        line.text(if forced {
+            "fatal: pthread_exit, or a cancelled pthread, unwound goroutine "
+        } else {
+            "nothing catches an exception that is about to leave goroutine "
+        });
+        line.dec(id);
+        if !name.is_null() {
+            // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
+            line.text(" \"")
+                .raw(unsafe { CStr::from_ptr(name) }.to_bytes())
+                .text("\"");
+        }
+        if forced {
+            fatal_line(&mut line);
+        }
+        line.emit();
+    }
+    CONTINUE_UNWIND
+}
+
+/// In a program with AddressSanitizer somebody asks for the exceptions of `g`, perhaps to throw one. The sanitizer takes the marks off all frames
+/// of a thread's stack then, for it does not see which ones are unwound; that this is a stack it does not know.
+///
+/// # Safety
+/// Called by the assembly on the running goroutine.
+pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine) -> *mut Exceptions {
+    // SAFETY: the running goroutine; without their marks its frames are as good as before.
+    unsafe {
+        stack::forget_frames(g);
+        &raw mut (*g).exceptions
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //!   base                                                                   base + (1 << k)
 //!   | guard 64 KiB | ... grows down, committed by the kernel page by page ... | colour | control block | colour' |
-//!                  ^ low (lowest usable)                                  rsp ^        ^ 256 B
+//!                  ^ low (lowest usable)                                  rsp ^        ^ 320 B
 //! ```
 //!
 //! The control block is shifted by one of 16 colours of 64 B, so that the hot lines of many goroutines do not fall into
@@ -90,7 +90,7 @@ unsafe extern "C" {
 /// goroutine here would be blamed for them.
 ///
 /// # Safety
-/// Nobody runs on the stack.
+/// Nobody runs on the stack; or the caller does, and accepts that its live frames lose their marks, too.
 #[cold]
 pub unsafe fn forget_frames(g: *const Goroutine) {
     // SAFETY: the caller's promise.
