@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares what the shared library exports with include/*.symbols: UltraScript's names, which start with two
-# underscores, have a list of their own. `--update` writes the lists anew.
+# Compares what the shared library exports with include/*.symbols: UltraScript's names, which start with two underscores
+# (as those of the C++ ABI do: __cxa_), have a list of their own. `--update` writes the lists anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,8 +22,8 @@ list() {
 }
 
 update=${1-}
-list goroutine.symbols grep -v '^__'
-list ultrascript.symbols grep '^__'
+list goroutine.symbols grep -P '^(?!__(?!cxa_))'
+list ultrascript.symbols grep -P '^__(?!cxa_)'
 # What a header declares is there, and nothing else.
 declared() { grep -oE '^[a-z].*[ *]__[a-z0-9_]+\(' include/ultrascript_runtime.h | sed -E 's/.*[ *](__[a-z0-9_]+)\($/\1/' | LC_ALL=C sort -u; }
 if ! diff -u --label include/ultrascript_runtime.h --label include/ultrascript.symbols <(declared) include/ultrascript.symbols; then
