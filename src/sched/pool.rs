@@ -583,7 +583,8 @@ impl Pool {
     /// Makes them. That one cannot be made is no trouble: nobody needs it yet.
     pub fn make_ahead(&self, runtime: &'static Runtime) {
         let n = self.ahead.swap(0, Ordering::SeqCst) as usize;
-        loop {
+        // Not until they are there: those who bind take them meanwhile, and ask again.
+        for _ in 0..n {
             let mut state = self.state.lock();
             if state.ledger.surplus() >= n || !state.ledger.may_grow() {
                 return;
