@@ -674,31 +674,6 @@ fn loom_exhausted_cancel_or_thread() {
     });
 }
 
-/// A thread that is made ahead cannot be made in the end. A goroutine that binds meanwhile does not rely on it.
-#[test]
-fn loom_exhausted_nobody_relies_on_who_does_not_arrive() {
-    model(|| {
-        let accounts = Arc::new(Mutex::new(Accounts::new(1, 2)));
-        let monitor = {
-            let accounts = accounts.clone();
-            thread::spawn(move || {
-                if accounts.lock().unwrap().make_ahead(1) {
-                    accounts.lock().unwrap().does_not_arrive();
-                }
-            })
-        };
-        {
-            let mut accounts = accounts.lock().unwrap();
-            assert!(accounts.admit());
-            if accounts.is_short() {
-                accounts.expect_thread(); // it makes one itself
-            }
-        }
-        monitor.join().unwrap();
-        assert!(!accounts.lock().unwrap().is_short(), "the worker has no thread");
-    });
-}
-
 /// First come, first served: somebody who waits in turn is not overtaken by one who asks later, though a permit is free.
 #[test]
 fn loom_exhausted_in_order() {

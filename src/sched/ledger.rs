@@ -12,8 +12,8 @@
 //!     waits, and with it, if the thread is free, too, the thread.
 //! I4. An order goes to a spare thread, or it is pending and the next thread that rests takes it. Both happen under the
 //!     lock, so no order waits while a thread rests.
-//! I5. A thread that is made ahead, before anybody needs it, counts from its first rest on: nobody relies on one that cannot be made in the
-//!     end. (One that somebody needs counts while it is being made, because who needs it gives its permit back if it cannot be.)
+//! I5. A thread that is made ahead, before anybody needs it, counts once it is there: nobody relies on one that cannot be made in the end.
+//!     (One that somebody needs counts while it is being made, because who needs it gives its permit back if it cannot be.)
 
 use crate::sync::mutated;
 use std::collections::VecDeque;
@@ -28,8 +28,6 @@ pub enum Serves {
     Permit,
     /// A blocking call from which the worker was retaken.
     Call,
-    /// Nothing yet: it was made ahead (I5).
-    Arrival,
 }
 
 /// What a thread that comes to rest does.
@@ -50,8 +48,6 @@ pub struct Ledger<S, O, W> {
     pending: VecDeque<O>,
     waiting: VecDeque<W>,
     threads: usize,
-    /// Threads that are being made ahead (I5).
-    arriving: usize,
     permits: usize,
     calls: usize,
     workers: usize,
@@ -67,7 +63,6 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
             pending: VecDeque::new(),
             waiting: VecDeque::new(),
             threads: workers,
-            arriving: 0,
             permits: 0,
             calls: 0,
             workers,
@@ -112,10 +107,6 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
             Serves::Nothing => {}
             Serves::Permit => self.permits -= 1,
             Serves::Call => self.calls -= 1,
-            Serves::Arrival => {
-                self.arriving -= 1;
-                self.threads += 1;
-            }
         }
     }
 
@@ -133,31 +124,10 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.threads.saturating_sub(self.needed())
     }
 
-    /// A thread is to be made ahead, unless there are `n` beyond those that are needed, or as many as serve all workers and
-    /// permits. True: it is on its way (I5).
-    #[must_use]
-    pub fn make_ahead(&mut self, n: usize) -> bool {
-        let missing = self.is_missing_ahead(n);
-        if missing && mutated!("ledger_relies_on_arrivals") {
-            self.threads += 1;
-        } else if missing {
-            self.arriving += 1;
-        }
-        missing
-    }
-
-    /// Whether [`Ledger::make_ahead`] would make one.
+    /// A thread is to be made ahead (I5), unless there are `n` beyond those that are needed, or as many as serve all workers and
+    /// permits.
     pub fn is_missing_ahead(&self, n: usize) -> bool {
-        let coming = self.threads + self.arriving;
-        !self.stopping && coming < self.needed() + n && coming < self.workers + self.max
-    }
-
-    /// It could not be made.
-    pub fn does_not_arrive(&mut self) {
-        if mutated!("ledger_relies_on_arrivals") {
-            return self.thread_gone();
-        }
-        self.arriving -= 1;
+        !self.stopping && self.threads < self.needed() + n && self.threads < self.workers + self.max
     }
 
     /// Somebody is about to make a thread: it counts.

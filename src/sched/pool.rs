@@ -120,6 +120,23 @@ unsafe impl Sync for Seat {}
 unsafe impl Send for Seat {}
 
 impl Seat {
+    fn new(name: String, order: Option<Order>, runtime: &'static Runtime) -> Arc<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self {
+            word: AtomicU32::new(u32::from(order.is_some())),
+            order: UnsafeCell::new(order),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name,
+            runtime,
+            base_sp: AtomicUsize::new(0),
+            goroutine: AtomicPtr::new(std::ptr::null_mut()),
+            serves: AtomicU32::new(Serves::Nothing as u32),
+            rests: AtomicBool::new(false),
+            retires: AtomicBool::new(false),
+            pin: UnsafeCell::new(None),
+        })
+    }
+
     /// The calling thread's; None: it does not schedule.
     #[inline]
     pub fn current() -> Option<&'static Seat> {
@@ -152,11 +169,9 @@ impl Seat {
     pub fn served(&self) -> Serves {
         const PERMIT: u32 = Serves::Permit as u32;
         const CALL: u32 = Serves::Call as u32;
-        const ARRIVAL: u32 = Serves::Arrival as u32;
         match self.serves.load(Ordering::Relaxed) {
             PERMIT => Serves::Permit,
             CALL => Serves::Call,
-            ARRIVAL => Serves::Arrival,
             _ => Serves::Nothing,
         }
     }
@@ -338,12 +353,7 @@ impl Pool {
                 worker,
                 claimed: false,
             };
-            self.create(
-                runtime,
-                format!("gr-worker-{}", worker.index),
-                Serves::Nothing,
-                Some(order),
-            )
+            self.create(runtime, format!("gr-worker-{}", worker.index), Some(order))
         });
         workers
             && (0..prestart).all(|_| {
@@ -354,59 +364,21 @@ impl Pool {
 
     /// Makes a thread that the ledger expects. False: it could not be, and is not expected any more.
     fn create_spare(&self, runtime: &'static Runtime) -> bool {
-        let made = self.create_numbered(runtime, Serves::Nothing);
+        let name = self.state.lock().next_name();
+        let made = self.create(runtime, name, None);
         if !made {
             self.state.lock().ledger.thread_gone();
         }
         made
     }
 
-    fn create_numbered(&self, runtime: &'static Runtime, serves: Serves) -> bool {
-        let number = {
-            let mut state = self.state.lock();
-            state.next_number += 1;
-            state.next_number - 1
-        };
-        self.create(runtime, format!("gr-ffi-{number}"), serves, None)
-    }
-
-    fn create(&self, runtime: &'static Runtime, name: String, serves: Serves, order: Option<Order>) -> bool {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let seat = Arc::new(Seat {
-            word: AtomicU32::new(u32::from(order.is_some())),
-            order: UnsafeCell::new(order),
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            name,
-            runtime,
-            base_sp: AtomicUsize::new(0),
-            goroutine: AtomicPtr::new(std::ptr::null_mut()),
-            serves: AtomicU32::new(serves as u32),
-            rests: AtomicBool::new(false),
-            retires: AtomicBool::new(false),
-            pin: UnsafeCell::new(None),
-        });
-        // In the list before it runs, so that it finds itself there when it ends. The handle follows; a shutdown does not
-        // join before: who makes a thread is a thread that it joins, or inside the door.
-        self.state.lock().threads.push((seat.clone(), None));
-        let on_thread = seat.clone();
-        let handle = thread::start(&seat.name, &self.settings, move || run_thread(&on_thread));
-        let mut state = self.state.lock();
-        let at = state
-            .threads
-            .iter()
-            .position(|(s, _)| s.number == seat.number)
-            .expect("only a joined thread leaves the list");
-        match handle {
-            Ok(handle) => {
-                state.threads[at].1 = Some(handle);
-                state.peak = state.peak.max(state.threads.len() - state.ended.len());
-                true
-            }
-            Err(_) => {
-                state.threads.swap_remove(at);
-                false
-            }
-        }
+    /// In the list before it runs, so that it finds itself there when it ends. The handle follows; a shutdown does not join before:
+    /// who makes a thread is a thread that it joins, or inside the door.
+    fn create(&self, runtime: &'static Runtime, name: String, order: Option<Order>) -> bool {
+        let seat = Seat::new(name, order, runtime);
+        self.state.lock().enlist(&seat);
+        let handle = start_thread(&seat, &self.settings);
+        self.state.lock().started(&seat, handle)
     }
 
     /// A thread has left its loop.
@@ -589,14 +561,23 @@ impl Pool {
         self.ahead.load(Ordering::SeqCst) != 0
     }
 
-    /// Makes them. That one cannot be made is no trouble: nobody needs it yet.
+    /// Makes them. That one cannot be made is no trouble: nobody needs it yet, and nobody relies on it (`ledger`, I5), for it is made
+    /// under the lock: who needs a thread meanwhile waits for this one, which is there sooner than one of its own would be.
     pub fn make_ahead(&self, runtime: &'static Runtime) {
         let n = self.ahead.swap(0, Ordering::SeqCst) as usize;
-        while self.state.lock().ledger.make_ahead(n) {
-            if !self.create_numbered(runtime, Serves::Arrival) {
-                self.state.lock().ledger.does_not_arrive();
+        // Not until they are there: those who bind take them meanwhile, and ask again.
+        for _ in 0..n {
+            let mut state = self.state.lock();
+            if !state.ledger.is_missing_ahead(n) {
                 return;
             }
+            let seat = Seat::new(state.next_name(), None, runtime);
+            state.enlist(&seat);
+            let handle = start_thread(&seat, &self.settings);
+            if !state.started(&seat, handle) {
+                return;
+            }
+            state.ledger.expect_thread();
         }
     }
 
@@ -694,6 +675,34 @@ impl Pool {
 }
 
 impl State {
+    /// The name of a thread that is about to be made.
+    fn next_name(&mut self) -> String {
+        self.next_number += 1;
+        format!("gr-ffi-{}", self.next_number - 1)
+    }
+
+    fn enlist(&mut self, seat: &Arc<Seat>) {
+        self.threads.push((seat.clone(), None));
+    }
+
+    /// What became of it. False: it could not be made.
+    fn started(&mut self, seat: &Arc<Seat>, handle: Result<thread::Handle, i32>) -> bool {
+        let at = (self.threads.iter())
+            .position(|(s, _)| s.number == seat.number)
+            .expect("only a joined thread leaves the list");
+        match handle {
+            Ok(handle) => {
+                self.threads[at].1 = Some(handle);
+                self.peak = self.peak.max(self.threads.len() - self.ended.len());
+                true
+            }
+            Err(_) => {
+                self.threads.swap_remove(at);
+                false
+            }
+        }
+    }
+
     /// Joins threads that have ended.
     fn reap(&mut self) {
         let State { threads, ended, .. } = self;
@@ -708,6 +717,11 @@ impl State {
             !joined
         });
     }
+}
+
+fn start_thread(seat: &Arc<Seat>, settings: &thread::Settings) -> Result<thread::Handle, i32> {
+    let on_thread = seat.clone();
+    thread::start(&seat.name, settings, move || run_thread(&on_thread))
 }
 
 fn run_thread(seat: &Arc<Seat>) {

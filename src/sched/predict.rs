@@ -10,9 +10,9 @@
 //! | what happens | what it tells | what it costs |
 //! |---|---|---|
 //! | a goroutine binds | goroutines of its function do | a lookup, at a bind |
-//! | on a 64th turn of a worker (`turn`) one begins | it is a sample: SAMPLED, and EXTRAS | a look, every 64 turns |
-//! | a sample binds | as it says | as any bind |
-//! | a sample ends, and never did | as it says | a lookup, where EXTRAS sends it anyway |
+//! | every 64th turn of a worker (`turn`) | one that has not begun is a sample: SAMPLED, and EXTRAS | a look, every 64 turns |
+//! | a sample binds | that they do | as any bind |
+//! | a sample ends, and never did | that they do not | a lookup, where EXTRAS sends it anyway |
 //!
 //! Q1. The first few binds of a function count though they are no samples: until one is seen to end without a bind, who
 //!     binds is believed to do so always.
@@ -20,7 +20,7 @@
 //!     accounts (`ledger`) do not depend on it.
 
 use super::runtime::Runtime;
-use super::worker::Worker;
+use super::worker::{TURNS, Worker};
 use crate::context::Entry;
 use crate::goroutine::{EXTRAS, Goroutine, Runnable, SAMPLED};
 use parking_lot::Mutex;
@@ -172,7 +172,7 @@ pub unsafe fn binds(runtime: &Runtime, worker: &Worker, g: *mut Goroutine) -> u3
     }
     let mut next = [0; LOOK_AHEAD as usize];
     let mut seen = 0;
-    worker.queue.peek(LOOK_AHEAD, |queued| {
+    worker.queue.peek(0..LOOK_AHEAD, |queued| {
         // SAFETY: inside the gate nobody takes what is queued, so nobody runs it.
         if let Some(function) = unsafe { about_to_begin(queued) } {
             next[seen] = function;
@@ -196,18 +196,28 @@ unsafe fn about_to_begin(g: Runnable) -> Option<u64> {
     }
 }
 
-/// A 64th turn, and `g` is next.
+/// A 64th turn: one that is queued is a sample, if it has not begun. Which one changes from time to time: what repeats itself in
+/// step with the turns would otherwise always be met at the same place.
 ///
 /// # Safety
-/// `g` is the caller's to run.
+/// The calling thread holds `worker`.
 #[cold]
-pub unsafe fn sample(runtime: &Runtime, g: Runnable) {
-    // SAFETY: the caller's promise. Line 4 of a goroutine without EXTRAS is empty, and so is an end with nothing to do.
-    unsafe {
-        if runtime.predictor.has_learned.load(Ordering::Relaxed) && about_to_begin(g).is_some() {
-            (*g.0).spawn_flags |= EXTRAS | SAMPLED;
-        }
+pub unsafe fn sample(worker: &Worker, turn: u32) {
+    let length = worker.queue.len();
+    if length == 0 || !worker.runtime().predictor.has_learned.load(Ordering::Relaxed) {
+        return;
     }
+    let place = (turn / TURNS).wrapping_mul(0x9E37_79B9) >> 28;
+    let place = place.min(length - 1);
+    worker.queue.peek(place..place + 1, |g| {
+        // SAFETY: inside the gate nobody takes what is queued. Line 4 of a goroutine without EXTRAS is empty, and so is an
+        // end with nothing to do.
+        unsafe {
+            if about_to_begin(g).is_some() {
+                (*g.0).spawn_flags |= EXTRAS | SAMPLED;
+            }
+        }
+    });
 }
 
 /// A goroutine with EXTRAS is over, and was not bound.

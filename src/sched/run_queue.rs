@@ -210,11 +210,11 @@ impl<T: Copy> RunQueue<T> {
         item
     }
 
-    /// Owner: shows up to `n` to `look`, the oldest first.
-    pub fn peek(&self, n: u32, mut look: impl FnMut(T)) {
+    /// Owner: shows those at `places`, as far as there are any, to `look`; the oldest is at 0.
+    pub fn peek(&self, places: std::ops::Range<u32>, mut look: impl FnMut(T)) {
         self.enter();
         let head = self.head.load(Ordering::Relaxed);
-        for i in 0..self.len().min(n) {
+        for i in places.start..self.len().min(places.end) {
             // SAFETY: I1: we are inside, and i < len.
             look(unsafe { self.get(head.wrapping_add(i)) });
         }

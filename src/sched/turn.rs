@@ -99,9 +99,7 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
             return take_urgent(worker);
         }
         if local.turn.is_multiple_of(TURNS) {
-            let g = worker.queue.pop()?;
-            predict::sample(worker.runtime(), g);
-            return Some(g);
+            predict::sample(worker, local.turn);
         }
         None
     }
