@@ -128,6 +128,23 @@ static void values() {
 
 /* ---- waiting ---- */
 
+static void times() {
+    using goroutine::detail::timeout;
+    CHECK_EQ(timeout(0s), 0);
+    CHECK_EQ(timeout(-1ns), 0);
+    CHECK_EQ(timeout(std::chrono::hours::min()), 0);
+    CHECK_EQ(timeout(1ns), 1);
+    CHECK_EQ(timeout(3h), 3 * 3600 * SECOND);
+    CHECK_EQ(timeout(std::chrono::nanoseconds::max()), INT64_MAX);
+    CHECK_EQ(timeout(std::chrono::hours::max()), GOROUTINE_FOREVER);
+    CHECK_EQ(timeout(std::chrono::duration<int64_t, std::pico>(1)), 1); /* rounded up */
+    CHECK_EQ(timeout(std::chrono::duration<int64_t, std::pico>(2000)), 2);
+    CHECK_EQ(timeout(std::chrono::duration<float>(0.5f)), SECOND / 2);
+    CHECK_EQ(timeout(std::chrono::duration<double>(1e300)), GOROUTINE_FOREVER);
+    CHECK_EQ(timeout(std::chrono::duration<int8_t>(100)), 100 * SECOND);
+    CHECK_EQ(timeout(std::chrono::steady_clock::now() - 1s), 0);
+    CHECK_EQ(timeout(std::chrono::steady_clock::time_point::min() + 1s), 0);
+}
 static void waiting() {
     GoroutinePromise *gate = goroutine_promise_new();
     auto late = spawn([gate] {
@@ -272,6 +289,11 @@ static void exceptions() {
 
 static void *runs_out_of_stack(void *) { goroutine_exit(GOROUTINE_ESTACKOVERFLOW, NULL); }
 static void statuses() {
+    { /* what the function held goes with the future */
+        auto exits = spawn([](const Counted &) { goroutine_exit(GOROUTINE_EPIPE, NULL); }, Counted(1));
+        CHECK_EQ(status_of([&] { exits.get(); }), GOROUTINE_EPIPE);
+        CHECK_EQ(Counted::alive.load(), 0);
+    }
     CHECK_EQ(status_of([] { spawn([] { goroutine_exit(GOROUTINE_ESTACKOVERFLOW, NULL); }).get(); }), GOROUTINE_ESTACKOVERFLOW);
     CHECK_EQ(status_of([] { spawn([] { goroutine_exit(GOROUTINE_EPIPE, NULL); }).get(1h); }), GOROUTINE_EPIPE);
     CHECK_EQ(status_of([] { (void)spawn([]() -> int { goroutine_exit(GOROUTINE_OK, P(1)); }).get(); }), GOROUTINE_EREJECTED);
@@ -351,6 +373,7 @@ int main() {
     for (uint32_t workers : {1u, 2u, 8u}) {
         goroutine::runtime runtime(workers);
         CHECK_EQ(status_of([] { goroutine::runtime again(2u); }), GOROUTINE_EALREADY);
+        times();
         all_of_it_elsewhere();
         races();
         values();

@@ -152,6 +152,8 @@ template <class Mutex> static void conditions() {
     CHECK(lock.owns_lock());
     lock.unlock();
     CHECK_EQ(status_of([&] { changed.wait(lock); }), GOROUTINE_EPERM);
+    std::unique_lock<Mutex> none;
+    CHECK_EQ(status_of([&] { changed.wait(none); }), GOROUTINE_EPERM);
     auto waits = spawn([&] {
         std::unique_lock own(mutex);
         CHECK_EQ(status_of([&] { changed.wait(own, [] { return false; }); }), GOROUTINE_ECANCELED);

@@ -159,7 +159,8 @@ template <class Rep, class Period> std::uint64_t timeout(std::chrono::duration<R
     }
 }
 template <class Clock, class Duration> std::uint64_t timeout(std::chrono::time_point<Clock, Duration> deadline) {
-    return timeout(deadline - Clock::now());
+    const auto now = Clock::now();
+    return deadline <= now ? 0 : timeout(deadline - now); // the difference to one long ago may not fit
 }
 
 /* ---- Exceptions ---- */

@@ -641,13 +641,28 @@ impl Pool {
         }
     }
 
-    /// Joins every thread, until `deadline`. False: some are left.
+    /// Joins every thread, until `deadline`. False: some are left. Threads that are on their way out may still be making others, so a
+    /// new one may be on the list after a round; one whose handle is still to come stays there for who makes it (`create`).
     pub fn join(&self, deadline: u64) -> bool {
-        let mut threads = std::mem::take(&mut self.state.lock().threads);
-        threads.retain(|(_, handle)| !handle.as_ref().is_some_and(|handle| handle.join_until(deadline)));
-        let mut state = self.state.lock();
-        state.threads.append(&mut threads);
-        state.threads.is_empty()
+        loop {
+            let mut state = self.state.lock();
+            if state.threads.is_empty() {
+                return true;
+            }
+            let (mut threads, unmade): (Vec<_>, Vec<_>) = std::mem::take(&mut state.threads)
+                .into_iter()
+                .partition(|(_, handle)| handle.is_some());
+            state.threads = unmade;
+            drop(state);
+            if threads.is_empty() {
+                std::thread::yield_now();
+            }
+            threads.retain(|(_, handle)| !handle.as_ref().is_some_and(|handle| handle.join_until(deadline)));
+            if !threads.is_empty() || (now_ns() >= deadline && !self.state.lock().threads.is_empty()) {
+                self.state.lock().threads.append(&mut threads);
+                return false;
+            }
+        }
     }
 
     /// Every thread that is not joined yet.

@@ -1,0 +1,2347 @@
+/* libgoroutine: a Go-style goroutine runtime for C, C++ and code emitted by JIT compilers.
+ * ABI 1. Linux, x86-64. Generated from the Rust sources by `make header`: do not edit.
+ *
+ * A program
+ *
+ *     #include <goroutine.h>
+ *     #include <stdio.h>
+ *
+ *     static void *square(void *n) {
+ *         goroutine_sleep(1000000);                 // 1 ms, in which the thread runs other goroutines
+ *         return (void *)((intptr_t)n * (intptr_t)n);
+ *     }
+ *     static void *sum_of_squares(void *count) {
+ *         GoroutinePromise *promises[100];
+ *         intptr_t sum = 0, n = (intptr_t)count;
+ *         for (intptr_t i = 0; i < n; i++) promises[i] = goroutine_spawn(square, (void *)i);
+ *         for (intptr_t i = 0; i < n; i++) {
+ *             void *value = NULL;
+ *             goroutine_promise_await_take(promises[i], GOROUTINE_FOREVER, &value);
+ *             sum += (intptr_t)value;
+ *         }
+ *         return (void *)sum;
+ *     }
+ *     int main(void) {
+ *         void *sum = NULL;
+ *         if (goroutine_runtime_run(sum_of_squares, (void *)100, &sum) != GOROUTINE_OK) return 1;
+ *         return printf("%d\n", (int)(intptr_t)sum) < 0;
+ *     }
+ *
+ * Words
+ *   goroutine  A stack, saved registers and a state. Stacks never move, so pointers into them stay valid.
+ *   worker     The right to run goroutines, with a queue and timers. There are as many as CPUs.
+ *   park       The current goroutine waits, and its worker runs another one.
+ *   ready      Make a parked goroutine runnable.
+ *   promise    Settles once, with a value (resolved) or a reason (rejected). Anybody may await it.
+ *   bound      The goroutine owns its OS thread and holds no worker.
+ *   daemon     A goroutine that does not keep the program alive.
+ *
+ * Context: where a function may be called from
+ *   T  any thread, whether the library made it or not
+ *   G  inside a goroutine
+ *   R  real-time code: it takes no lock, allocates nothing and does not enter the kernel
+ *   S  a signal handler (async-signal-safe)
+ * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
+ * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
+ * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR (but for its status
+ * flags) and the x87 control word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
+ * `stack_limit` is enough for all of them. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
+ *
+ * Ownership
+ *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
+ *   `_release` once. Arguments are borrowed for the call unless the function says "consumes". A value travels
+ *   through the library as a plain pointer: the library never reads, copies or frees what it points to.
+ *
+ * Errors
+ *   GoroutineStatus is 0 (GOROUTINE_OK) or negative: -errno where an errno fits, from -4096 down where none does.
+ *   An output parameter is written on GOROUTINE_OK only, and on GOROUTINE_EREJECTED where it carries the reason.
+ *   NULL where none is allowed gives GOROUTINE_EINVAL, or a harmless result where the function cannot fail.
+ *   Times are nanoseconds. A time-out of 0 polls and gives GOROUTINE_EAGAIN when not ready, another one
+ *   GOROUTINE_ETIMEDOUT; GOROUTINE_FOREVER never passes.
+ *
+ * Versions
+ *   Within one ABI version names, values, offsets and meanings stay, and new ones are added; the soname holds the
+ *   version. Structs that callers fill start with their size, so a library and a program of different age fit: set
+ *   them up with goroutine_config_init and its like. Machine code may hold the offsets in this header as literals,
+ *   but never the result of goroutine_tls_offset from one process in another.
+ *
+ * The library never writes to stdout.
+ */
+
+#ifndef GOROUTINE_H
+#define GOROUTINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(__x86_64__) || !defined(__linux__)
+#error "goroutine.h: Linux on x86-64 only"
+#endif
+
+#define GOROUTINE_ALIGNED(n) __attribute__((aligned(n)))
+#if defined(__cplusplus)
+#define GOROUTINE_NORETURN [[noreturn]]
+#else
+#define GOROUTINE_NORETURN _Noreturn
+#endif
+
+/** A goroutine. Opaque but for its first GOROUTINE_HEADER_BYTES, which emitted code reads: GOROUTINE_OFFSET_*. */
+typedef struct Goroutine Goroutine;
+/** A value to come. Opaque but for its state and value, which emitted code reads: GOROUTINE_PROMISE_OFFSET_*. */
+typedef struct GoroutinePromise GoroutinePromise;
+
+/** One thread for the calls of many goroutines. Opaque. */
+typedef struct GoroutineFfiLane GoroutineFfiLane;
+/** A mutex. Opaque. */
+typedef struct GoroutineMutex GoroutineMutex;
+/** A readers-writer lock. Opaque. */
+typedef struct GoroutineRwLock GoroutineRwLock;
+/** A condition. Opaque. */
+typedef struct GoroutineCondition GoroutineCondition;
+/** A semaphore. Opaque. */
+typedef struct GoroutineSemaphore GoroutineSemaphore;
+/** A count that can be waited for. Opaque. */
+typedef struct GoroutineWaitGroup GoroutineWaitGroup;
+/** Something that happens once. Opaque. */
+typedef struct GoroutineOnce GoroutineOnce;
+/** A channel. Opaque. */
+typedef struct GoroutineChannel GoroutineChannel;
+/** Goroutines that belong together. Opaque. */
+typedef struct GoroutineGroup GoroutineGroup;
+
+/* The structs that callers fill, or have filled: the macros pass the size that the caller was compiled with, so that
+ * a newer library never writes past an older program's struct. */
+
+/** `GoroutineConfig *c`: the defaults. */
+#define goroutine_config_init(c) goroutine_config_init_sized((c), sizeof *(c))
+/** `GoroutineSpawn *s`: zero, and its size. */
+#define goroutine_spawn_init(s) goroutine_spawn_init_sized((s), sizeof *(s))
+/** `GoroutineStats *s`: zero, and its size. */
+#define goroutine_stats_init(s) goroutine_stats_init_sized((s), sizeof *(s))
+
+/** Config flag: all code on goroutine stacks is the language's own. */
+#define GOROUTINE_CONFIG_OWN_CODE 1
+/** Config flag: install no signal handlers. */
+#define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
+/** Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS. */
+#define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
+/** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
+#define GOROUTINE_CONFIG_LEARN_STACKS 8
+
+/** `ffi_exhausted`: wait for a thread, first come first served. */
+#define GOROUTINE_FFI_WAIT 0
+/** `ffi_exhausted`: run the call without binding. */
+#define GOROUTINE_FFI_UNBOUND 1
+/** `ffi_exhausted`: fail with `GOROUTINE_EFFITHREADS`. */
+#define GOROUTINE_FFI_FAIL 2
+/** `ffi_release`: a thread that is given back serves again. */
+#define GOROUTINE_FFI_REUSE 0
+/** `ffi_release`: a thread that is given back ends. */
+#define GOROUTINE_FFI_RETIRE 1
+
+/** Bytes of a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_BYTES 688
+/** Offset of `rax` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RAX 0
+/** Offset of `rbx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RBX 8
+/** Offset of `rcx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RCX 16
+/** Offset of `rdx` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RDX 24
+/** Offset of `rsi` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RSI 32
+/** Offset of `rdi` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RDI 40
+/** Offset of `rbp` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RBP 48
+/** Offset of `r8` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R8 56
+/** Offset of `r9` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R9 64
+/** Offset of `r10` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R10 72
+/** Offset of `r11` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R11 80
+/** Offset of `r12` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R12 88
+/** Offset of `r13` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R13 96
+/** Offset of `r14` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R14 104
+/** Offset of `r15` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_R15 112
+/** Offset of `rsp` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RSP 120
+/** Offset of `rip` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RIP 128
+/** Offset of `rflags` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_RFLAGS 136
+/** Offset of `xmm_state` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_XMM_STATE 144
+/** Offset of `stack_base` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_BASE 656
+/** Offset of `stack_top` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_TOP 664
+/** Offset of `stack_size` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_STACK_SIZE 672
+/** Offset of `guard_page` in a `GoroutineContext`. */
+#define GOROUTINE_CONTEXT_OFFSET_GUARD_PAGE 680
+
+/** The version of the binary interface this library implements. */
+#define GOROUTINE_ABI_VERSION 1
+
+/** A time-out that never passes. */
+#define GOROUTINE_FOREVER UINT64_MAX
+
+/** Bytes below `stack_limit` that are always usable: enough for every function of the library. */
+#define GOROUTINE_STACK_RESERVE 4096
+
+/** Offset of `stack_limit` (`uint64_t`) in a `Goroutine`: a prologue compares `rsp` with it. */
+#define GOROUTINE_OFFSET_STACK_LIMIT 0
+/** Offset of `id` (`uint64_t`), never reused. */
+#define GOROUTINE_OFFSET_ID 8
+/** Offset of `preempt` (`uint32_t`): when non-zero, call `goroutine_safepoint`. */
+#define GOROUTINE_OFFSET_PREEMPT 16
+/** Offset of `flags` (`uint32_t`): `GOROUTINE_FLAG_*`. */
+#define GOROUTINE_OFFSET_FLAGS 20
+/**
+ * Offset of `native_stack` (`uint64_t`): where the next foreign call's stack starts; 0 outside goroutines.
+ */
+#define GOROUTINE_OFFSET_NATIVE_STACK 24
+/** Offset of `context` (`GoroutineContext *`): set while stopped with the full register file. */
+#define GOROUTINE_OFFSET_CONTEXT 32
+/** Offset of `user[3]` (`uint64_t`): they belong to the compiler, zero at start, roots for a collector. */
+#define GOROUTINE_OFFSET_USER 40
+/** Offset of `foreign_sp` (`uint64_t`): non-zero while in foreign code. */
+#define GOROUTINE_OFFSET_FOREIGN_SP 64
+
+/** Bytes of a `Goroutine` that are visible to emitted code. */
+#define GOROUTINE_HEADER_BYTES 128
+
+/** Bit of `flags`: the goroutine is bound to an OS thread. */
+#define GOROUTINE_FLAG_BOUND 1
+/** Bit of `flags`: stands for a thread the library did not make. */
+#define GOROUTINE_FLAG_ATTACHED 2
+/** Bit of `flags`: somebody asked it to stop. */
+#define GOROUTINE_FLAG_CANCEL 4
+
+/** `goroutine_ffi_call`: on the goroutine's own thread (`execute_ffi_call`). */
+#define GOROUTINE_FFI_BOUND 0
+/** `goroutine_ffi_call`: on whichever thread runs the goroutine (`goroutine_ffi_call_leaf`). */
+#define GOROUTINE_FFI_LEAF 1
+/** `goroutine_ffi_call`: the same, and other goroutines go on elsewhere (`goroutine_ffi_call_blocking`). */
+#define GOROUTINE_FFI_BLOCKING 2
+
+/** Offset of `state` (`uint32_t`, acquire load) in a `GoroutinePromise`. */
+#define GOROUTINE_PROMISE_OFFSET_STATE 0
+/** Offset of `value` (`void *`), valid once `state` is not `GOROUTINE_PROMISE_PENDING`. */
+#define GOROUTINE_PROMISE_OFFSET_VALUE 8
+/** Promise state: not settled. */
+#define GOROUTINE_PROMISE_PENDING 0
+/** Promise state: settled with a value. */
+#define GOROUTINE_PROMISE_RESOLVED 1
+/** Promise state: settled with a reason. */
+#define GOROUTINE_PROMISE_REJECTED 2
+
+/** `goroutine_timer_start_with`: the timer does not keep the program alive. */
+#define GOROUTINE_TIMER_UNREF 1
+
+/** Kind of an async operation: a timer. */
+#define GOROUTINE_ASYNC_TIMER 0
+/** Kind of an async operation: an HTTP request. */
+#define GOROUTINE_ASYNC_HTTP_REQUEST 1
+/** Kind of an async operation: file input or output. */
+#define GOROUTINE_ASYNC_FILE_IO 2
+/** Kind of an async operation: a promise combinator. */
+#define GOROUTINE_ASYNC_PROMISE_ALL 3
+/** Kind of an async operation: the caller's own. */
+#define GOROUTINE_ASYNC_CUSTOM 4
+
+/** Spawn flag: bound to an OS thread from its start. */
+#define GOROUTINE_SPAWN_BOUND 1
+/** Spawn flag: runs before regular goroutines. */
+#define GOROUTINE_SPAWN_PRIORITY 2
+/** Spawn flag: does not keep the program alive. */
+#define GOROUTINE_SPAWN_DAEMON 4
+/** Spawn flag: never changes worker thread. */
+#define GOROUTINE_SPAWN_PINNED 8
+/** Bytes of a `GoroutineSpawn` in ABI 1. */
+#define GOROUTINE_SPAWN_BYTES 240
+/** The smallest `size` that is accepted: through `int_args`. */
+#define GOROUTINE_SPAWN_BYTES_MIN 64
+
+/** `goroutine_mutex_new`: its owner may lock it again, and unlocks it as often. */
+#define GOROUTINE_MUTEX_RECURSIVE 1
+
+/** `goroutine_group_new`: the first member that fails cancels the others. */
+#define GOROUTINE_GROUP_CANCEL_ON_ERROR 1
+
+/** `op` of a select's case: send the value at `value`. */
+#define GOROUTINE_SELECT_SEND 0
+/** `op`: receive into `value`. */
+#define GOROUTINE_SELECT_RECEIVE 1
+/** `op`: a promise settles; `value` is a `void **`. */
+#define GOROUTINE_SELECT_PROMISE 2
+/** Offset of `op` (`uint32_t`) in a `GoroutineSelectCase`. */
+#define GOROUTINE_SELECT_CASE_OFFSET_OP 0
+/** Offset of `status` (`int32_t`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_STATUS 4
+/** Offset of `object` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_OBJECT 8
+/** Offset of `value` (`void *`). */
+#define GOROUTINE_SELECT_CASE_OFFSET_VALUE 16
+
+/** 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code. */
+typedef int32_t GoroutineStatus;
+
+/**
+ * Every register of a stopped context and the stack it runs on. Filled by `save_context`,
+ * `switch_context` and `goroutine_context_init`; continued by `restore_context` and `switch_context`.
+ */
+typedef struct GOROUTINE_ALIGNED(16) GoroutineContext {
+    uint64_t rax;
+    uint64_t rbx;
+    uint64_t rcx;
+    uint64_t rdx;
+    uint64_t rsi;
+    uint64_t rdi;
+    uint64_t rbp;
+    uint64_t r8;
+    uint64_t r9;
+    uint64_t r10;
+    uint64_t r11;
+    uint64_t r12;
+    uint64_t r13;
+    uint64_t r14;
+    uint64_t r15;
+    uint64_t rsp;
+    uint64_t rip;
+    uint64_t rflags;
+    /** FXSAVE image: x87, MXCSR, xmm0 to xmm15. */
+    uint8_t xmm_state[512];
+    /** Lowest usable address of the stack. */
+    void *stack_base;
+    /** One past the highest. */
+    void *stack_top;
+    /** Usable bytes. */
+    size_t stack_size;
+    /** The inaccessible pages below `stack_base`, or NULL. */
+    void *guard_page;
+} GoroutineContext;
+
+/**
+ * Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+ */
+typedef void (*GoroutineStackOverflowFn)(Goroutine *g,
+                                         void *fault_address,
+                                         struct GoroutineContext *at,
+                                         void *arg);
+
+/**
+ * A failure nobody looked at: a promise-less goroutine's (`g` set), or a rejected promise's that was
+ * released unobserved (`g` NULL).
+ */
+typedef void (*GoroutineUnhandledFn)(const Goroutine *g, GoroutineStatus status, void *reason, void *arg);
+
+/** A foreign call could not bind. */
+typedef void (*GoroutineFfiFailedFn)(Goroutine *g, GoroutineStatus status, void *arg);
+
+/** A goroutine ended; runs off its stack. */
+typedef void (*GoroutineEndFn)(Goroutine *g, void *arg);
+
+/** A thread of the library starts, stops, or is about to sleep. */
+typedef void (*GoroutineThreadFn)(void *arg);
+
+/**
+ * The library found something that cannot go on; `message` is what it also writes to stderr. `abort` follows.
+ */
+typedef void (*GoroutineFatalFn)(const char *message, void *arg);
+
+/** How to run. Fill with `goroutine_config_init`, then change what you need. */
+typedef struct GoroutineConfig {
+    /** Bytes of this struct that the caller knows. */
+    uint32_t size;
+    /** `GOROUTINE_CONFIG_*`. */
+    uint32_t flags;
+    /** Workers; 0: as many as the CPU affinity and the cgroup quota allow. At most 256. */
+    uint32_t workers;
+    /** Must be 0. */
+    uint32_t reserved;
+    /**
+     * Bytes reserved per goroutine, guard included, rounded up to a power of two, at least 128 KiB; 0: 256 KiB.
+     */
+    uint64_t stack_bytes;
+    /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
+    uint64_t stack_bytes_max;
+    /** Most threads for bound goroutines, and as many for blocking calls that last; 0: 1,000. */
+    uint32_t ffi_threads_max;
+    /** How many of them to start at once, and to keep. */
+    uint32_t ffi_threads_prestart;
+    /** `GOROUTINE_FFI_WAIT`, `_UNBOUND` or `_FAIL`. */
+    uint32_t ffi_exhausted;
+    /** `GOROUTINE_FFI_REUSE` or `_RETIRE`. */
+    uint32_t ffi_release;
+    GoroutineStackOverflowFn stack_overflow;
+    void *stack_overflow_arg;
+    GoroutineUnhandledFn unhandled;
+    void *unhandled_arg;
+    GoroutineFfiFailedFn ffi_failed;
+    void *ffi_failed_arg;
+    GoroutineEndFn goroutine_end;
+    void *goroutine_end_arg;
+    GoroutineThreadFn thread_start;
+    void *thread_start_arg;
+    GoroutineThreadFn thread_stop;
+    void *thread_stop_arg;
+    GoroutineThreadFn idle;
+    void *idle_arg;
+    GoroutineFatalFn fatal;
+    void *fatal_arg;
+    /**
+     * Bytes of stack of every thread of the library, on which foreign calls run; 0: 8 MiB. At least 256 KiB are taken.
+     */
+    uint64_t thread_stack_bytes;
+    /**
+     * Asynchronous signals that threads of the library do not block: bit n - 1 is signal n. Their handlers need
+     * SA_ONSTACK, or the start gives GOROUTINE_EINVAL.
+     */
+    uint64_t signals_open;
+    /** How long a spare thread waits before it ends, unless it is one of the last few; 0: 10 s. */
+    uint64_t ffi_threads_idle_ns;
+} GoroutineConfig;
+
+/** A goroutine's function: one argument in, one value out. NULL is refused with `GOROUTINE_EINVAL`. */
+typedef void *(*GoroutineFn)(void *arg);
+
+/** Counters of a running runtime. Each is exact; together they are not one moment's picture. */
+typedef struct GoroutineStats {
+    /** Bytes of this struct that the caller knows. */
+    uint32_t size;
+    /** Workers. */
+    uint32_t workers;
+    /** Goroutines ever spawned. */
+    uint64_t spawned;
+    /** Goroutines ended. */
+    uint64_t finished;
+    /** Goroutines that exist now, daemons included. */
+    uint64_t live;
+    /** Timers armed now, those of sleeps and time-outs included. */
+    uint64_t timers;
+    /** Async operations pending. */
+    uint64_t async_operations;
+    /** Goroutines taken from another worker. */
+    uint64_t stolen;
+    /** Times a worker went to sleep. */
+    uint64_t sleeps;
+    /** Times a sleeping worker was woken for work. */
+    uint64_t wakes;
+    /** Times a long queue was shared out. */
+    uint64_t published;
+    /** OS threads of the library. */
+    uint64_t threads;
+    /** Stacks reserved. */
+    uint64_t stacks;
+    /** Stacks in the shared pools; workers keep up to 256 more each. */
+    uint64_t stacks_free;
+    /** Stacks whose memory was given back by the background trim. */
+    uint64_t stacks_trimmed;
+    /** Promises that exist now, and up to 512 spare ones per worker. */
+    uint64_t promises;
+    /** Threads that wait for a goroutine to bind, or for a worker. */
+    uint64_t ffi_threads_idle;
+    /** Most scheduling threads there ever were at a time. */
+    uint64_t ffi_threads_peak;
+    /**
+     * Threads taken now: by bound goroutines, by calls that the library runs on threads of its own, and by long blocking calls.
+     */
+    uint64_t ffi_bound;
+    /** Times a goroutine was bound. */
+    uint64_t ffi_bindings;
+    /** Of them because it parked with C frames live: beyond `ffi_threads_max` if need be. */
+    uint64_t ffi_bindings_on_the_spot;
+    /** Calls of bound goroutines that went through the library and are over, or whose goroutines are. */
+    uint64_t ffi_calls;
+    /** Times a worker went on on another thread. */
+    uint64_t ffi_hand_offs;
+    /** Times somebody waited for a thread, because `ffi_threads_max` were taken. */
+    uint64_t ffi_waits;
+    /** Times a goroutine was not bound for that reason, or for want of memory. */
+    uint64_t ffi_refused;
+    /** Bindings that found a thread in reserve ... */
+    uint64_t ffi_spares_ready;
+    /** ... and those that had to make one. */
+    uint64_t ffi_spares_missed;
+    /** Times a worker was taken away from a long blocking call. */
+    uint64_t ffi_retaken;
+} GoroutineStats;
+
+/** The registers, the stack and the options a goroutine starts with. Everything is copied. */
+typedef struct GoroutineSpawn {
+    /** Bytes of this struct that the caller knows: 64, or 240 and more (what is beyond is not looked at). */
+    uint32_t size;
+    /** `GOROUTINE_SPAWN_*`. */
+    uint32_t flags;
+    /** Called with the arguments below; its `rax` is the promise's value. */
+    void *fn;
+    /** rdi, rsi, rdx, rcx, r8, r9. */
+    uint64_t int_args[6];
+    /** Arguments passed on the stack, first one at `[rsp + 8]` of the called function. */
+    const uint64_t *stack_args;
+    /** How many; 65,536 at most. */
+    uint64_t stack_args_count;
+    /** rbx at entry. */
+    uint64_t rbx;
+    /** rbp at entry. */
+    uint64_t rbp;
+    /** r12 at entry. */
+    uint64_t r12;
+    /** r13 at entry. */
+    uint64_t r13;
+    /** r14 at entry. */
+    uint64_t r14;
+    /** r15 at entry. */
+    uint64_t r15;
+    /** First values of the header's `user` words. */
+    uint64_t user[3];
+    /**
+     * Bytes to reserve, guard included, rounded up to a power of two, at least 128 KiB; 0: the configured default.
+     */
+    uint64_t stack_bytes;
+    /** For dumps and reports; NULL: none. At most 63 bytes are kept. */
+    const char *name;
+    /**
+     * Start from this register file instead of `fn`: `rip` is where, `rsp` 0 means the goroutine's own stack.
+     */
+    const struct GoroutineContext *context;
+    /** xmm0 to xmm7. */
+    double fp_args[8];
+} GoroutineSpawn;
+
+/** One park of one goroutine. Copy it freely: it readies once, and a stale one does nothing. */
+typedef struct GoroutineTicket {
+    /** Names the goroutine. Opaque. */
+    uint64_t goroutine;
+    /** Names the park; unique in the process. */
+    uint64_t sequence;
+} GoroutineTicket;
+
+/** Runs off the goroutine's stack once `ticket` may be readied; `false`: do not park. */
+typedef bool (*GoroutineParkFn)(struct GoroutineTicket ticket, void *arg);
+
+/** Frees a value that its owner drops. */
+typedef void (*GoroutineDropFn)(void *value);
+
+/** Runs when a promise settles, once, in a goroutine of its own. */
+typedef void (*GoroutineThenFn)(void *arg, GoroutineStatus status, void *value);
+
+/**
+ * Tells a host that its lane has calls: called when there is one after there was none, by the thread that made it, and after
+ * a drain that left some. It must not call into the lane; it posts to the host's event loop.
+ */
+typedef void (*GoroutineFfiWakeFn)(void *arg);
+
+/** Runs after a call that `goroutine_ffi_call_async` made, on the thread that made it. */
+typedef void (*GoroutineFfiDoneFn)(void *arg, void *result);
+
+/** One case of `goroutine_select`. */
+typedef struct GoroutineSelectCase {
+    /** `GOROUTINE_SELECT_*`. */
+    uint32_t op;
+    /** Written if it is chosen. */
+    GoroutineStatus status;
+    /** A `GoroutineChannel *` or `GoroutinePromise *`; NULL: it is never chosen. */
+    void *object;
+    /** To send, or where to receive. */
+    void *value;
+} GoroutineSelectCase;
+
+/** One of `GOROUTINE_ASYNC_*`. */
+typedef uint32_t GoroutineAsyncType;
+
+/** What `goroutine_promise_all_settled` gives for each input. */
+typedef struct GoroutineSettled {
+    /** `GOROUTINE_OK` or the status that the promise was rejected with. */
+    GoroutineStatus status;
+    /** The value or the reason. */
+    void *value;
+} GoroutineSettled;
+
+/** Success. */
+#define GOROUTINE_OK 0
+/** The caller may not do that. */
+#define GOROUTINE_EPERM (-1)
+/** The descriptor is closed. */
+#define GOROUTINE_EBADF (-9)
+/** Not ready, and the time-out was 0. */
+#define GOROUTINE_EAGAIN (-11)
+/** Out of memory or address space. */
+#define GOROUTINE_ENOMEM (-12)
+/** Somebody still waits on the object. */
+#define GOROUTINE_EBUSY (-16)
+/**
+ * An argument is out of range, NULL where none is allowed, or a struct's size is not set (goroutine_*_init).
+ */
+#define GOROUTINE_EINVAL (-22)
+/** The channel is closed. */
+#define GOROUTINE_EPIPE (-32)
+/** The wait could never end. */
+#define GOROUTINE_EDEADLK (-35)
+/** Not available in this build of the library. */
+#define GOROUTINE_ENOSYS (-38)
+/** The time-out passed. */
+#define GOROUTINE_ETIMEDOUT (-110)
+/** It was done before. */
+#define GOROUTINE_EALREADY (-114)
+/** The goroutine was cancelled. */
+#define GOROUTINE_ECANCELED (-125)
+/** The lock is the caller's: its last owner ended with it. */
+#define GOROUTINE_EOWNERDEAD (-130)
+/** The promise was rejected; the value is the reason. */
+#define GOROUTINE_EREJECTED (-4096)
+/** Only a goroutine may call that. */
+#define GOROUTINE_ENOTGOROUTINE (-4097)
+/** The runtime is shutting down, or was shut down: goroutine_runtime_start starts it again. */
+#define GOROUTINE_ESHUTDOWN (-4098)
+/** The goroutine ran out of stack. */
+#define GOROUTINE_ESTACKOVERFLOW (-4099)
+/** No thread for foreign calls is free. */
+#define GOROUTINE_EFFITHREADS (-4100)
+/** The library or symbol could not be loaded: goroutine_ffi_error tells why. */
+#define GOROUTINE_EFFILOAD (-4101)
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/* ---- The runtime: start, run, wait, shut down. ---- */
+
+/**
+ * The ABI version of the library that is loaded: compare it with `GOROUTINE_ABI_VERSION`.
+ * Context:   T, G, R, S.
+ * Returns:   the version.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+uint32_t goroutine_abi_version(void);
+
+/**
+ * The version of the library that is loaded, as in "0.1.0".
+ * Context:   T, G, R, S.
+ * Returns:   a string that lives as long as the library.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+const char *goroutine_version(void);
+
+/**
+ * The name of a status: "GOROUTINE_ETIMEDOUT".
+ * Context:   T, G, R, S.
+ * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+const char *goroutine_status_name(GoroutineStatus status);
+
+/**
+ * A sentence for people about a status.
+ * Context:   T, G, R, S.
+ * Returns:   a string that lives as long as the library.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+const char *goroutine_status_message(GoroutineStatus status);
+
+/**
+ * The `fs:` offset of the word that holds the current `Goroutine *`. The word is never NULL: outside a goroutine
+ * it points to a dummy whose header is all zeros. The offset is the same on every thread while the library is loaded;
+ * it may differ in the next process. Valid before start.
+ * Context:   T, G, R, S.
+ * Returns:   the offset: `mov reg, fs:[offset]`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int32_t goroutine_tls_offset(void);
+
+/**
+ * Fills a config with the defaults. Use the macro `goroutine_config_init(c)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Output:    `size` bytes at most, so a newer library does not write past an older caller's struct.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `config` has `size` writable bytes, or is NULL.
+ */
+void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
+
+/**
+ * Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
+ * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn, timer or async operation of a process starts it so by itself;
+ * after a shutdown only this function does.
+ * Context:   T, G.
+ * Ownership: `config` is copied.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
+ * that this version does not have).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
+
+/**
+ * Starts the runtime if need be, runs `main_fn(arg)` as a goroutine, and waits until nothing is left that keeps the
+ * program alive. The calling thread never runs goroutines. It does not shut down.
+ * Context:   T.
+ * Output:    `*result` (may be NULL): the value, or the reason.
+ * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
+ * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
+                                      void *arg,
+                                      void **result);
+
+/**
+ * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
+ * Context:   T.
+ * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
+ * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
+ * (a shutdown came, and something is left that only a plain thread could end).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
+
+/**
+ * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
+ * the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
+ * before (unless another library has put its signal handlers on top of ours, and may call them).
+ * Context:   T.
+ * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
+ * freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_shutdown(uint64_t timeout_ns);
+
+/**
+ * One more user of the runtime in this process. It does not start it.
+ * Context:   T, G.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_runtime_retain(void);
+
+/**
+ * One user less; the last release shuts down.
+ * Context:   T.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_release(uint64_t timeout_ns);
+
+/**
+ * Sets `size` and zeros the rest. Use the macro `goroutine_stats_init(s)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `stats` has `size` writable bytes, or is NULL.
+ */
+void goroutine_stats_init_sized(struct GoroutineStats *stats, size_t size);
+
+/**
+ * Counters of the running runtime. All zero when none runs.
+ * Context:   T, G.
+ * Output:    `out->size` bytes at most.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, or a `size` below 8).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
+
+/**
+ * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
+ * and no deadlock is reported.
+ * Context:   T, G.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_external_begin(void);
+
+/**
+ * Ends a goroutine_external_begin.
+ * Context:   T, G.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_external_end(void);
+
+/* ---- Goroutines: spawn, yield, sleep, park, cancel. ---- */
+
+/**
+ * Runs `f(arg)` in a new goroutine, without a handle: the cheapest way.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_go(GoroutineFn f, void *arg);
+
+/**
+ * Runs `f(arg)` in a new goroutine.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller has one reference to the promise: goroutine_promise_release.
+ * Returns:   a promise of its return value; NULL when out of memory or shut down, or `f` is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_spawn(GoroutineFn f, void *arg);
+
+/**
+ * Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
+ * Context:   T, G, R, S. NULL is ignored.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `request` has `size` writable bytes, or is NULL.
+ */
+void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
+
+/**
+ * Starts a goroutine with registers, stack arguments and options of the caller's choice.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: everything is copied; the caller has one reference to `*out`.
+ * Output:    `*out` (may be NULL): the promise of its rax.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
+ * the policy GOROUTINE_FFI_FAIL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
+                                     GoroutinePromise **out);
+
+/**
+ * The running goroutine.
+ * Context:   T, G, R, S.
+ * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+Goroutine *goroutine_current(void);
+
+/**
+ * The id of a goroutine, never reused in a process.
+ * Context:   T, G, R, S.
+ * Returns:   the id; 0 for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+uint64_t goroutine_id(const Goroutine *g);
+
+/**
+ * The usable stack of the running goroutine.
+ * Context:   G, R, S.
+ * Output:    lowest usable address, and one past the highest.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_stack_bounds(void **lo, void **hi);
+
+/**
+ * Lets other goroutines run. On a plain thread: sched_yield.
+ * Context:   T, G.
+ * Parks:     yes. It may resume on another thread.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_yield(void);
+
+/**
+ * Parks the goroutine for at least `ns` nanoseconds. On a plain thread it sleeps the thread.
+ * Context:   T, G.
+ * Parks:     yes. It may resume on another thread.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_sleep(uint64_t ns);
+
+/**
+ * Ends the running goroutine, at any depth; its frames are abandoned. GOROUTINE_OK resolves its promise with `value`,
+ * GOROUTINE_EREJECTED rejects it with `value`, another negative status settles it with that. A positive status, or a call
+ * outside a goroutine, is fatal: one line on stderr, the `fatal` callback, abort.
+ * Context:   G.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GOROUTINE_NORETURN void goroutine_exit(GoroutineStatus status,
+                     void *value);
+
+/**
+ * Gives way if somebody asked for it: emitted code calls it when `preempt` is set. Clobbers what a C call clobbers.
+ * Context:   T, G.
+ * Parks:     if asked to.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_safepoint(void);
+
+/**
+ * The same, preserving every register, the flags and the vector state (x87, SSE, AVX, AVX-512), and recording the
+ * `GoroutineContext` of the caller in the header's `context` meanwhile.
+ * Context:   T, G.
+ * Parks:     if asked to.
+ * Stack:     up to 4 KiB of the goroutine's.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_safepoint_full(void);
+
+/**
+ * Asks the goroutine behind a promise to stop: wakes it if it is parked, and makes this and every later parking call
+ * of it return GOROUTINE_ECANCELED, until it ends. It is not stopped by force.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it has ended), GOROUTINE_EINVAL (NULL, or a promise without a goroutine).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_cancel(GoroutinePromise *promise);
+
+/**
+ * Until the matching goroutine_cancel_enable the running goroutine's parks are not cancelled. Nests. Does nothing
+ * outside a goroutine.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_cancel_disable(void);
+
+/**
+ * Ends a goroutine_cancel_disable. One too many is fatal.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_cancel_enable(void);
+
+/**
+ * Parks the running goroutine. `commit(ticket, arg)` runs off its stack once the ticket may be readied; until it has
+ * returned the goroutine does not run, so `arg` may lie on its stack. `false`: do not park. `commit` must not park.
+ * Context:   G.
+ * Parks:     yes. It may resume on another thread.
+ * Returns:   what goroutine_ready passed; GOROUTINE_OK when `commit` gave false; GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN (`timeout_ns` 0:
+ * `commit` is not called), GOROUTINE_ECANCELED, GOROUTINE_EINVAL, GOROUTINE_ENOTGOROUTINE, GOROUTINE_ENOMEM.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_park(GoroutineParkFn commit,
+                               void *arg,
+                               uint64_t timeout_ns);
+
+/**
+ * Readies the park of a ticket; that park returns `status`. A ticket readies once; a stale or made-up one does nothing,
+ * also after a shutdown. On a goroutine it takes no lock; on a plain thread it may enter the kernel to wake a worker.
+ * Not R, not S.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_ready(struct GoroutineTicket ticket,
+                     GoroutineStatus status);
+
+/* ---- Promises: settle, await, combine. ---- */
+
+/**
+ * A pending promise.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller has one reference.
+ * Returns:   it; NULL when out of memory.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_new(void);
+
+/**
+ * A pending promise that owns its value: `drop(value)` runs with its last release, if it was settled.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller has one reference.
+ * Returns:   it; NULL when out of memory.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_new_with(GoroutineDropFn drop);
+
+/**
+ * One more reference. NULL is ignored. A promise without a reference is fatal.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_promise_retain(GoroutinePromise *promise);
+
+/**
+ * One reference less. NULL is ignored. One release too many is fatal while the memory is not in use again.
+ * A rejected promise whose outcome nobody looked at goes to `unhandled`.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_promise_release(GoroutinePromise *promise);
+
+/**
+ * Settles it with a value. On a goroutine it takes no lock of the system's; on a plain thread it may enter the kernel to
+ * wake a worker. Not R.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (settled before), GOROUTINE_EPERM (a goroutine's promise), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_promise_resolve(GoroutinePromise *promise,
+                                          void *value);
+
+/**
+ * Settles it with a reason. As goroutine_promise_resolve.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   as goroutine_promise_resolve.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_promise_reject(GoroutinePromise *promise, void *value);
+
+/**
+ * Parks the goroutine until `promise` settles or `timeout_ns` passes. On a plain thread it blocks the thread.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `promise`.
+ * Output:    `*value` (may be NULL): the value, or with GOROUTINE_EREJECTED the reason; nothing with any other status.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EREJECTED, or the status that the goroutine ended with; of the caller: GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL. (A goroutine may end with one of these,
+ * too: then the promise's `state` is not 0.)
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_promise_await(GoroutinePromise *promise,
+                                        uint64_t timeout_ns,
+                                        void **value);
+
+/**
+ * The same, and consumes the caller's reference, whatever it returns (but GOROUTINE_EINVAL).
+ * Context:   T, G.
+ * Parks:     as goroutine_promise_await.
+ * Ownership: consumes `promise`.
+ * Output:    as goroutine_promise_await.
+ * Returns:   as goroutine_promise_await.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_promise_await_take(GoroutinePromise *promise, uint64_t timeout_ns, void **value);
+
+/**
+ * Runs `f(arg, status, value)` once, in a goroutine (it may clobber registers), when `promise` settles. A promise that never settles does not keep
+ * the program alive by this. A shutdown before that: `f` does not run.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: retains `promise` until then.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
+                                       GoroutineThenFn f,
+                                       void *arg);
+
+/**
+ * Resolves with all values (`void *[n]`, in input order, owned by the promise), or rejects with the first reason.
+ * Without inputs it is resolved at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_all(GoroutinePromise *const *promises,
+                                        size_t n);
+
+/**
+ * Resolves once all inputs are settled, with `GoroutineSettled[n]` in input order, owned by the promise.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_all_settled(GoroutinePromise *const *promises, size_t n);
+
+/**
+ * Resolves with the first value, or rejects with all reasons (`void *[n]`, owned by the promise).
+ * Without inputs it is rejected at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_any(GoroutinePromise *const *promises, size_t n);
+
+/**
+ * Settles as the first input does. Without inputs it stays pending.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: `promises` is borrowed, its elements are retained; the caller has one reference to the result.
+ * Returns:   a promise; NULL when out of memory, or an element is NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutinePromise *goroutine_promise_race(GoroutinePromise *const *promises, size_t n);
+
+/* ---- Timers. ---- */
+
+/**
+ * Runs `f(arg)` in a goroutine of its own (it may clobber registers and call goroutine_exit), before regular work, once `delay_ns` has passed, and then every `period_ns`
+ * (0: once). Intervals keep to the grid of the first deadline; runs of one timer never overlap, missed beats are left out.
+ * Firing never fails for want of memory: it waits for some.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int64_t goroutine_timer_start(uint64_t delay_ns,
+                              uint64_t period_ns,
+                              GoroutineFn f,
+                              void *arg);
+
+/**
+ * The same with a spawn request: `request->fn(int_args[0])` runs, with its `stack_bytes`, `name`, `user` and rbx; the other
+ * registers are not used. `drop(arg)` runs once, after the stop and after any running callback. `flags`:
+ * GOROUTINE_TIMER_UNREF.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: everything is copied; `drop` owns int_args[0] from a successful return on.
+ * Returns:   as goroutine_timer_start.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int64_t goroutine_timer_start_with(uint64_t delay_ns,
+                                   uint64_t period_ns,
+                                   const struct GoroutineSpawn *request,
+                                   GoroutineDropFn drop,
+                                   uint32_t flags);
+
+/**
+ * Stops a timer. Any value may be passed.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   true: it had not fired, or was periodic, and will not run again (a run under way goes on to its end).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool goroutine_timer_stop(int64_t id);
+
+/* ---- Foreign calls: C code under goroutines, and language code under C. ---- */
+
+/**
+ * Calls `ffi_function(args)` on the native stack of an OS thread that belongs to the goroutine: its first such call binds
+ * it, and from then on all its calls are made by that thread, until it ends or calls goroutine_ffi_unbind. `current` is the
+ * running goroutine, or NULL. On a plain thread, and from C code that was called this way, it is a plain call.
+ * Context:   T, G.
+ * Parks:     the first call may wait for a thread (`ffi_exhausted`), and so may any call when a stop was asked for.
+ * Returns:   what the function returned. NULL if it was not called, for which the config's `ffi_failed` gets the reason:
+ * GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_EINVAL (NULL, or another goroutine).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *execute_ffi_call(Goroutine *current,
+                       void *ffi_function,
+                       void *args);
+
+/**
+ * The slow path of execute_ffi_call, for emitted code that has the fast one in line: binds the goroutine if it is not bound
+ * yet, then calls.
+ * Context:   T, G.
+ * Parks:     as execute_ffi_call.
+ * Returns:   as execute_ffi_call.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *migrate_to_ffi_thread(Goroutine *current,
+                            void *ffi_function,
+                            void *args);
+
+/**
+ * Whether a goroutine has an OS thread of its own.
+ * Context:   T, G, R, S.
+ * Returns:   that; false for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool is_goroutine_ffi_bound(const Goroutine *g);
+
+/**
+ * The same as goroutine_ffi_call_leaf.
+ * Context:   T, G.
+ * Parks:     as goroutine_ffi_call_leaf.
+ * Returns:   as goroutine_ffi_call_leaf.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *call_c_function_safely(void *function, void *args);
+
+/**
+ * Calls `function(args)` on the native stack of whichever thread runs the goroutine. For functions that return soon
+ * and do not care which thread it is: other goroutines of this worker wait meanwhile. On a plain thread it is a plain call.
+ * Context:   T, G.
+ * Parks:     only after the call, when a stop was asked for.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_leaf(void *function,
+                              void *args);
+
+/**
+ * The same for functions that may take long: other goroutines go on on another thread, if they would have to wait.
+ * A bound goroutine has no worker to spare, and just calls.
+ * Context:   T, G.
+ * Parks:     after the call, until there is a worker for it. It may resume on another thread.
+ * Returns:   what the function returned; NULL for NULL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_ffi_call_blocking(void *function,
+                                  void *args);
+
+/**
+ * Calls `function(args)` as `kind` says (GOROUTINE_FFI_BOUND, _LEAF, _BLOCKING), and says whether it was called.
+ * Context:   T, G.
+ * Parks:     as the function of that kind.
+ * Output:    `*result` (may be NULL): what the function returned.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EINVAL, and for GOROUTINE_FFI_BOUND GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_call(uint32_t kind,
+                                   void *function,
+                                   void *args,
+                                   void **result);
+
+/**
+ * Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
+ * its calls in line.
+ * Context:   G.
+ * Parks:     it may wait for a thread (`ffi_exhausted`).
+ * Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_bind(void);
+
+/**
+ * Gives the thread back: the goroutine goes on on a worker.
+ * Context:   G.
+ * Parks:     until there is a worker for it. It resumes on another thread.
+ * Returns:   GOROUTINE_OK, also if it was not bound; GOROUTINE_EPERM (C frames are live, or the thread is not the
+ * library's); GOROUTINE_ENOTGOROUTINE.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_unbind(void);
+
+/**
+ * Sets `native_stack` for leaf calls in line, until the goroutine parks: the slow path of emitted code that finds it 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK; GOROUTINE_ENOTGOROUTINE: there is none, call directly.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_ffi_prepare(void);
+
+/**
+ * Called by C code: runs `f(arg)` as the language's code, on the stack of the goroutine whose foreign call the C code is
+ * in. There it may do what any goroutine may. If it parks, its thread waits with it, for the C frames are
+ * the thread's. From a blocking call it gets a worker first. On a thread without a goroutine, whether the library made
+ * it or not, it gets one of its own, which the thread keeps until it ends, and which blocks the thread when it parks.
+ * C++ exceptions must not leave `f`. goroutine_exit in it ends the goroutine and abandons the C frames; on a thread of its own
+ * it ends the outermost callback, which gives NULL unless the status is GOROUTINE_OK.
+ * Context:   T, G.
+ * Parks:     if `f` does. It resumes on the same thread.
+ * Stack:     128 bytes of each.
+ * Returns:   what `f` returned; NULL for NULL, and when the runtime is shut down or out of memory (`ffi_failed`, or a line on stderr).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void *goroutine_callback_run(GoroutineFn f,
+                             void *arg);
+
+/**
+ * To be called first, before anything else is, where a longjmp or a C++ exception has landed that came out of C code called by
+ * this goroutine, or out of a callback. Jumps within one stretch of C code need nothing. The goroutine keeps its thread from
+ * then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+void goroutine_ffi_landed(void);
+
+/* ---- Lanes: one thread for the calls of many goroutines. ---- */
+
+/**
+ * Makes a lane: a thread of the library that runs the calls made through it, one after the other in the order they came. It is one
+ * of the `ffi_threads_max`, and ends with the lane. `name` is the thread's name, of which the kernel keeps 15 bytes.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_ffi_lane_release.
+ * Output:    `*out`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL), GOROUTINE_ENOMEM, GOROUTINE_EFFITHREADS (GOROUTINE_FFI_FAIL; with the other
+ * policies the lane begins when a thread is free), GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_new(const char *name,
+                                       GoroutineFfiLane **out);
+
+/**
+ * Makes a lane that a thread of the host serves: GTK's, Node's. `wake(arg)` tells the host when there are calls; it then has that
+ * thread call goroutine_ffi_lane_drain.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: as goroutine_ffi_lane_new.
+ * Output:    `*out`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; `arg` may be NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_host(const char *name,
+                                        GoroutineFfiWakeFn wake,
+                                        void *arg,
+                                        GoroutineFfiLane **out);
+
+/**
+ * Ends a lane, and its thread, if it has one of its own.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_release(GoroutineFfiLane *lane);
+
+/**
+ * Runs `function(args)` on the lane's thread and waits for it, however long it takes: it has no time-out, for `args` are in use until it
+ * is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call.
+ * errno is what the function left; it begins as 0.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Output:    `*result` (may be NULL), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL), GOROUTINE_ECANCELED (it did not run), GOROUTINE_ESHUTDOWN (nobody serves the lane).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_lane_call(GoroutineFfiLane *lane,
+                                        void *function,
+                                        void *args,
+                                        void **result);
+
+/**
+ * Runs calls of a host lane on the calling thread: up to `max`, or with 0 all that are there now. If some are left the host is told again.
+ * Context:   T. On a goroutine, and for a lane with a thread of its own, it does nothing.
+ * Returns:   how many ran.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+size_t goroutine_ffi_lane_drain(GoroutineFfiLane *lane,
+                                size_t max);
+
+/* ---- Foreign libraries: loaded and called away from the caller's thread. docs/foreign-runtimes.md says when that matters. ---- */
+
+/**
+ * Loads a library as dlopen does, on a thread of the library's own: with a native stack and asynchronous signals blocked, which threads
+ * that the library makes inherit. Signal handlers of the process that only got SA_ONSTACK added meanwhile get their old
+ * flags back, but for the signals that Go's threads keep unblocked (docs/foreign-runtimes.md). Loads run one at a time. Starts
+ * the runtime if it never was.
+ * Context:   T, G.
+ * Parks:     the goroutine, or blocks the thread, until the load is over. There is no time-out, and a cancel waits: a library
+ * cannot be half loaded. A constructor of the library may load others, but must not wait for another thread that does.
+ * Ownership: `handle` is dlopen's; dlclose takes it.
+ * Output:    `*handle`, on GOROUTINE_OK only. `path` NULL: the program itself. `flags` 0: RTLD_NOW.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EFFILOAD (goroutine_ffi_error tells why), GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM,
+ * GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`handle` NULL), GOROUTINE_EDEADLK (a goroutine on the thread of a constructor).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says. The library's constructors run.
+ */
+GoroutineStatus goroutine_ffi_load(const char *path,
+                                   int flags,
+                                   void **handle);
+
+/**
+ * The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export.
+ * Context:   T, G.
+ * Parks:     the goroutine, or blocks the thread, while a load is under way. No time-out, as goroutine_ffi_load.
+ * Output:    `*address`, on GOROUTINE_OK only. It may be NULL for a weak symbol.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EFFILOAD (goroutine_ffi_error tells why), GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM,
+ * GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`name` or `address` NULL), GOROUTINE_EDEADLK as goroutine_ffi_load.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `handle` came from goroutine_ffi_load or dlopen, and was not closed. Other pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_ffi_symbol(void *handle,
+                                     const char *name,
+                                     void **address);
+
+/**
+ * What the loader said when goroutine_ffi_load or goroutine_ffi_symbol last failed for the calling goroutine, or
+ * plain thread; NULL: neither did. A success leaves it as it is.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the library's. The text stays until the same goroutine or thread fails to load again, or ends.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * None.
+ */
+const char *goroutine_ffi_error(void);
+
+/**
+ * Calls `function(args)` on a thread of the pool for foreign calls, in its native stack, then, on the same thread, `done(arg, result)`: for a
+ * thread that must not wait, such as a host's event loop, to which `done` posts the result. Both are called as plain C on no
+ * goroutine; they may block, and may call the library as any plain thread does. Calls start in order and run side by side, as many as the pool
+ * has threads; further ones wait, at most 65,536. A pending call keeps the program alive; a shutdown waits for it. Starts the
+ * runtime if it never was.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `args` and `arg` until `done`, which runs exactly once if this returns GOROUTINE_OK, else never.
+ * `done` may be NULL.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN (too many wait: try again when some are done), GOROUTINE_EFFITHREADS,
+ * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`function` NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `function` is a C function that takes `args`, and `done` one that takes `arg`; both may run on any thread.
+ */
+GoroutineStatus goroutine_ffi_call_async(void *function,
+                                         void *args,
+                                         GoroutineFfiDoneFn done,
+                                         void *arg);
+
+/* ---- Mutexes: one owner at a time, a goroutine or a plain thread. ---- */
+
+/**
+ * Makes a mutex. Who unlocks it hands it to the first who waits: first come, first served, and nobody overtakes those who wait.
+ * Its owner is the goroutine that locked it (on whatever thread it runs then), or the plain thread. With
+ * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
+ *
+ * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever. In a child of fork,
+ * a mutex that was locked stays locked, unless it was by the forking thread or goroutine itself.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_mutex_free.
+ * Returns:   a mutex; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineMutex *goroutine_mutex_new(uint32_t flags);
+
+/**
+ * Locks it; waits while somebody else has it.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `mutex`.
+ * Returns:   with the lock: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (its last owner ended with it). Without: GOROUTINE_EAGAIN (a time-out
+ * of 0; a recursive one is locked 2^32 times), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller has it, and it
+ * is not recursive), GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_lock(GoroutineMutex *mutex,
+                                     uint64_t timeout_ns);
+
+/**
+ * goroutine_mutex_lock with a time-out of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   as goroutine_mutex_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_try_lock(GoroutineMutex *mutex);
+
+/**
+ * Unlocks it, and hands it to the first who waits.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller does not have it), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_unlock(GoroutineMutex *mutex);
+
+/**
+ * Whether the caller has it. NULL: false.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Ownership: borrows `mutex`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `mutex`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_mutex_free(GoroutineMutex *mutex);
+
+/* ---- Readers-writer locks: many readers, or one writer. ---- */
+
+/**
+ * Makes a readers-writer lock. First come, first served: while a writer waits, later readers wait behind it; so one who reads must not
+ * read-lock it again. A goroutine that ends while it holds it leaves it locked.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_rwlock_free.
+ * Returns:   a lock; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineRwLock *goroutine_rwlock_new(void);
+
+/**
+ * Locks it for reading, together with up to 2^30 others; waits for a writer, and for those who came before.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EDEADLK (the caller is the writer),
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_lock(GoroutineRwLock *lock,
+                                           uint64_t timeout_ns);
+
+/**
+ * Unlocks it for one who reads. (Readers are not known by name: it is not checked who.)
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (nobody reads), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_read_unlock(GoroutineRwLock *lock);
+
+/**
+ * Locks it for writing, alone.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `lock`.
+ * Returns:   as goroutine_rwlock_read_lock.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_lock(GoroutineRwLock *lock, uint64_t timeout_ns);
+
+/**
+ * Unlocks it for its writer.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `lock`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (the caller is not the writer), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_write_unlock(GoroutineRwLock *lock);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `lock`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_rwlock_free(GoroutineRwLock *lock);
+
+/* ---- Conditions: until somebody says that something changed. ---- */
+
+/**
+ * Makes a condition.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_condition_free.
+ * Returns:   a condition; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineCondition *goroutine_condition_new(void);
+
+/**
+ * Unlocks `mutex` (however often its owner locked it), waits for a signal, and locks it as before, also when the wait ended otherwise, and
+ * however long that takes. No signal between the unlock and the wait is missed; a wake without a signal is possible (one that was passed on):
+ * look whether what is waited for is there.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `condition` and `mutex`.
+ * Returns:   with the mutex locked: GOROUTINE_OK, GOROUTINE_EOWNERDEAD (a signal, and goroutine_mutex_lock said so), GOROUTINE_EAGAIN (a
+ * time-out of 0), GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM. GOROUTINE_EPERM (the caller does not have the mutex),
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_wait(GoroutineCondition *condition,
+                                         GoroutineMutex *mutex,
+                                         uint64_t timeout_ns);
+
+/**
+ * Wakes the first who waits, if anybody does. With or without the mutex.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_signal(GoroutineCondition *condition);
+
+/**
+ * Wakes all who wait.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `condition`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_broadcast(GoroutineCondition *condition);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `condition`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_condition_free(GoroutineCondition *condition);
+
+/* ---- Semaphores: so many at a time. ---- */
+
+/**
+ * Makes a semaphore with so many permits. First come, first served: who waits for many is not overtaken by those who want few.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_semaphore_free.
+ * Returns:   a semaphore; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineSemaphore *goroutine_semaphore_new(uint32_t permits);
+
+/**
+ * Takes `n` permits, all at once; waits until they are free.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_acquire(GoroutineSemaphore *semaphore,
+                                            uint32_t n,
+                                            uint64_t timeout_ns);
+
+/**
+ * Gives `n` permits back, or makes so many more. Anybody may.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `semaphore`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; there would be over 2^32 - 1 free ones: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_release(GoroutineSemaphore *semaphore, uint32_t n);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `semaphore`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_semaphore_free(GoroutineSemaphore *semaphore);
+
+/* ---- Wait groups: until a count is 0. ---- */
+
+/**
+ * Makes a wait group with a count of 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_wait_group_free.
+ * Returns:   a wait group; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineWaitGroup *goroutine_wait_group_new(void);
+
+/**
+ * Adds `n`, which may be negative, to the count. All who wait go on when it becomes 0.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL; the count would be below 0 or over 2^31 - 1: nothing happened).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_add(GoroutineWaitGroup *group,
+                                         int32_t n);
+
+/**
+ * goroutine_wait_group_add of -1.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   as goroutine_wait_group_add.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_done(GoroutineWaitGroup *group);
+
+/**
+ * Waits until the count is 0.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_wait(GoroutineWaitGroup *group,
+                                          uint64_t timeout_ns);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_wait_group_free(GoroutineWaitGroup *group);
+
+/* ---- Once: the first who asks does it, the others wait for that. ---- */
+
+/**
+ * Makes one that has not run.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_once_free.
+ * Returns:   a once; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineOnce *goroutine_once_new(void);
+
+/**
+ * Runs `f(arg)` on the calling goroutine or thread, unless that was done before; if somebody is about to, waits for it. (It may clobber
+ * registers.) If a goroutine ends within `f`, the next one runs it anew.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `once`.
+ * Output:    `*result` (may be NULL): what `f` returned, to whoever ran it; on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK: it has run. GOROUTINE_EDEADLK (called within `f`), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_run(GoroutineOnce *once,
+                                   GoroutineFn f,
+                                   void *arg,
+                                   uint64_t timeout_ns,
+                                   void **result);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `once`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: it runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_once_free(GoroutineOnce *once);
+
+/* ---- Channels: values from those who send to those who receive, in order. ---- */
+
+/**
+ * Makes a channel for values of `value_bytes` (also 0: then only that something is sent counts). With a `capacity` of 0 a send waits until
+ * somebody receives; otherwise so many values are kept before a send waits. First come, first served, on both sides.
+ * In a child of fork the channels of its parent are not to be used.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_channel_free.
+ * Returns:   a channel; NULL when out of memory.
+ * Since:     ABI 1.
+ */
+GoroutineChannel *goroutine_channel_new(size_t value_bytes,
+                                        size_t capacity);
+
+/**
+ * Sends the value at `value`; waits while there is neither room nor a receiver. The value is copied.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`, and `value` until it returns (NULL if values have no bytes).
+ * Returns:   GOROUTINE_OK: it was sent. It was not: GOROUTINE_EPIPE (closed, also while it waited), GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_send(GoroutineChannel *channel,
+                                       const void *value,
+                                       uint64_t timeout_ns);
+
+/**
+ * Receives the oldest value; waits while there is none and the channel is open.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `channel`.
+ * Output:    `*value` (NULL: the value is dropped), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPIPE (closed, and no value is left), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
+ * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_receive(GoroutineChannel *channel,
+                                          void *value,
+                                          uint64_t timeout_ns);
+
+/**
+ * Closes it: nothing is sent any more, and who waits to send gets GOROUTINE_EPIPE. What was sent can still be received; then receivers get
+ * GOROUTINE_EPIPE, those who wait at once.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `channel`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it was closed), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_close(GoroutineChannel *channel);
+
+/**
+ * Frees it, with the values that are in it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `channel`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_channel_free(GoroutineChannel *channel);
+
+/* ---- Select: the first of many sends, receives and promises. ---- */
+
+/**
+ * Waits until one of `n` cases is possible, and does it: that one alone. If several are, each is as likely to be chosen. A case whose object
+ * is NULL never is. A closed channel is, with the status GOROUTINE_EPIPE. A time-out of 0 is what other languages write as the default case.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Stack:     up to 1.5 KiB; for over 8 cases it allocates meanwhile.
+ * Ownership: borrows `cases` and their objects.
+ * Output:    on GOROUTINE_OK: `*chosen`, and of that case `status`: GOROUTINE_OK, GOROUTINE_EPIPE, or how the promise was settled (with
+ * GOROUTINE_OK and GOROUTINE_EREJECTED `*(void **)value` is its value, unless `value` is NULL); a received value at `value`.
+ * Returns:   GOROUTINE_OK: a case was chosen. None was: GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM,
+ * GOROUTINE_EINVAL (NULL, an unknown `op`, nothing to send).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_select(struct GoroutineSelectCase *cases,
+                                 size_t n,
+                                 uint64_t timeout_ns,
+                                 size_t *chosen);
+
+/* ---- Task groups: goroutines that are awaited and cancelled together. ---- */
+
+/**
+ * Makes a task group. With GOROUTINE_GROUP_CANCEL_ON_ERROR the first member that fails (ends with another status than GOROUTINE_OK)
+ * cancels all others.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: the caller passes it to goroutine_group_free.
+ * Returns:   a group; NULL when out of memory, or a flag is unknown.
+ * Since:     ABI 1.
+ */
+GoroutineGroup *goroutine_group_new(uint32_t flags);
+
+/**
+ * Spawns a goroutine that belongs to the group. What it returns is dropped; a failure is not reported as unhandled.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group` until the goroutine is over.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (the group was cancelled: it does not start), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN,
+ * GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_spawn(GoroutineGroup *group,
+                                      GoroutineFn f,
+                                      void *arg);
+
+/**
+ * Waits until no member is left.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `group`.
+ * Output:    `*first_reason` (may be NULL): with GOROUTINE_EREJECTED, the reason.
+ * Returns:   GOROUTINE_OK: all ended well. How the first that failed did: GOROUTINE_EREJECTED, or its own status. Of the caller: GOROUTINE_EAGAIN,
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_wait(GoroutineGroup *group,
+                                     uint64_t timeout_ns,
+                                     void **first_reason);
+
+/**
+ * goroutine_cancel of every member; no other starts.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: borrows `group`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_cancel(GoroutineGroup *group);
+
+/**
+ * Frees it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: consumes `group`.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a member runs, or somebody waits; nothing happened.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_group_free(GoroutineGroup *group);
+
+/* ---- Goroutine-local values. ---- */
+
+/**
+ * Makes a key, for good: each goroutine has a value of its own for it, NULL at first. When the goroutine ends, however that comes about,
+ * `drop(value)` (may be NULL) is called, off its stack, if its value is not NULL; the lowest key first. There are 1,024 keys.
+ * Context:   T, G.
+ * Parks:     never.
+ * Output:    `*key`, not 0.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ENOMEM (no key is left), GOROUTINE_EINVAL (NULL).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_local_key(GoroutineDropFn drop,
+                                    uint32_t *key);
+
+/**
+ * Sets the calling goroutine's value. The one before is not dropped. On a plain thread, and for a key that does not exist, it does nothing. No
+ * memory is fatal.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_local_set(uint32_t key,
+                         void *value);
+
+/**
+ * The calling goroutine's value; NULL: none was set, or on a plain thread.
+ * Context:   T, G, R.
+ * Parks:     never.
+ * Since:     ABI 1.
+ */
+void *goroutine_local_get(uint32_t key);
+
+/* ---- Explicit context switching: any thread, no runtime needed. ---- */
+
+/**
+ * Saves the full register file. A later restore_context of it returns from this call again.
+ * Context:   T, G, R, S.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `to` is writable and 16-aligned.
+ */
+void save_context(struct GoroutineContext *to);
+
+/**
+ * Continues a saved or made register file: all general registers, flags, x87, SSE, exactly its rsp. The 128 bytes below
+ * that rsp are left alone.
+ * Context:   T, G, R, S.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `from` is a valid context whose stack is still there.
+ */
+GOROUTINE_NORETURN void restore_context(const struct GoroutineContext *from);
+
+/**
+ * save_context(from) and restore_context(to) in one: the call returns when somebody switches back.
+ * Context:   T, G, R, S.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As save_context and restore_context.
+ */
+void switch_context(struct GoroutineContext *from, const struct GoroutineContext *to);
+
+/**
+ * Another name of switch_context.
+ * Context:   T, G, R, S.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As switch_context.
+ */
+void switch_goroutine_context(struct GoroutineContext *from, const struct GoroutineContext *to);
+
+/**
+ * switch_context with all signals blocked from before the first register is saved until the target's stack is in
+ * place; the caller's mask holds on both sides afterwards.
+ * Context:   T, G, S.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As switch_context.
+ */
+void signal_safe_context_switch(struct GoroutineContext *from,
+                                const struct GoroutineContext *to);
+
+/**
+ * Makes a context that calls `f(arg)` on the given stack. `f` must not return (fatal): it switches away.
+ * Context:   T, G, R, S.
+ * Ownership: the stack stays the caller's.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (NULL, `to` not 16-aligned, or less than 1 KiB of stack).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * The stack is writable memory.
+ */
+GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
+                                       void *stack_base,
+                                       size_t stack_size,
+                                       GoroutineFn f,
+                                       void *arg);
+
+/* ---- C++ and other languages' runtimes: exceptions that are kept per goroutine, and what becomes of those that nobody catches. ---- */
+
+/**
+ * C++'s `__cxa_eh_globals` of the running goroutine, or outside goroutines of the thread: a pointer and an `unsigned int`. What the
+ * library's `__cxa_get_globals` gives; goroutine.hpp has its own definition of that on top of this.
+ * Context:   T, G, R, S.
+ * Parks:     never.
+ * Ownership: the library's. A goroutine's stays where it is until the goroutine ends.
+ * Returns:   their address.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * None.
+ */
+void *goroutine_cxx_exceptions(void);
+
+/**
+ * Reports a failure that nobody looked at as the library reports its own: to the config's `unhandled`, or else on stderr, where
+ * `text` (NULL: `status` and `reason`) says what it was. `goroutine` is its id, 0: unknown; the callback gets the goroutine itself only if
+ * it is the running one. A GOROUTINE_ECANCELED during a shutdown is not reported: the shutdown did that.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `text` is a string, or NULL.
+ */
+void goroutine_report_unhandled(uint64_t goroutine,
+                                GoroutineStatus status,
+                                void *reason,
+                                const char *text);
+
+/* ---- Async operations: what somebody else will complete. ---- */
+
+/**
+ * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int64_t goroutine_async_begin(GoroutineAsyncType kind,
+                              void *user);
+
+/**
+ * Completes an operation, once, from any thread. The last 65,536 results wait for a late await.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (completed or cancelled before), GOROUTINE_EINVAL (no such id was given out).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_async_complete(int64_t id,
+                                         void *result);
+
+/**
+ * Cancels an operation: whoever awaits it gets GOROUTINE_ECANCELED.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   as goroutine_async_complete.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_async_cancel(int64_t id);
+
+/**
+ * Waits for an operation. The first successful await forgets it.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread. On a plain thread it blocks the thread.
+ * Output:    `*result` (may be NULL), on GOROUTINE_OK.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ECANCELED (it, or the caller, was cancelled), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT,
+ * GOROUTINE_EALREADY (awaited before), GOROUTINE_EINVAL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_async_await(int64_t id,
+                                      uint64_t timeout_ns,
+                                      void **result);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* GOROUTINE_H */
