@@ -9,6 +9,7 @@
 //! | `party` | goroutines and plain threads as those who wait |
 //! | `lock` | a lock that is handed on (model-checked) |
 //! | `channel` | values from senders to receivers (model-checked) |
+//! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
 
@@ -19,6 +20,7 @@ pub mod lock;
 mod party;
 pub mod permits;
 pub mod queue;
+pub mod select;
 pub mod thread;
 
 #[cfg(not(loom))]
