@@ -12,6 +12,7 @@ use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
 use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
 use crate::timer::state::{Stop, TimerWord};
+use crate::wait::biased::{BiasedLock, model::be_worker};
 use crate::wait::channel::{Channel, Offer, Place, Step};
 use crate::wait::count::Count;
 use crate::wait::lock::{Lock, Take};
@@ -1225,6 +1226,84 @@ fn loom_wait_count_join_or_zero() {
         let waits = joiner.join().unwrap();
         assert_eq!(woken, u32::from(waits), "it waits at 0, or was woken twice");
         assert!(count.is_zero() && count.is_idle());
+        // SAFETY: as above.
+        unsafe { free(other) };
+    });
+}
+
+/// The worker that a lock is biased to, and somebody else who takes the bias away: one of them is inside at a time.
+#[test]
+fn loom_bias_one_is_inside() {
+    model(|| {
+        let lock = Arc::new(BiasedLock::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        let add = |lock: &BiasedLock, inside: &Guarded<u32>| {
+            lock.lock();
+            // SAFETY: we hold the lock; loom checks.
+            unsafe { inside.with(|n| *n += 1) };
+            lock.unlock();
+        };
+        be_worker(8);
+        add(&lock, &inside); // biased from here on
+        let other = {
+            let (lock, inside) = (lock.clone(), inside.clone());
+            thread::spawn(move || add(&lock, &inside))
+        };
+        add(&lock, &inside);
+        other.join().unwrap();
+        add(&lock, &inside);
+        assert!(lock.is_shared());
+        // SAFETY: alone again.
+        assert_eq!(unsafe { inside.with(|n| *n) }, 4);
+    });
+}
+
+/// A mutex that is biased to one worker is taken by another one: it has one owner at a time.
+#[test]
+fn loom_bias_lock_has_one_owner() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        let owned = Arc::new(Guarded::new(0u32));
+        let user = |lock: &Lock<Parked>, owned: &Guarded<u32>, me: u64| {
+            if lock.try_take(me) == Take::Held {
+                return 0;
+            }
+            // SAFETY: we own the lock; loom checks.
+            unsafe { owned.with(|n| *n += 1) };
+            assert!(lock.release(me).is_none());
+            1
+        };
+        be_worker(8);
+        let mut times = user(&lock, &owned, 2);
+        let other = {
+            let (lock, owned) = (lock.clone(), owned.clone());
+            thread::spawn(move || user(&lock, &owned, 4))
+        };
+        times += user(&lock, &owned, 2);
+        times += other.join().unwrap();
+        // SAFETY: alone again.
+        assert_eq!(unsafe { owned.with(|n| *n) }, times);
+        assert_eq!(lock.owner(), 0);
+    });
+}
+
+/// The same, with one who gets in line.
+#[test]
+fn loom_bias_lock_join_or_release() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        be_worker(8);
+        assert!(lock.try_take(2) == Take::Taken);
+        let other = seat(4u64, 0);
+        let joiner = {
+            let lock = lock.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || unsafe { lock.join(&raw mut (*other.get()).waiter, 4) })
+        };
+        let granted = lock.release(2).is_some();
+        let taken = joiner.join().unwrap() != Take::Held;
+        assert!(granted != taken, "the lock was lost, or given twice");
+        assert_eq!(lock.owner(), 4);
         // SAFETY: as above.
         unsafe { free(other) };
     });
