@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Channels: values of any size in order, with and without a buffer, among goroutines, bound ones and plain threads; closing; time-outs;
  * cancels; many producers and consumers. */
 #include "check.h"
@@ -70,7 +71,7 @@ static void sizes(uint32_t workers) {
                 GoroutinePromise *p = NULL;
                 sender.channel = receiver.channel = goroutine_channel_new(SIZES[size], capacity);
                 sender.bytes = receiver.bytes = SIZES[size];
-                sender.n = receiver.n = scaled(100, 5);
+                sender.n = receiver.n = scaled(40, 5);
                 sender.bound = who / 3 == 1;
                 receiver.bound = who % 3 == 1;
                 CHECK(sender.channel != NULL);

@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Conditions: no signal is lost; in order; the mutex is locked again, whatever ended the wait. */
 #include "check.h"
 

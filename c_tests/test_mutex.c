@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Mutexes: exclusion among goroutines, bound ones and plain threads; owners; order; time-outs; cancels; owners that end. */
 #include "check.h"
 

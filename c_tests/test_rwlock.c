@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Readers-writer locks: readers together, a writer alone; in order; owners; time-outs and cancels. */
 #include "check.h"
 

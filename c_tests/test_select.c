@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Select: one case of many, each as likely; sends, receives, promises and time-outs; selects that look for each other. */
 #include "check.h"
 

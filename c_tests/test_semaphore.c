@@ -1,3 +1,4 @@
+/* timeout: 300 */
 /* Semaphores: never more than there are; in order, also for those who want many; time-outs and cancels lose no permit. */
 #include "check.h"
 

@@ -12,6 +12,14 @@ use crate::sched::run_queue::{Pushed, RunQueue};
 use crate::sched::turnstile::Turnstile;
 use crate::sync::{AtomicU32, Guarded, Ordering, fence_heavy, fence_light, fence_seq_cst};
 use crate::timer::state::{Stop, TimerWord};
+use crate::wait::biased::{BiasedLock, model::be_worker};
+use crate::wait::channel::{Channel, Offer, Place, Step};
+use crate::wait::count::Count;
+use crate::wait::lock::{Lock, Take};
+use crate::wait::permits::Permits;
+use crate::wait::select::Joined;
+use crate::wait::thread::ThreadWait;
+use crate::wait::{self, Sleeper, next_claimed};
 use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
 
@@ -865,4 +873,574 @@ fn join_all(at: &Arc<CrewAtWork>) -> u32 {
             None => return at.ran.load(Ordering::Acquire),
         }
     }
+}
+
+// ---- waiting in line ----
+
+/// One who waits, in a model: a park word.
+#[derive(Clone, Copy)]
+struct Parked {
+    word: *const ParkWord,
+    sequence: u64,
+}
+
+impl Sleeper for Parked {
+    const NOBODY: Self = Self {
+        word: std::ptr::null(),
+        sequence: 0,
+    };
+    fn claim(self) -> Ready {
+        // SAFETY: the model keeps the word.
+        unsafe { (*self.word).ready(self.sequence) }
+    }
+}
+
+/// A value, in a model: loom sees who touches it.
+#[derive(Clone, Copy)]
+struct Slot(*const Guarded<u32>);
+
+impl Place for Slot {
+    unsafe fn slot(self, index: usize, _: usize) -> Self {
+        Self(self.0.wrapping_add(index))
+    }
+    unsafe fn copy(from: Self, to: Self, _: usize) {
+        // SAFETY: the protocol says that both are ours; loom checks.
+        unsafe {
+            let value = (*from.0).with(|v| *v);
+            (*to.0).with(|v| *v = value);
+        }
+    }
+}
+
+/// What a goroutine that waits has, in a model. Boxed, and leaked by none: `Seat::free`.
+struct Seat<T> {
+    word: ParkWord,
+    value: Guarded<u32>,
+    chosen: Guarded<usize>,
+    waiter: wait::Waiter<Parked, T>,
+}
+
+/// Sent between a model's threads.
+struct Shared<T>(*mut T);
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
+// SAFETY: the models share what the protocols share; loom checks what it can see.
+unsafe impl<T> Send for Shared<T> {}
+impl<T> Shared<T> {
+    fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+fn seat<T>(what: T, value: u32) -> Shared<Seat<T>> {
+    let seat = Box::into_raw(Box::new(Seat {
+        word: ParkWord::new(),
+        value: Guarded::new(value),
+        chosen: Guarded::new(usize::MAX),
+        waiter: wait::Waiter::new(what),
+    }));
+    // SAFETY: fresh.
+    unsafe {
+        (*seat).waiter.party = Parked {
+            word: &raw const (*seat).word,
+            sequence: 1,
+        };
+        (*seat).word.wait(1);
+    }
+    Shared(seat)
+}
+
+/// The end of a model.
+unsafe fn free<T>(seat: Shared<Seat<T>>) {
+    // SAFETY: nobody has it any more.
+    drop(unsafe { Box::from_raw(seat.get()) });
+}
+
+/// A lock's owner unlocks while another one gets in line: the lock is not lost, and not given twice.
+#[test]
+fn loom_wait_lock_join_or_release() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        assert!(lock.try_take(2) == Take::Taken);
+        let other = seat(4u64, 0);
+        let joiner = {
+            let lock = lock.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || unsafe { lock.join(&raw mut (*other.get()).waiter, 4) })
+        };
+        let granted = lock.release(2).is_some();
+        let taken = joiner.join().unwrap() != Take::Held;
+        assert!(granted != taken, "the lock was lost, or given twice");
+        assert_eq!(lock.owner(), 4);
+        // SAFETY: as above.
+        unsafe { free(other) };
+    });
+}
+
+/// Two are in line, the second of them gives up (a time-out, a cancel) at any moment: each wait ends in one way, nobody is forgotten.
+#[test]
+fn loom_wait_lock_grant_or_time_out() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        assert!(lock.try_take(2) == Take::Taken);
+        let (first, second) = (seat(4u64, 0), seat(6u64, 0));
+        // SAFETY: the seats live until the end, here and below.
+        unsafe {
+            assert!(lock.join(&raw mut (*first.get()).waiter, 4) == Take::Held);
+            assert!(lock.join(&raw mut (*second.get()).waiter, 6) == Take::Held);
+        }
+        let timer = {
+            let lock = lock.clone();
+            thread::spawn(move || unsafe {
+                let gave_up = (*first.get()).word.ready(1) == Ready::Won;
+                if gave_up {
+                    lock.leave(&raw mut (*first.get()).waiter);
+                }
+                gave_up
+            })
+        };
+        let mut owners = vec![2];
+        while let Some(claimed) = lock.release(*owners.last().unwrap()) {
+            let is_first = std::ptr::eq(claimed.party.word, unsafe { &raw const (*first.get()).word });
+            owners.push(if is_first { 4 } else { 6 });
+        }
+        let gave_up = timer.join().unwrap();
+        assert_eq!(owners, if gave_up { vec![2, 6] } else { vec![2, 4, 6] });
+        assert!(lock.owner() == 0 && lock.is_idle());
+        unsafe {
+            free(first);
+            free(second);
+        }
+    });
+}
+
+/// A thread gives up while it is granted something: one of the two happens.
+#[test]
+fn loom_wait_thread_grant_or_time_out() {
+    model(|| {
+        let word = Arc::new(ThreadWait::new());
+        let granter = {
+            let word = word.clone();
+            thread::spawn(move || {
+                let claimed = word.claim();
+                if claimed {
+                    word.done(-5);
+                }
+                claimed
+            })
+        };
+        let gave_up = word.give_up();
+        let claimed = granter.join().unwrap();
+        assert!(gave_up != claimed);
+        assert_eq!(word.result(), claimed.then_some(-5));
+    });
+}
+
+type ModelChannel = Channel<Parked, Slot>;
+type ModelSeat = Shared<Seat<Offer<Slot>>>;
+
+fn channel_seat(value: u32, index: usize) -> ModelSeat {
+    let seat = seat(
+        Offer {
+            place: Slot(std::ptr::null()),
+            chosen: std::ptr::null_mut(),
+            index,
+        },
+        value,
+    );
+    // SAFETY: fresh.
+    unsafe { (*seat.get()).waiter.what.place = Slot(&raw const (*seat.get()).value) };
+    seat
+}
+
+fn channel_of(capacity: usize) -> (Arc<ModelChannel>, Arc<Vec<Guarded<u32>>>) {
+    let ring: Arc<Vec<Guarded<u32>>> = Arc::new((0..capacity).map(|_| Guarded::new(0)).collect());
+    (
+        Arc::new(ModelChannel::new(4, capacity, Slot(ring.as_ptr()))),
+        ring,
+    )
+}
+
+/// How a send or a receive of a model went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Went {
+    Through,
+    Closed,
+    InLine,
+}
+
+/// As `ops::channel`: one try; then in line, if there is a seat.
+unsafe fn one_step(channel: &ModelChannel, sends: bool, seat: ModelSeat) -> Went {
+    // SAFETY: the caller keeps the seat.
+    unsafe {
+        let place = Slot(&raw const (*seat.get()).value);
+        channel.lock();
+        let step = if sends {
+            channel.send(place)
+        } else {
+            channel.receive(place)
+        };
+        if matches!(step, Step::NotYet) {
+            let waiter = &raw mut (*seat.get()).waiter;
+            if sends {
+                channel.join_senders(waiter);
+            } else {
+                channel.join_receivers(waiter);
+            }
+        }
+        channel.unlock();
+        match step {
+            Step::NotYet => Went::InLine,
+            Step::Closed => Went::Closed,
+            Step::Done => Went::Through,
+            Step::Handed(handed) => {
+                let claimed = handed.finish(4);
+                assert!(!claimed.early);
+                Went::Through
+            }
+        }
+    }
+}
+
+/// Somebody sends or receives, the other one comes while the channel is closed: the value comes once, or its sender is told that it does not.
+#[test]
+fn loom_channel_send_receive_close() {
+    for (capacity, sender_first) in [(0, false), (0, true), (1, false), (1, true)] {
+        model(move || {
+            let (channel, ring) = channel_of(capacity);
+            let (sender, receiver) = (channel_seat(7, 0), channel_seat(0, 0));
+            let (first, second) = if sender_first {
+                (sender, receiver)
+            } else {
+                (receiver, sender)
+            };
+            // SAFETY: the seats live until the end, here and below.
+            let first_went = unsafe { one_step(&channel, sender_first, first) };
+            let closing = {
+                let channel = channel.clone();
+                thread::spawn(move || {
+                    let mut told = Vec::new();
+                    for mut line in channel.close().expect("nobody else closes it") {
+                        while let Some((waiter, _)) = unsafe { next_claimed(&mut line) } {
+                            told.push(waiter as usize);
+                        }
+                    }
+                    told
+                })
+            };
+            let second_went = unsafe { one_step(&channel, !sender_first, second) };
+            let told = closing.join().unwrap();
+            let failed = |went, seat: ModelSeat| {
+                went == Went::Closed || told.contains(&(unsafe { &raw mut (*seat.get()).waiter } as usize))
+            };
+            let (first_failed, second_failed) = (failed(first_went, first), failed(second_went, second));
+            let (sent, received) = if sender_first {
+                (!first_failed, !second_failed)
+            } else {
+                (!second_failed, !first_failed)
+            };
+            assert!(channel.is_idle(), "somebody waits on a closed channel");
+            let value = unsafe { (*receiver.get()).value.with(|v| *v) };
+            assert_eq!(sent, received);
+            assert_eq!(value, if received { 7 } else { 0 });
+            unsafe {
+                free(sender);
+                free(receiver);
+            }
+            drop(ring);
+        });
+    }
+}
+
+/// A receiver gives up while somebody sends: the value is with the one of them that says so.
+#[test]
+fn loom_channel_grant_or_time_out() {
+    model(|| {
+        let (channel, ring) = channel_of(0);
+        let (sender, receiver) = (channel_seat(7, 0), channel_seat(0, 0));
+        // SAFETY: the seats live until the end, here and below.
+        unsafe { assert_eq!(one_step(&channel, false, receiver), Went::InLine) };
+        let timer = {
+            let channel = channel.clone();
+            thread::spawn(move || unsafe {
+                let gave_up = (*receiver.get()).word.ready(1) == Ready::Won;
+                if gave_up {
+                    // It goes on, and does with its place what it likes.
+                    channel.leave(&raw mut (*receiver.get()).waiter, false);
+                    (*receiver.get()).value.with(|v| *v = 1);
+                }
+                gave_up
+            })
+        };
+        let sent = unsafe { one_step(&channel, true, sender) };
+        let gave_up = timer.join().unwrap();
+        assert_eq!(gave_up, sent == Went::InLine);
+        let value = unsafe { (*receiver.get()).value.with(|v| *v) };
+        assert_eq!(value, if gave_up { 1 } else { 7 });
+        unsafe {
+            channel.leave(&raw mut (*sender.get()).waiter, true);
+            free(sender);
+            free(receiver);
+        }
+        drop(ring);
+    });
+}
+
+/// A select over two channels: sends on one, receives on the other.
+struct ModelSelect {
+    sends: ModelSeat,
+    receives: ModelSeat,
+    word: ParkWord,
+    chosen: usize,
+}
+
+fn select_of(value: u32) -> Shared<ModelSelect> {
+    let select = Box::into_raw(Box::new(ModelSelect {
+        sends: channel_seat(value, 0),
+        receives: channel_seat(0, 1),
+        word: ParkWord::new(),
+        chosen: usize::MAX,
+    }));
+    // SAFETY: fresh.
+    unsafe {
+        (*select).word.wait(1);
+        for seat in [(*select).sends, (*select).receives] {
+            (*seat.get()).waiter.party = Parked {
+                word: &raw const (*select).word,
+                sequence: 1,
+            };
+            (*seat.get()).waiter.what.chosen = &raw mut (*select).chosen;
+        }
+    }
+    Shared(select)
+}
+
+/// Its join step. Gives the case that it did itself.
+unsafe fn join_select(
+    select: Shared<ModelSelect>,
+    order: [&ModelChannel; 2],
+    to: &ModelChannel,
+    from: &ModelChannel,
+) -> Option<usize> {
+    // SAFETY: the caller keeps the select.
+    unsafe {
+        let select = select.get();
+        let cases = [(to, true, (*select).sends), (from, false, (*select).receives)];
+        let cases = cases
+            .into_iter()
+            .enumerate()
+            .map(|(index, (channel, sends, seat))| wait::select::Case {
+                index,
+                channel,
+                sends,
+                place: Slot(&raw const (*seat.get()).value),
+                waiter: &raw mut (*seat.get()).waiter,
+            });
+        match wait::select::join_all(order.into_iter(), cases, || true) {
+            Joined::Done(index, step) => {
+                if let Step::Handed(handed) = step {
+                    let claimed = handed.finish(4);
+                    assert!(!claimed.early);
+                }
+                Some(index)
+            }
+            Joined::Waits => None,
+            Joined::Not => unreachable!(),
+        }
+    }
+}
+
+/// Two selects over the same two channels, from their two sides: they meet, in one case each, the same one.
+#[test]
+fn loom_select_from_two_sides() {
+    model(|| {
+        let (one, ring_one) = channel_of(0);
+        let (two, ring_two) = channel_of(0);
+        let (here, there) = (select_of(7), select_of(8));
+        let other = {
+            let (one, two) = (one.clone(), two.clone());
+            // SAFETY: the selects live until the end, here and below.
+            thread::spawn(move || unsafe { join_select(there, [&one, &two], &two, &one) })
+        };
+        unsafe {
+            let mine = join_select(here, [&one, &two], &one, &two);
+            let theirs = other.join().unwrap();
+            assert!(
+                mine.is_some() != theirs.is_some(),
+                "one comes second, and does it: {mine:?} {theirs:?}"
+            );
+            let mine = mine.unwrap_or((*here.get()).chosen);
+            let theirs = theirs.unwrap_or((*there.get()).chosen);
+            assert_eq!(mine + theirs, 1, "one sends what the other receives");
+            let received = |select: Shared<ModelSelect>| (*(*select.get()).receives.get()).value.with(|v| *v);
+            assert_eq!(received(here), if mine == 1 { 8 } else { 0 });
+            assert_eq!(received(there), if theirs == 1 { 7 } else { 0 });
+            one.leave(&raw mut (*(*here.get()).sends.get()).waiter, true);
+            two.leave(&raw mut (*(*here.get()).receives.get()).waiter, false);
+            two.leave(&raw mut (*(*there.get()).sends.get()).waiter, true);
+            one.leave(&raw mut (*(*there.get()).receives.get()).waiter, false);
+            for select in [here, there] {
+                free((*select.get()).sends);
+                free((*select.get()).receives);
+                drop(Box::from_raw(select.get()));
+            }
+        }
+        drop((ring_one, ring_two));
+    });
+}
+
+/// One who wants many permits and one who wants few behind it: when the first gives up, the second goes on.
+#[test]
+fn loom_wait_permits_of_who_gave_up() {
+    model(|| {
+        let permits = Arc::new(Permits::<Parked>::new(0));
+        let (many, few) = (seat(2u32, 0), seat(1u32, 0));
+        // SAFETY: the seats live until the end, here and below.
+        unsafe {
+            assert!(permits.join(&raw mut (*many.get()).waiter));
+            assert!(permits.join(&raw mut (*few.get()).waiter));
+        }
+        let timer = {
+            let permits = permits.clone();
+            thread::spawn(move || unsafe {
+                assert!((*many.get()).word.ready(1) == Ready::Won);
+                !permits.leave(&raw mut (*many.get()).waiter).is_null()
+            })
+        };
+        let granted_here = !permits.give(1, 10).unwrap().is_null();
+        let granted_there = timer.join().unwrap();
+        assert!(granted_here != granted_there, "it waits, and there is a permit");
+        assert!(permits.is_idle() && permits.free() == 0);
+        unsafe {
+            free(many);
+            free(few);
+        }
+    });
+}
+
+/// Permits come back while somebody gets in line for them.
+#[test]
+fn loom_wait_permits_join_or_give() {
+    model(|| {
+        let permits = Arc::new(Permits::<Parked>::new(0));
+        let other = seat(1u32, 0);
+        let joiner = {
+            let permits = permits.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || !unsafe { permits.join(&raw mut (*other.get()).waiter) })
+        };
+        let granted = !permits.give(1, 10).unwrap().is_null();
+        let taken = joiner.join().unwrap();
+        assert!(granted != taken);
+        assert_eq!(permits.free(), 0);
+        // SAFETY: as above.
+        unsafe { free(other) };
+    });
+}
+
+/// The count becomes 0 while somebody gets in line for that.
+#[test]
+fn loom_wait_count_join_or_zero() {
+    model(|| {
+        let count = Arc::new(Count::<Parked>::new());
+        assert!(count.add(2).unwrap().is_null());
+        let other = seat((), 0);
+        let joiner = {
+            let count = count.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || unsafe { count.join(&raw mut (*other.get()).waiter) })
+        };
+        let doer = {
+            let count = count.clone();
+            thread::spawn(move || u32::from(!count.add(-1).unwrap().is_null()))
+        };
+        let woken = u32::from(!count.add(-1).unwrap().is_null()) + doer.join().unwrap();
+        let waits = joiner.join().unwrap();
+        assert_eq!(woken, u32::from(waits), "it waits at 0, or was woken twice");
+        assert!(count.is_zero() && count.is_idle());
+        // SAFETY: as above.
+        unsafe { free(other) };
+    });
+}
+
+/// The worker that a lock is biased to, and somebody else who takes the bias away: one of them is inside at a time.
+#[test]
+fn loom_bias_one_is_inside() {
+    model(|| {
+        let lock = Arc::new(BiasedLock::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        let add = |lock: &BiasedLock, inside: &Guarded<u32>| {
+            lock.lock();
+            // SAFETY: we hold the lock; loom checks.
+            unsafe { inside.with(|n| *n += 1) };
+            lock.unlock();
+        };
+        be_worker(8);
+        add(&lock, &inside); // biased from here on
+        let other = {
+            let (lock, inside) = (lock.clone(), inside.clone());
+            thread::spawn(move || add(&lock, &inside))
+        };
+        add(&lock, &inside);
+        other.join().unwrap();
+        add(&lock, &inside);
+        assert!(lock.is_shared());
+        // SAFETY: alone again.
+        assert_eq!(unsafe { inside.with(|n| *n) }, 4);
+    });
+}
+
+/// A mutex that is biased to one worker is taken by another one: it has one owner at a time.
+#[test]
+fn loom_bias_lock_has_one_owner() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        let owned = Arc::new(Guarded::new(0u32));
+        let user = |lock: &Lock<Parked>, owned: &Guarded<u32>, me: u64| {
+            if lock.try_take(me) == Take::Held {
+                return 0;
+            }
+            // SAFETY: we own the lock; loom checks.
+            unsafe { owned.with(|n| *n += 1) };
+            assert!(lock.release(me).is_none());
+            1
+        };
+        be_worker(8);
+        let mut times = user(&lock, &owned, 2);
+        let other = {
+            let (lock, owned) = (lock.clone(), owned.clone());
+            thread::spawn(move || user(&lock, &owned, 4))
+        };
+        times += user(&lock, &owned, 2);
+        times += other.join().unwrap();
+        // SAFETY: alone again.
+        assert_eq!(unsafe { owned.with(|n| *n) }, times);
+        assert_eq!(lock.owner(), 0);
+    });
+}
+
+/// The same, with one who gets in line.
+#[test]
+fn loom_bias_lock_join_or_release() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        be_worker(8);
+        assert!(lock.try_take(2) == Take::Taken);
+        let other = seat(4u64, 0);
+        let joiner = {
+            let lock = lock.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || unsafe { lock.join(&raw mut (*other.get()).waiter, 4) })
+        };
+        let granted = lock.release(2).is_some();
+        let taken = joiner.join().unwrap() != Take::Held;
+        assert!(granted != taken, "the lock was lost, or given twice");
+        assert_eq!(lock.owner(), 4);
+        // SAFETY: as above.
+        unsafe { free(other) };
+    });
 }

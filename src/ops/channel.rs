@@ -39,7 +39,7 @@ impl Place for Bytes {
     }
 }
 
-type Protocol = channel::Channel<Party, Bytes>;
+pub(super) type Protocol = channel::Channel<Party, Bytes>;
 type StepHere = Step<Party, Bytes>;
 /// One in line for a channel.
 pub type ChannelWaiter = channel::ChannelWaiter<Party, Bytes>;

@@ -10,25 +10,24 @@
 //!   4. join every channel, unlock, joined = FINISHED
 //! ```
 //!
-//! I1. All lines are joined with all locks held. So two selects that look for each other meet: one of them comes second, and finds the
-//!     other in every line that it is in. No case is done before it is sure that no other was: until 4 nobody can claim us through
-//!     a channel, and in 2 we have not joined anything.
+//! I1. All lines are joined with all locks held (`wait::select`), so two selects that look for each other meet, and one case is done.
 //! I2. One claim ends the wait, whatever the line (`wait::queue`, I2); the claimer writes which case it was into `chosen`, if it
 //!     came through a channel. A promise does not: who was woken without a `chosen` looks which of its promises is settled.
 //! I3. A promise that settles during 3 or 4 readies us at once, though the join still uses our stack: so who was woken waits for
 //!     FINISHED, the join's last touch, before it goes on. It is a few instructions away.
 //! I4. Locks are taken in the order of addresses by all who take more than one, and a promise's within them; so nobody waits in a circle.
 
-use super::channel::{Bytes, Channel, ChannelWaiter, hand, in_line};
+use super::channel::{Bytes, Channel, ChannelWaiter, Protocol, hand, in_line};
 use super::wait::wait;
 use crate::abi::*;
 use crate::context::tls;
 use crate::promise::{Owner, Promise, PromiseWaiter};
 use crate::sched::park;
 use crate::sync::backoff;
+use crate::wait::Party;
 use crate::wait::channel::{Handed, RECEIVE, SEND, Step};
+use crate::wait::select::{self, Case, Joined};
 use crate::wait::thread::ThreadWait;
-use crate::wait::{Party, Sleeper};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -290,23 +289,38 @@ fn prepare<'a>(
 
 impl Join {
     /// Every channel once, in the order of the addresses.
-    #[inline(always)]
-    unsafe fn for_each_channel(&self, f: impl Fn(&Channel)) {
+    unsafe fn order<'a>(this: *const Self) -> impl Iterator<Item = &'a Protocol> + Clone {
         let mut last = null_mut();
-        for at in 0..self.count {
-            // SAFETY: slots and cases stay until FINISHED.
-            unsafe {
-                let order = (*self.slots.add(at)).order;
-                if order == NONE {
-                    return;
-                }
-                let object = (*self.cases.add(order)).object;
-                if object != last {
-                    last = object;
-                    f(&*object.cast::<Channel>());
-                }
-            }
-        }
+        // SAFETY: slots and cases stay until FINISHED.
+        let count = unsafe { (*this).count };
+        (0..count)
+            .map_while(move |at| unsafe {
+                let order = (*(*this).slots.add(at)).order;
+                (order != NONE).then(|| (*(*this).cases.add(order)).object)
+            })
+            .filter(move |&object| std::mem::replace(&mut last, object) != object)
+            // SAFETY: a channel of the caller's.
+            .map(|object| unsafe { &(*object.cast::<Channel>()).protocol })
+    }
+
+    /// The cases that are channels', beginning with any, so that none is preferred.
+    unsafe fn channels(this: *const Self) -> impl Iterator<Item = Case<Party, Bytes>> + Clone {
+        // SAFETY: as above.
+        let count = unsafe { (*this).count };
+        let start = if count == 0 { 0 } else { random_below(count) };
+        (start..count).chain(0..start).filter_map(move |index| unsafe {
+            let case = &*(*this).cases.add(index);
+            let Line::Channel(waiter) = &mut (*(*this).slots.add(index)).line else {
+                return None;
+            };
+            Some(Case {
+                index,
+                channel: &raw const (*case.object.cast::<Channel>()).protocol,
+                sends: case.op == GOROUTINE_SELECT_SEND,
+                place: Bytes(case.value.cast()),
+                waiter,
+            })
+        })
     }
 }
 
@@ -315,65 +329,58 @@ impl Join {
 /// # Safety
 /// Off the stack of the one who waits, where `join` lies.
 unsafe fn join_all(join: *mut Join, party: Party) -> bool {
-    // SAFETY: the module's head.
+    // SAFETY: the module's head; `wait::select`.
     unsafe {
-        (*join).for_each_channel(|channel| channel.protocol.lock());
-        let done = do_one(join);
-        if done {
-            (*join).for_each_channel(|channel| channel.protocol.unlock());
-            return false;
+        set_party(join, party);
+        let joined = select::join_all(Join::order(join), Join::channels(join), || {
+            (*join).progress.store(BEGUN, Ordering::Relaxed);
+            join_promises(join)
+        });
+        match joined {
+            Joined::Done(index, step) => {
+                (*(*join).cases.add(index)).status = match step {
+                    Step::Closed => GOROUTINE_EPIPE,
+                    _ => GOROUTINE_OK,
+                };
+                (*join).chosen = index;
+                if let Step::Handed(handed) = step {
+                    (*join).handed = Some(handed);
+                }
+                return false;
+            }
+            Joined::Waits | Joined::Not => {}
         }
-        (*join).progress.store(BEGUN, Ordering::Relaxed);
-        let waits = join_promises(join, party);
-        if waits {
-            join_channels(join, party);
-        }
-        (*join).for_each_channel(|channel| channel.protocol.unlock());
+        let waits = matches!(joined, Joined::Waits);
         (*join).progress.store(FINISHED, Ordering::Release); // I3
         waits
     }
 }
 
-/// Step 2. Beginning with any, so that none is preferred.
-unsafe fn do_one(join: *mut Join) -> bool {
+/// Before anybody can see the waiters.
+unsafe fn set_party(join: *mut Join, party: Party) {
     // SAFETY: as join_all.
     unsafe {
-        let count = (*join).count;
-        let start = if count == 0 { 0 } else { random_below(count) };
-        for i in (start..count).chain(0..start) {
-            let case = &mut *(*join).cases.add(i);
-            let status = match object(case) {
-                Object::Channel { channel, sends } => {
-                    match (*channel).step(sends, Bytes(case.value.cast())) {
-                        Step::NotYet => continue,
-                        Step::Done => GOROUTINE_OK,
-                        Step::Closed => GOROUTINE_EPIPE,
-                        Step::Handed(handed) => {
-                            (*join).handed = Some(handed);
-                            GOROUTINE_OK
-                        }
+        for i in 0..(*join).count {
+            match &mut (*(*join).slots.add(i)).line {
+                Line::Nowhere => {}
+                Line::Channel(waiter) => waiter.party = party,
+                Line::Promise(waiter) => {
+                    waiter.owner = match party {
+                        Party::Goroutine { g, sequence } => Owner::Goroutine { g, sequence },
+                        Party::Thread(word) => Owner::Thread(word),
                     }
                 }
-                _ => continue, // a settled promise is found in step 3
-            };
-            case.status = status;
-            (*join).chosen = i;
-            return true;
+            }
         }
-        false
     }
 }
 
 /// Step 3. False: one is settled.
-unsafe fn join_promises(join: *mut Join, party: Party) -> bool {
+unsafe fn join_promises(join: *mut Join) -> bool {
     // SAFETY: as join_all.
     unsafe {
         for i in 0..(*join).count {
             if let Line::Promise(waiter) = &mut (*(*join).slots.add(i)).line {
-                waiter.owner = match party {
-                    Party::Goroutine { g, sequence } => Owner::Goroutine { g, sequence },
-                    Party::Thread(word) => Owner::Thread(word),
-                };
                 let promise = (*(*join).cases.add(i)).object.cast::<Promise>();
                 if !(*promise).cell.join(waiter) {
                     return false;
@@ -381,25 +388,6 @@ unsafe fn join_promises(join: *mut Join, party: Party) -> bool {
             }
         }
         true
-    }
-}
-
-/// Step 4.
-unsafe fn join_channels(join: *mut Join, party: Party) {
-    // SAFETY: as join_all: all channels are locked.
-    unsafe {
-        for i in 0..(*join).count {
-            if let Line::Channel(waiter) = &mut (*(*join).slots.add(i)).line {
-                waiter.party = party;
-                let case = &*(*join).cases.add(i);
-                let channel = &*case.object.cast::<Channel>();
-                if case.op == GOROUTINE_SELECT_SEND {
-                    channel.protocol.join_senders(waiter);
-                } else {
-                    channel.protocol.join_receivers(waiter);
-                }
-            }
-        }
     }
 }
 
@@ -421,4 +409,3 @@ unsafe fn leave(case: &GoroutineSelectCase, line: &mut Line) {
 }
 
 const _: () = assert!(std::mem::size_of::<Slot>() <= 96); // of INLINE each select's stack is made
-const _: Party = Party::NOBODY;

@@ -16,8 +16,9 @@
 //! I5. `closed` is set once. It is looked at in the critical section that joins a queue, and whoever closes claims, in the one that
 //!     sets it, all who wait. So nobody waits on a closed channel.
 
+use super::biased::BiasedLock;
 use super::queue::{Claimed, Sleeper, WaitQueue, Waiter};
-use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock, mutated};
+use crate::sync::{AtomicU32, Guarded, Ordering, mutated};
 use std::ptr::null_mut;
 
 /// Where a value lies.
@@ -61,7 +62,7 @@ pub const SEND: u32 = 2;
 
 /// See the module's head.
 pub struct Channel<P: Sleeper, T: Place> {
-    lock: SpinLock,
+    lock: BiasedLock,
     /// RECEIVE, SEND (I4). Written under the lock.
     ready: AtomicU32,
     bytes: usize,
@@ -120,7 +121,7 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     /// Open and empty. `ring` has `capacity` slots of `bytes`.
     pub fn new(bytes: usize, capacity: usize, ring: T) -> Self {
         Self {
-            lock: SpinLock::new(),
+            lock: BiasedLock::new(),
             ready: AtomicU32::new(if capacity == 0 { 0 } else { SEND }),
             bytes,
             capacity,

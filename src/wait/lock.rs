@@ -15,11 +15,13 @@
 //!     on costs a switch per contended unlock, and a switch is cheap here.
 //! I2. WAITERS is set and the queue joined in one critical section; the owner that finds it set takes the same lock. So who
 //!     joins is found by the owner, or finds the word free.
+//!     The worker that the queue's lock is biased to (`biased`) does so with plain stores; all others take the bias away first.
 //! I3. The last touch of an owner that unlocks is its CAS, or the unlock of the queue's lock. Who frees the object takes that
 //!     lock first.
 
+use super::biased::BiasedLock;
 use super::queue::{Claimed, Sleeper, WaitQueue, Waiter};
-use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, mutated};
 
 const FREE: u64 = 0;
 const WAITERS: u64 = 1;
@@ -40,7 +42,7 @@ pub enum Take {
 pub struct Lock<P: Sleeper> {
     word: AtomicU64,
     /// Around `waiters`.
-    lock: SpinLock,
+    lock: BiasedLock,
     /// 1: an owner ended with it, and nobody has been told. Written before the word becomes free, taken by the next owner.
     orphaned: AtomicU32,
     waiters: Guarded<WaitQueue<P, u64>>,
@@ -57,7 +59,7 @@ impl<P: Sleeper> Lock<P> {
     pub fn new() -> Self {
         Self {
             word: AtomicU64::new(FREE),
-            lock: SpinLock::new(),
+            lock: BiasedLock::new(),
             orphaned: AtomicU32::new(0),
             waiters: Guarded::new(WaitQueue::new()),
         }
@@ -78,13 +80,39 @@ impl<P: Sleeper> Lock<P> {
     /// Takes it if it is free. Acquire: partner of `release`.
     #[inline(always)]
     pub fn try_take(&self, me: u64) -> Take {
-        if self
+        loop {
+            if self.lock.enter() {
+                let take = if self.word.load(Ordering::Relaxed) == FREE {
+                    self.word.store(me, Ordering::Relaxed);
+                    self.took()
+                } else {
+                    Take::Held
+                };
+                self.lock.leave();
+                return take;
+            }
+            if self.lock.is_shared() {
+                return self.try_take_shared(me);
+            }
+            self.lock.decide();
+        }
+    }
+
+    /// With the lock, or when it is shared.
+    #[inline(always)]
+    fn try_take_shared(&self, me: u64) -> Take {
+        match self
             .word
             .compare_exchange(FREE, me, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
         {
-            return Take::Held;
+            Ok(_) => self.took(),
+            Err(_) => Take::Held,
         }
+    }
+
+    /// The caller has it.
+    #[inline(always)]
+    fn took(&self) -> Take {
         if self.orphaned.load(Ordering::Relaxed) != 0 {
             self.orphaned.store(0, Ordering::Relaxed);
             return Take::Orphaned;
@@ -102,7 +130,7 @@ impl<P: Sleeper> Lock<P> {
         let take = loop {
             let word = self.word.load(Ordering::Relaxed);
             if word == FREE {
-                match self.try_take(me) {
+                match self.try_take_shared(me) {
                     Take::Held => continue,
                     take => break take,
                 }
@@ -137,13 +165,30 @@ impl<P: Sleeper> Lock<P> {
     /// Gives it up. Some: it went to that one, who is to be woken.
     #[inline(always)]
     pub fn release(&self, me: u64) -> Option<Claimed<P>> {
-        // Release: partner of `try_take`.
-        if self
-            .word
-            .compare_exchange(me, FREE, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        {
-            return None;
+        loop {
+            if self.lock.enter() {
+                let alone = self.word.load(Ordering::Relaxed) == me;
+                if alone {
+                    self.word.store(FREE, Ordering::Relaxed);
+                }
+                self.lock.leave();
+                if alone {
+                    return None;
+                }
+                break;
+            }
+            if self.lock.is_shared() {
+                // Release: partner of `try_take_shared`.
+                if self
+                    .word
+                    .compare_exchange(me, FREE, Ordering::Release, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    return None;
+                }
+                break;
+            }
+            self.lock.decide();
         }
         self.lock.lock();
         let next = self.hand_on();

@@ -5,13 +5,16 @@
 //! | file | what |
 //! |---|---|
 //! | `queue` | first come, first served, and who has a grant that comes with a time-out or a cancel (model-checked) |
+//! | `biased` | the lock around a queue, which is cheap for the one worker that uses it (model-checked) |
 //! | `thread` | the word that a plain thread waits on (model-checked) |
 //! | `party` | goroutines and plain threads as those who wait |
 //! | `lock` | a lock that is handed on (model-checked) |
 //! | `channel` | values from senders to receivers (model-checked) |
+//! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
 
+pub mod biased;
 pub mod channel;
 pub mod count;
 pub mod lock;
@@ -19,6 +22,7 @@ pub mod lock;
 mod party;
 pub mod permits;
 pub mod queue;
+pub mod select;
 pub mod thread;
 
 #[cfg(not(loom))]
