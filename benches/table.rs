@@ -17,6 +17,7 @@ use goroutine::capi::promise::*;
 use goroutine::capi::runtime::*;
 use goroutine::capi::timer::*;
 
+#[path = "rows/sync.rs"]
 mod sync_rows;
 
 const ROWS: &[(&str, &str)] = &[

@@ -13,6 +13,7 @@ use goroutine::capi::select::*;
 use goroutine::ops::channel::GoroutineChannel;
 use goroutine::ops::mutex::GoroutineMutex;
 
+/// Names, and what they measure.
 pub const ROWS: &[(&str, &str)] = &[
     ("mutex", "mutex, lock and unlock, nobody else, ns"),
     ("mutex_1000", "mutex, 1,000 contend and yield inside, ns"),
@@ -21,6 +22,7 @@ pub const ROWS: &[(&str, &str)] = &[
     ("select_4", "receive by select from 4 channels, ns"),
 ];
 
+/// Of a row; None: another file has it.
 pub fn round_of(row: &str) -> Option<fn(n: u64) -> Duration> {
     Some(match row {
         "mutex" => mutex,
