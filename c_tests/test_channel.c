@@ -228,6 +228,20 @@ static void *in_order(void *arg) {
         for (i = 0; i < 40; i++) CHECK_EQ(order[i], 100 + i);
         OK(goroutine_channel_free(channel));
     }
+    /* One value is taken out of a full channel: the next in line puts its own in, and goes on; then it is full again. */
+    channel = goroutine_channel_new(8, 2);
+    value = 1;
+    OK(goroutine_channel_send(channel, &value, 0));
+    OK(goroutine_channel_send(channel, &value, 0));
+    p[0] = goroutine_spawn(sends_in_order, P(5));
+    goroutine_yield();
+    OK(goroutine_channel_receive(channel, &value, 0));
+    OK(goroutine_promise_await_take(p[0], 10 * SECOND, NULL));
+    CHECK_EQ(goroutine_channel_send(channel, &value, 0), GOROUTINE_EAGAIN);
+    OK(goroutine_channel_receive(channel, &value, 0));
+    OK(goroutine_channel_receive(channel, &value, 0));
+    CHECK_EQ(value, 5);
+    OK(goroutine_channel_free(channel));
     return arg;
 }
 

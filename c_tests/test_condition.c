@@ -101,6 +101,45 @@ static void *cancelled(void *arg) {
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
+/* One worker. The cancelled one is told by a signal before it could park; it goes to the one behind it. */
+static GoroutineMutex *another;
+static uint64_t told;
+static void *behind(void *arg) {
+    OK(goroutine_mutex_lock(another, 0));
+    OK(goroutine_condition_wait(condition, another, GOROUTINE_FOREVER));
+    OK(goroutine_mutex_unlock(another));
+    SET(told, 1);
+    return arg;
+}
+static void *signals(void *arg) {
+    OK(goroutine_condition_signal(condition));
+    return arg;
+}
+static void *told_and_cancelled(void *arg) {
+    OK(goroutine_mutex_lock(mutex, 0));
+    goroutine_yield(); /* it is cancelled meanwhile */
+    OK(goroutine_go(behind, NULL));
+    OK(goroutine_go(signals, NULL));
+    CHECK_EQ(goroutine_condition_wait(condition, mutex, GOROUTINE_FOREVER), GOROUTINE_ECANCELED);
+    OK(goroutine_mutex_unlock(mutex));
+    return arg;
+}
+static void *passes_on(void *arg) {
+    GoroutinePromise *p = goroutine_spawn(told_and_cancelled, NULL);
+    uint64_t i;
+    mutex = goroutine_mutex_new(0);
+    another = goroutine_mutex_new(0);
+    condition = goroutine_condition_new();
+    goroutine_yield();
+    OK(goroutine_cancel(p));
+    OK(goroutine_promise_await_take(p, 10 * SECOND, NULL));
+    for (i = 0; i < 10 && GET(told) == 0; i++) goroutine_yield();
+    CHECK_EQ(told, 1);
+    OK(goroutine_condition_free(condition));
+    OK(goroutine_mutex_free(mutex));
+    OK(goroutine_mutex_free(another));
+    return arg;
+}
 static void *line(void *arg) {
     GoroutinePromise *p[20], *gone;
     uint64_t i;
@@ -142,6 +181,7 @@ static void *line(void *arg) {
 int main(void) {
     start_workers(1);
     run_goroutine(line, NULL);
+    run_goroutine(passes_on, NULL);
     stop();
     queue(1);
     queue(2);

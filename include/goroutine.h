@@ -289,6 +289,8 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_SELECT_RECEIVE 1
 /** `op`: a promise settles; `value` is a `void **`. */
 #define GOROUTINE_SELECT_PROMISE 2
+/** Bytes of a `GoroutineSelectCase`. */
+#define GOROUTINE_SELECT_CASE_BYTES 24
 /** Offset of `op` (`uint32_t`) in a `GoroutineSelectCase`. */
 #define GOROUTINE_SELECT_CASE_OFFSET_OP 0
 /** Offset of `status` (`int32_t`). */
@@ -1599,8 +1601,8 @@ GoroutineStatus goroutine_ffi_call_async(void *function,
  * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
  *
  * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
- * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever. In a child of fork,
- * a mutex that was locked stays locked, unless it was by the forking thread or goroutine itself.
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever.
+ * In a child of fork the mutexes of its parent are not to be used.
  * Context:   T, G.
  * Parks:     never.
  * Ownership: the caller passes it to goroutine_mutex_free.

@@ -1444,3 +1444,59 @@ fn loom_bias_lock_join_or_release() {
         unsafe { free(other) };
     });
 }
+
+/// Somebody takes the bias away while the worker is inside; a third one believes SHARED only when the worker is out for good.
+#[test]
+fn loom_bias_shared_means_shared() {
+    model(|| {
+        let lock = Arc::new(BiasedLock::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        be_worker(8);
+        lock.decide();
+        let taker = {
+            let lock = lock.clone();
+            thread::spawn(move || lock.decide())
+        };
+        let third = {
+            let (lock, inside) = (lock.clone(), inside.clone());
+            thread::spawn(move || {
+                if lock.is_shared() {
+                    // SAFETY: the worker keeps out, says the lock; loom checks.
+                    unsafe { inside.with(|n| *n += 1) };
+                }
+            })
+        };
+        if lock.enter() {
+            // SAFETY: inside; loom checks.
+            unsafe { inside.with(|n| *n += 1) };
+            lock.leave();
+        }
+        taker.join().unwrap();
+        third.join().unwrap();
+    });
+}
+
+/// A channel is closed while somebody gets in line to send, and nobody receives: it is told.
+#[test]
+fn loom_channel_close_tells_senders() {
+    model(|| {
+        let (channel, ring) = channel_of(0);
+        let sender = channel_seat(7, 0);
+        let sending = {
+            let channel = channel.clone();
+            // SAFETY: the seat lives until the end.
+            thread::spawn(move || unsafe { one_step(&channel, true, sender) })
+        };
+        let [receivers, mut senders] = channel.close().expect("nobody else closes it");
+        assert!(receivers.is_null());
+        // SAFETY: claimed for us.
+        let told = unsafe { next_claimed(&mut senders).is_some() };
+        let went = sending.join().unwrap();
+        assert_eq!(told, went == Went::InLine, "it waits on a closed channel");
+        assert!(told || went == Went::Closed);
+        assert!(channel.is_idle());
+        // SAFETY: as above.
+        unsafe { free(sender) };
+        drop(ring);
+    });
+}

@@ -67,3 +67,12 @@ fn config_and_stats_start_with_their_size() {
     assert_eq!(span_of!(GoroutineTicket, sequence), 8..16);
     assert_eq!(span_of!(GoroutineSettled, value), 8..16);
 }
+
+#[test]
+fn select_case_is_24_bytes() {
+    assert_eq!(size_of::<GoroutineSelectCase>(), 24);
+    assert_eq!(span_of!(GoroutineSelectCase, op), 0..4);
+    assert_eq!(span_of!(GoroutineSelectCase, status), 4..8);
+    assert_eq!(span_of!(GoroutineSelectCase, object), 8..16);
+    assert_eq!(span_of!(GoroutineSelectCase, value), 16..24);
+}

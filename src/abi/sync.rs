@@ -30,6 +30,8 @@ pub struct GoroutineSelectCase {
     pub value: *mut c_void,
 }
 
+/// Bytes of a `GoroutineSelectCase`.
+pub const GOROUTINE_SELECT_CASE_BYTES: usize = 24;
 /// Offset of `op` (`uint32_t`) in a `GoroutineSelectCase`.
 pub const GOROUTINE_SELECT_CASE_OFFSET_OP: usize = 0;
 /// Offset of `status` (`int32_t`).
@@ -44,4 +46,4 @@ const _: () = assert!(offset_of!(GoroutineSelectCase, op) == GOROUTINE_SELECT_CA
 const _: () = assert!(offset_of!(GoroutineSelectCase, status) == GOROUTINE_SELECT_CASE_OFFSET_STATUS);
 const _: () = assert!(offset_of!(GoroutineSelectCase, object) == GOROUTINE_SELECT_CASE_OFFSET_OBJECT);
 const _: () = assert!(offset_of!(GoroutineSelectCase, value) == GOROUTINE_SELECT_CASE_OFFSET_VALUE);
-const _: () = assert!(size_of::<GoroutineSelectCase>() == 24);
+const _: () = assert!(size_of::<GoroutineSelectCase>() == GOROUTINE_SELECT_CASE_BYTES);

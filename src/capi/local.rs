@@ -60,7 +60,8 @@ mod inner {
     }
 
     pub unsafe extern "C" fn set(key: u32, value: *mut c_void) {
-        local::set(key, value);
+        // SAFETY: the caller's promise.
+        unsafe { local::set(key, value) };
     }
 
     pub extern "C" fn get(key: u32) -> *mut c_void {

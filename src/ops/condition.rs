@@ -86,7 +86,7 @@ impl Condition {
         let word = ThreadWait::new();
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was told, claimed or left.
-        let status = unsafe {
+        unsafe {
             self.locked(|waiters| waiters.join(place));
             let depth = mutex.unlock_all();
             let status = wait(&word, deadline, move |party| {
@@ -103,8 +103,7 @@ impl Condition {
                 self.signal(); // I2
             }
             self.lock_again(mutex, depth, status)
-        };
-        status
+        }
     }
 
     unsafe fn leave(&self, waiter: *mut Waiter<Party, Stage>) -> Stage {

@@ -86,7 +86,10 @@ fn index(key: u32) -> Option<usize> {
 }
 
 /// `goroutine_local_set`.
-pub fn set(key: u32, value: *mut c_void) {
+///
+/// # Safety
+/// What drops the key's values may be called with this one.
+pub unsafe fn set(key: u32, value: *mut c_void) {
     let g = tls::current();
     let Some(index) = index(key) else { return };
     // SAFETY: the running goroutine's.

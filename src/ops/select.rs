@@ -293,14 +293,20 @@ impl Join {
         let mut last = null_mut();
         // SAFETY: slots and cases stay until FINISHED.
         let count = unsafe { (*this).count };
-        (0..count)
-            .map_while(move |at| unsafe {
-                let order = (*(*this).slots.add(at)).order;
-                (order != NONE).then(|| (*(*this).cases.add(order)).object)
-            })
-            .filter(move |&object| std::mem::replace(&mut last, object) != object)
+        let object = move |at| {
+            // SAFETY: as above.
+            let order = unsafe { (*(*this).slots.add(at)).order };
+            // SAFETY: as above.
+            (order != NONE).then(|| unsafe { (*(*this).cases.add(order)).object })
+        };
+        let protocol = |object: *mut std::ffi::c_void| {
             // SAFETY: a channel of the caller's.
-            .map(|object| unsafe { &(*object.cast::<Channel>()).protocol })
+            unsafe { &(*object.cast::<Channel>()).protocol }
+        };
+        (0..count)
+            .map_while(object)
+            .filter(move |&object| std::mem::replace(&mut last, object) != object)
+            .map(protocol)
     }
 
     /// The cases that are channels', beginning with any, so that none is preferred.
@@ -308,18 +314,21 @@ impl Join {
         // SAFETY: as above.
         let count = unsafe { (*this).count };
         let start = if count == 0 { 0 } else { random_below(count) };
-        (start..count).chain(0..start).filter_map(move |index| unsafe {
-            let case = &*(*this).cases.add(index);
-            let Line::Channel(waiter) = &mut (*(*this).slots.add(index)).line else {
-                return None;
-            };
-            Some(Case {
-                index,
-                channel: &raw const (*case.object.cast::<Channel>()).protocol,
-                sends: case.op == GOROUTINE_SELECT_SEND,
-                place: Bytes(case.value.cast()),
-                waiter,
-            })
+        (start..count).chain(0..start).filter_map(move |index| {
+            // SAFETY: as above; the object is a channel of the caller's.
+            unsafe {
+                let case = &*(*this).cases.add(index);
+                let Line::Channel(waiter) = &mut (*(*this).slots.add(index)).line else {
+                    return None;
+                };
+                Some(Case {
+                    index,
+                    channel: &raw const (*case.object.cast::<Channel>()).protocol,
+                    sends: case.op == GOROUTINE_SELECT_SEND,
+                    place: Bytes(case.value.cast()),
+                    waiter,
+                })
+            }
         })
     }
 }

@@ -80,11 +80,11 @@ pub(super) fn acquire_in_line(permits: &Permits<Party>, n: u32, timeout_ns: u64)
 #[inline(always)]
 pub(super) fn release(permits: &Permits<Party>, n: u32, most: u32) -> GoroutineStatus {
     match permits.give(n, most) {
-        Ok(granted) => {
+        Some(granted) => {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { wake_chain(granted, GOROUTINE_OK) };
             GOROUTINE_OK
         }
-        Err(()) => GOROUTINE_EINVAL,
+        None => GOROUTINE_EINVAL,
     }
 }

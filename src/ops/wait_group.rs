@@ -52,12 +52,12 @@ impl WaitGroup {
     #[inline(always)]
     pub fn add(&self, n: i32) -> GoroutineStatus {
         match self.count.add(n) {
-            Ok(woken) => {
+            Some(woken) => {
                 // SAFETY: claimed for us, and no lock is held.
                 unsafe { wake_chain(woken, GOROUTINE_OK) };
                 GOROUTINE_OK
             }
-            Err(()) => GOROUTINE_EINVAL,
+            None => GOROUTINE_EINVAL,
         }
     }
 

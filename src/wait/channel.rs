@@ -164,7 +164,7 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
                 let receive = inner.length != 0 || !inner.senders.is_empty() || inner.closed;
                 let send = inner.length < self.capacity || !inner.receivers.is_empty() || inner.closed;
                 self.ready.store(
-                    u32::from(receive) * RECEIVE | u32::from(send) * SEND,
+                    (u32::from(receive) * RECEIVE) | (u32::from(send) * SEND),
                     Ordering::Relaxed,
                 );
             });

@@ -45,21 +45,21 @@ impl<P: Sleeper> Count<P> {
         self.word.load(Ordering::Acquire) as u32 == 0
     }
 
-    /// Adds `n`. Err: it would be below 0, or over 2^31. Gives all who waited, chained, if it is 0 now.
+    /// Adds `n`. None: it would be below 0, or over 2^31. Gives all who waited, chained, if it is 0 now.
     #[inline(always)]
-    pub fn add(&self, n: i32) -> Result<*mut CountWaiter<P>, ()> {
+    pub fn add(&self, n: i32) -> Option<*mut CountWaiter<P>> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let count = i64::from(word as u32) + i64::from(n);
             if !(0..=i64::from(i32::MAX)).contains(&count) {
-                return Err(());
+                return None;
             }
             if count == 0 && word & WAITERS != 0 && !mutated!("count_reaches_zero_unlocked") {
                 self.lock.lock();
                 let woken = self.reach_zero(word);
                 self.lock.unlock();
                 if let Some(chain) = woken {
-                    return Ok(chain);
+                    return Some(chain);
                 }
                 word = self.word.load(Ordering::Relaxed);
                 continue;
@@ -69,7 +69,7 @@ impl<P: Sleeper> Count<P> {
                 .word
                 .compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed)
             {
-                Ok(_) => return Ok(null_mut()),
+                Ok(_) => return Some(null_mut()),
                 Err(now) => word = now,
             }
         }

@@ -118,13 +118,13 @@ impl<P: Sleeper> Permits<P> {
         granted
     }
 
-    /// Gives `n` back. Err: there would be more than `most`. Gives those who can go on, chained.
+    /// Gives `n` back. None: there would be more than `most`. Gives those who can go on, chained.
     #[inline(always)]
-    pub fn give(&self, n: u32, most: u32) -> Result<*mut PermitWaiter<P>, ()> {
+    pub fn give(&self, n: u32, most: u32) -> Option<*mut PermitWaiter<P>> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if u64::from(word as u32) + u64::from(n) > u64::from(most) {
-                return Err(());
+                return None;
             }
             if word & WAITERS != 0 {
                 break;
@@ -133,14 +133,14 @@ impl<P: Sleeper> Permits<P> {
                 .word
                 .compare_exchange(word, word + u64::from(n), Ordering::Release, Ordering::Relaxed)
             {
-                Ok(_) => return Ok(null_mut()),
+                Ok(_) => return Some(null_mut()),
                 Err(now) => word = now,
             }
         }
         self.lock.lock();
         let granted = self.grant(n);
         self.lock.unlock();
-        Ok(granted)
+        Some(granted)
     }
 
     /// Under the lock: `n` more, and the first in line get theirs. If WAITERS is not set there is nobody in line, and others may
