@@ -14,7 +14,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sched::park;
-use crate::wait::lock::{Lock, Take};
+use crate::wait::lock::{HANDED, Lock, NUMBER_SHIFT, Take};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use parking_lot::Mutex as Guard;
@@ -50,10 +50,16 @@ pub fn all() -> &'static Guard<All> {
     &ALL
 }
 
+/// Of a goroutine; even above the shift, where those of threads are odd.
+#[inline(always)]
+fn number_of(id: u64) -> u64 {
+    id << 1 << NUMBER_SHIFT
+}
+
 /// Who calls.
 #[derive(Clone, Copy)]
 pub(super) struct Me {
-    /// Even, not 0, and never another's (I1).
+    /// As `wait::lock` wants it, and never another's (I1).
     pub(super) number: u64,
     /// Null on a plain thread.
     g: *mut Goroutine,
@@ -65,12 +71,12 @@ impl Me {
         let g = tls::current();
         if g.is_null() {
             return Self {
-                number: tls::number() << 2 | 2,
+                number: (tls::number() << 1 | 1) << NUMBER_SHIFT,
                 g,
             };
         }
         // SAFETY: the running goroutine.
-        let number = unsafe { (*g).id() } << 2;
+        let number = number_of(unsafe { (*g).id() });
         Self { number, g }
     }
 
@@ -171,29 +177,22 @@ impl Mutex {
             return self.lock_again();
         }
         if timeout_ns == 0 {
-            return GOROUTINE_EAGAIN;
+            if !self.lock.rob(me.number) {
+                return GOROUTINE_EAGAIN;
+            }
+            me.got();
+            return GOROUTINE_OK;
         }
         let mut take = self.spin(me);
         let mut status = GOROUTINE_OK;
         if take == Take::Held {
-            let mut waiter = Waiter::new(me.number);
-            let word = ThreadWait::new();
-            let place = &raw mut waiter;
-            let result = &raw mut take;
-            // SAFETY: the waiter stays in place until it was granted the lock or left.
-            unsafe {
-                status = wait(&word, park::deadline_after(timeout_ns), move |party| {
-                    (*place).party = party;
-                    match self.lock.join(place, me.number) {
-                        Take::Held => true,
-                        taken => {
-                            *result = taken;
-                            false
-                        }
-                    }
-                });
-                if status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
-                    self.lock.leave(place);
+            let deadline = park::deadline_after(timeout_ns);
+            (take, status) = self.wait_in_line(me, deadline, HANDED);
+            if take == Take::Held && status != GOROUTINE_EOWNERDEAD {
+                while take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
+                    (take, status) = self.wait_in_line(me, deadline, 0); // robbed once
+                }
+                if take == Take::Held && status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
                     return status;
                 }
             }
@@ -203,6 +202,32 @@ impl Mutex {
             GOROUTINE_EOWNERDEAD
         } else {
             status
+        }
+    }
+
+    /// Until it was granted, or free, or the wait ended otherwise. `handed`: HANDED, or 0 for one that was robbed.
+    #[inline(always)]
+    fn wait_in_line(&self, me: Me, deadline: u64, handed: u64) -> (Take, GoroutineStatus) {
+        let mut take = Take::Held;
+        let mut waiter = Waiter::new(me.number | handed);
+        let word = ThreadWait::new();
+        let (place, result) = (&raw mut waiter, &raw mut take);
+        // SAFETY: the waiter stays in place until it was granted the lock or left.
+        unsafe {
+            let status = wait(&word, deadline, move |party| {
+                (*place).party = party;
+                match self.lock.join(place, me.number) {
+                    Take::Held => true,
+                    taken => {
+                        *result = taken;
+                        false
+                    }
+                }
+            });
+            if status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
+                self.lock.leave(place);
+            }
+            (take, status)
         }
     }
 
@@ -286,7 +311,7 @@ impl Mutex {
 #[cold]
 pub unsafe fn orphan_all(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
-    let me = unsafe { (*g).id() } << 2;
+    let me = number_of(unsafe { (*g).id() });
     let mut woken = Vec::new();
     {
         let all = ALL.lock();

@@ -1,13 +1,16 @@
 //! A lock that is handed on: who unlocks gives it to the first who waits.
 //!
-//! One word: the owner's number, 0 for free, and WAITERS (somebody who can still be granted it may be queued).
+//! One word: the owner's number, 0 for free, WAITERS (somebody who can still be granted it may be queued), and HANDED (the owner was
+//! granted it in the queue, and has not run since).
 //!
 //! | transition | who | how |
 //! |---|---|---|
 //! | free -> owner | anybody | CAS |
 //! | owner -> owner with WAITERS | one who joins | CAS, under the queue's lock |
 //! | owner -> free | the owner, nobody waits | CAS |
-//! | owner with WAITERS -> next owner, or free | the owner | store, under the queue's lock |
+//! | owner with WAITERS -> next owner HANDED, or free | the owner | store, under the queue's lock |
+//! | owner HANDED -> owner | the same, once it runs | store, under the queue's lock |
+//! | owner HANDED -> a thief | one who only tries | store, under the queue's lock |
 //!
 //! I1. The word is free only while nobody waits (who could be granted it). So nobody overtakes those in the queue, and nobody
 //!     starves: first come, first served. A lock that may be snatched lets its owner take it again and again while the queue
@@ -18,6 +21,10 @@
 //!     The worker that the queue's lock is biased to (`biased`) does so with plain stores; all others take the bias away first.
 //! I3. The last touch of an owner that unlocks is its CAS, or the unlock of the queue's lock. Who frees the object takes that
 //!     lock first.
+//! I4. Who only tries may take the lock from an owner that has not run since it was granted it, which then queues up again in front of
+//!     all others, and nobody takes it from that one again. Without this, goroutines that lock one of several and try the others
+//!     (std::lock, std::scoped_lock) can go in circles for ever: each time, what one tries has just been handed to one who sleeps.
+//!     With it, a try on a lock that nobody is using fails only after a theft, and the thief got on.
 
 use super::biased::BiasedLock;
 use super::queue::{Claimed, Sleeper, WaitQueue, Waiter};
@@ -25,6 +32,10 @@ use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, mutated};
 
 const FREE: u64 = 0;
 const WAITERS: u64 = 1;
+/// In the word; and in a waiter's number: it may be robbed (I4).
+pub const HANDED: u64 = 2;
+/// Above these bits the owner has a number of its own.
+pub const NUMBER_SHIFT: u32 = 2;
 
 /// What one gets that asks for it.
 #[must_use]
@@ -38,7 +49,7 @@ pub enum Take {
     Held,
 }
 
-/// See the module's head. Numbers are even and not 0.
+/// See the module's head. Numbers are not 0, and their lowest `NUMBER_SHIFT` bits are.
 pub struct Lock<P: Sleeper> {
     word: AtomicU64,
     /// Around `waiters`.
@@ -68,7 +79,7 @@ impl<P: Sleeper> Lock<P> {
     /// Whose it is; 0: nobody's.
     #[inline(always)]
     pub fn owner(&self) -> u64 {
-        self.word.load(Ordering::Relaxed) & !WAITERS
+        self.word.load(Ordering::Relaxed) & !(WAITERS | HANDED)
     }
 
     /// Whether somebody is queued for it, as a hint.
@@ -123,7 +134,8 @@ impl<P: Sleeper> Lock<P> {
     /// Queues up for it. Anything but Held: it was free, is the caller's now, and the waiter was not touched.
     ///
     /// # Safety
-    /// `waiter.what` is `me`, and its party is set; it stays in place until it was granted the lock or left.
+    /// `waiter.what` is `me`, with HANDED unless it was robbed, and its party is set; it stays in place until it was granted the
+    /// lock or left.
     #[inline(always)]
     pub unsafe fn join(&self, waiter: *mut Waiter<P, u64>, me: u64) -> Take {
         self.lock.lock();
@@ -143,7 +155,15 @@ impl<P: Sleeper> Lock<P> {
                     .is_ok()
             {
                 // SAFETY: we hold the lock; the caller's promise.
-                unsafe { self.waiters.with(|waiters| waiters.join(waiter)) };
+                unsafe {
+                    self.waiters.with(|waiters| {
+                        if (*waiter).what & HANDED == 0 {
+                            waiters.join_first(waiter);
+                        } else {
+                            waiters.join(waiter);
+                        }
+                    });
+                }
                 break Take::Held;
             }
         };
@@ -160,6 +180,39 @@ impl<P: Sleeper> Lock<P> {
         // SAFETY: we hold the lock.
         unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
         self.lock.unlock();
+    }
+
+    /// It was granted in the queue: whether it is the caller's still (I4).
+    #[inline]
+    #[must_use]
+    pub fn confirm(&self, me: u64) -> bool {
+        self.lock.lock();
+        let word = self.word.load(Ordering::Relaxed);
+        let mine = word & !(WAITERS | HANDED) == me;
+        if mine {
+            // The word is the owner's to change, and those who join hold the lock. Acquire came with the wake.
+            self.word.store(word & !HANDED, Ordering::Relaxed);
+        }
+        self.lock.unlock();
+        mine || mutated!("lock_trusts_the_grant")
+    }
+
+    /// Takes it from an owner that has not run since it was granted it (I4).
+    #[cold]
+    #[must_use]
+    pub fn rob(&self, me: u64) -> bool {
+        if self.word.load(Ordering::Relaxed) & HANDED == 0 {
+            return false;
+        }
+        self.lock.lock();
+        // Acquire: partner of `hand_on`.
+        let word = self.word.load(Ordering::Acquire);
+        let handed = word & HANDED != 0;
+        if handed {
+            self.word.store(me | word & WAITERS, Ordering::Relaxed);
+        }
+        self.lock.unlock();
+        handed
     }
 
     /// Gives it up. Some: it went to that one, who is to be woken.
@@ -205,6 +258,9 @@ impl<P: Sleeper> Lock<P> {
             next = self.hand_on();
             if next.is_some() {
                 self.orphaned.store(0, Ordering::Relaxed);
+                // It is told, so it keeps it.
+                let word = self.word.load(Ordering::Relaxed);
+                self.word.store(word & !HANDED, Ordering::Release);
             }
         }
         self.lock.unlock();

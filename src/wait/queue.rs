@@ -117,6 +117,25 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         self.last = waiter;
     }
 
+    /// Step 1, before all others: for one that was first already.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::join`].
+    pub unsafe fn join_first(&mut self, waiter: *mut Waiter<P, T>) {
+        // SAFETY: as in `join`.
+        unsafe {
+            (*waiter).linked = true;
+            (*waiter).previous = null_mut();
+            (*waiter).next = self.first;
+            if self.first.is_null() {
+                self.last = waiter;
+            } else {
+                (*self.first).previous = waiter;
+            }
+        }
+        self.first = waiter;
+    }
+
     /// Step 4, or nothing if it is not linked. Gives whether it was.
     ///
     /// # Safety

@@ -13,19 +13,6 @@ use goroutine::capi::select::*;
 use goroutine::ops::channel::GoroutineChannel;
 use goroutine::ops::mutex::GoroutineMutex;
 
-<<<<<<<< HEAD:benches/table/own/waiting.rs
-========
-/// Names, and what they measure.
-pub const ROWS: &[(&str, &str)] = &[
-    ("mutex", "mutex, lock and unlock, nobody else, ns"),
-    ("mutex_1000", "mutex, 1,000 contend and yield inside, ns"),
-    ("channel_pingpong", "unbuffered channels, there and back, ns"),
-    ("channel_128", "channel of 128, one sends, one receives, ns"),
-    ("select_4", "receive by select from 4 channels, ns"),
-];
-
-/// Of a row; None: another file has it.
->>>>>>>> wt-sync:benches/rows/sync.rs
 pub fn round_of(row: &str) -> Option<fn(n: u64) -> Duration> {
     Some(match row {
         "mutex" => mutex,
