@@ -53,6 +53,7 @@ static void child(void *arg) {
     {
         void *volatile next = malloc(128); /* what the lane was is somebody else's now */
         memset(next, 0xFF, 128);
+        fprintf(stderr, "lane %p, next %p\n", (void *)lane, next);
     }
     pthread_join(thread, NULL);
     stop();
