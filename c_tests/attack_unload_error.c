@@ -1,0 +1,40 @@
+/* "after that, a dlclose unmaps it": not if goroutine_ffi_load failed once on a plain thread that still lives (goroutine_ffi_error's
+ * text is in a thread-local variable with a destructor, which keeps the object). */
+#include "check.h"
+#include <dlfcn.h>
+#include <limits.h>
+
+static bool mapped(const char *name) {
+    char line[PATH_MAX + 200];
+    bool found = false;
+    FILE *f = fopen("/proc/self/maps", "r");
+    CHECK(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL) found |= strstr(line, name) != NULL;
+    fclose(f);
+    return found;
+}
+int main(void) {
+    static char copy[PATH_MAX], command[3 * PATH_MAX];
+    const char *dir = getenv("C_TESTS_PLUGINS");
+    Dl_info info;
+    int fails;
+    CHECK(dladdr(CODE(goroutine_runtime_start), &info) != 0);
+    if (strstr(info.dli_fname, ".so") == NULL) return 77;
+    for (fails = 0; fails < 2; fails++) {
+        void *handle, *loaded;
+        snprintf(copy, sizeof copy, "%s/unload-error-%d-%d.so", dir != NULL ? dir : ".", (int)getpid(), fails);
+        snprintf(command, sizeof command, "cp '%s' '%s'", info.dli_fname, copy);
+        CHECK(system(command) == 0);
+        handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+        CHECK(handle != NULL);
+        OK(((GoroutineStatus(*)(const GoroutineConfig *))U(dlsym(handle, "goroutine_runtime_start")))(NULL));
+        CHECK_EQ(((GoroutineStatus(*)(const char *, int, void **))U(dlsym(handle, "goroutine_ffi_load")))(fails ? "/nowhere.so" : "libm.so.6", 0, &loaded),
+                 fails ? GOROUTINE_EFFILOAD : GOROUTINE_OK);
+        OK(((GoroutineStatus(*)(uint64_t))U(dlsym(handle, "goroutine_runtime_shutdown")))(GOROUTINE_FOREVER));
+        CHECK(dlclose(handle) == 0);
+        if (mapped(copy)) fprintf(stderr, "%s: still mapped\n", fails ? "a load failed" : "no load failed");
+        unlink(copy);
+        CHECK(!mapped(copy));
+    }
+    return 0;
+}
