@@ -3,7 +3,7 @@
 # Usage: tools/foreign.sh [--quick | --seconds N] [NAME...]. NAME: libc, sqlite, python, torch, go.
 #   --quick        what takes seconds only, for `make test`: the newest Go that is installed, and LibTorch only where it was built before
 #                  (its header alone takes the compiler most of a minute)
-#   --seconds N    each runs for N seconds, all at the same time, and may not grow
+#   --seconds N    each runs for N seconds (and a few rounds), all at the same time, and may not grow
 # A library that is not installed, or not run for want of time, is reported by name as skipped (`make deps-NAME` installs it).
 # FOREIGN_WRAP: a command in front of each program.
 set -euo pipefail
@@ -76,7 +76,7 @@ build() {
 
 # run LABEL PROGRAM ARGUMENTS...: in the background when all run at once.
 run() {
-    local log=$out/log/run-${1// /-}.log status=0 limit=$((seconds + 120))
+    local log=$out/log/run-${1// /-}.log status=0 limit=$((seconds * 10 + 120))
     ((seconds == 0)) || set -- "$@" --seconds "$seconds"
     # shellcheck disable=SC2086 # a command with its arguments
     timeout --kill-after=10 "$limit" ${FOREIGN_WRAP-} "${@:2}" </dev/null >"$log" 2>&1 || status=$?
