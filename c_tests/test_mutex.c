@@ -94,6 +94,38 @@ static void *owners(void *arg) {
     return arg;
 }
 
+/* ---- std::lock: takes one, tries the other, and the other way round ---- */
+enum { PAIRS = 200 };
+static GoroutineMutex *pair[2];
+static uint64_t pairs;
+static void *takes_both(void *arg) {
+    uint64_t i, first = U(arg) % 2;
+    for (i = 0; i < PAIRS; i++) {
+        for (;; first = 1 - first) {
+            OK(goroutine_mutex_lock(pair[first], 60 * SECOND));
+            if (goroutine_mutex_try_lock(pair[1 - first]) == GOROUTINE_OK) break;
+            OK(goroutine_mutex_unlock(pair[first]));
+        }
+        pairs++;
+        if (i % 3 == 0) goroutine_yield();
+        OK(goroutine_mutex_unlock(pair[0]));
+        OK(goroutine_mutex_unlock(pair[1]));
+    }
+    return NULL;
+}
+static void both(uint32_t workers) {
+    GoroutinePromise *p[8];
+    uint64_t i;
+    start_workers(workers);
+    for (i = 0; i < 2; i++) CHECK((pair[i] = goroutine_mutex_new(0)) != NULL);
+    pairs = 0;
+    for (i = 0; i < 8; i++) p[i] = goroutine_spawn(takes_both, P(i));
+    for (i = 0; i < 8; i++) OK(goroutine_promise_await_take(p[i], 60 * SECOND, NULL));
+    CHECK_EQ(pairs, 8 * PAIRS);
+    for (i = 0; i < 2; i++) OK(goroutine_mutex_free(pair[i]));
+    stop();
+}
+
 /* ---- first come, first served ---- */
 static void *in_line(void *arg) {
     uint64_t place = U(arg);
@@ -126,7 +158,10 @@ static void *line(void *arg) {
     }
     CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY);
     OK(goroutine_mutex_unlock(mutex));
-    /* No barging: those who wait come first, though nobody of them runs yet. */
+    /* Those who wait come first, though nobody of them runs yet; but for one who only tries, once. */
+    OK(goroutine_mutex_try_lock(mutex));
+    goroutine_yield(); /* who was robbed is in front again */
+    OK(goroutine_mutex_unlock(mutex));
     CHECK_EQ(goroutine_mutex_try_lock(mutex), GOROUTINE_EAGAIN);
     OK(goroutine_mutex_lock(mutex, GOROUTINE_FOREVER));
     CHECK_EQ(counter, 64);
@@ -302,6 +337,8 @@ static void *attached(void *arg) {
 
 int main(void) {
     pthread_t thread;
+    both(1);
+    both(2);
     CHECK(goroutine_mutex_new(2) == NULL);
     contended(1, 1000, scaled(20, 4), false);
     contended(1, 40, scaled(500, 20), true);

@@ -1628,7 +1628,8 @@ GoroutineStatus goroutine_mutex_lock(GoroutineMutex *mutex,
                                      uint64_t timeout_ns);
 
 /**
- * goroutine_mutex_lock with a time-out of 0.
+ * goroutine_mutex_lock with a time-out of 0. It may come before the first who waits, if that one was handed the mutex and has not run since;
+ * that one is in front again then, and nobody comes before it a second time. (So std::lock gets on.)
  * Context:   T, G.
  * Parks:     never.
  * Ownership: borrows `mutex`.

@@ -15,7 +15,7 @@ use crate::timer::state::{Stop, TimerWord};
 use crate::wait::biased::{BiasedLock, model::be_worker};
 use crate::wait::channel::{Channel, Offer, Place, Step};
 use crate::wait::count::Count;
-use crate::wait::lock::{Lock, Take};
+use crate::wait::lock::{HANDED, Lock, Take};
 use crate::wait::permits::Permits;
 use crate::wait::select::Joined;
 use crate::wait::thread::ThreadWait;
@@ -1014,6 +1014,48 @@ fn loom_wait_lock_grant_or_time_out() {
         unsafe {
             free(first);
             free(second);
+        }
+    });
+}
+
+/// One in line is granted the lock, and robbed before it runs, or not: one of the two has it, and who was robbed gets it after the thief.
+#[test]
+fn loom_wait_lock_granted_or_robbed() {
+    model(|| {
+        let lock = Arc::new(Lock::<Parked>::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        assert!(lock.try_take(4) == Take::Taken);
+        let (first, again) = (seat(8 | HANDED, 0), seat(8u64, 0));
+        // SAFETY: the seats live until the end; whoever has the lock is alone inside, loom checks. Here and below.
+        unsafe { assert!(lock.join(&raw mut (*first.get()).waiter, 8) == Take::Held) };
+        let thief = {
+            let (lock, inside) = (lock.clone(), inside.clone());
+            thread::spawn(move || {
+                lock.rob(12).then(|| {
+                    unsafe { inside.with(|n| *n += 1) };
+                    lock.release(12).is_some()
+                })
+            })
+        };
+        assert!(lock.release(4).is_some());
+        let mine = lock.confirm(8);
+        let waits = !mine && unsafe { lock.join(&raw mut (*again.get()).waiter, 8) } == Take::Held;
+        let handed_back;
+        if waits {
+            handed_back = thief.join().unwrap();
+            assert_eq!(handed_back, Some(true), "the robbed one waits for ever");
+            unsafe { inside.with(|n| *n += 1) };
+            assert!(lock.release(8).is_none());
+        } else {
+            unsafe { inside.with(|n| *n += 1) };
+            assert!(lock.release(8).is_none());
+            handed_back = thief.join().unwrap();
+        }
+        assert_eq!(handed_back.is_some(), !mine, "both have it, or nobody");
+        assert!(lock.is_idle());
+        unsafe {
+            free(first);
+            free(again);
         }
     });
 }

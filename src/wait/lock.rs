@@ -12,8 +12,8 @@
 //! | owner HANDED -> owner | the same, once it runs | store, under the queue's lock |
 //! | owner HANDED -> a thief | one who only tries | store, under the queue's lock |
 //!
-//! I1. The word is free only while nobody waits (who could be granted it). So nobody overtakes those in the queue, and nobody
-//!     starves: first come, first served. A lock that may be snatched lets its owner take it again and again while the queue
+//! I1. The word is free only while nobody waits (who could be granted it). So nobody overtakes those in the queue (but for I4), and
+//!     nobody starves: first come, first served. A lock that may be snatched lets its owner take it again and again while the queue
 //!     waits for a turn of the scheduler, and needs a second mode against that (Go's "starvation mode"). Handing it
 //!     on costs a switch per contended unlock, and a switch is cheap here.
 //! I2. WAITERS is set and the queue joined in one critical section; the owner that finds it set takes the same lock. So who
