@@ -188,13 +188,11 @@ impl Mutex {
         if take == Take::Held {
             let deadline = park::deadline_after(timeout_ns);
             (take, status) = self.wait_in_line(me, deadline, HANDED);
-            if take == Take::Held && status != GOROUTINE_EOWNERDEAD {
-                while take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
-                    (take, status) = self.wait_in_line(me, deadline, 0); // robbed once
-                }
-                if take == Take::Held && status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
-                    return status;
-                }
+            while take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
+                (take, status) = self.wait_in_line(me, deadline, 0); // robbed, and never again
+            }
+            if take == Take::Held && status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
+                return status;
             }
         }
         me.got();
