@@ -50,6 +50,8 @@ int main(int argc, char **argv) {
     uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 0) : ROUNDS;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : GOROUTINES;
     uint64_t before, first = 0, round, i;
+    /* A million pages to get take 5 s alone, much more on a busy machine. */
+    uint64_t patience = 20 * SECOND * count / 1000000 + SECOND;
     void *sleeper = emit_sleeper();
     if (is_slow()) {
         fprintf(stderr, "skipped: memory is not ours under an instrument\n");
@@ -62,9 +64,8 @@ int main(int argc, char **argv) {
         asleep = waiting = finished = 0;
         gate = goroutine_promise_new();
         CHECK(gate != NULL);
-        /* They sleep until a common moment, which is put off if it comes too early. */
-        /* The first round has a million pages to get: 5 s alone, much more on a busy machine. */
-        SET(sleep_until, begin + (round == 1 ? 60 : 20) * SECOND * count / 1000000 + SECOND);
+        /* They sleep until a common moment. If it comes before all are parked, the round is run again with a later one. */
+        SET(sleep_until, begin + patience);
         for (i = 0; i < count / 2; i++) {
             OK(goroutine_go(FN(sleeper), NULL));
             OK(goroutine_go(waiter, NULL));
@@ -72,9 +73,18 @@ int main(int argc, char **argv) {
         while (GET(asleep) + GET(waiting) != count / 2 * 2) thread_sleep(1 * MS);
         thread_sleep(20 * MS); /* the last ones park */
         bytes = (memory_bytes() - before) / count;
+        if (GET(finished) != 0) {
+            fprintf(stderr, "round %" PRIu64 ": not all were parked after %.2f s: once more\n", round, (double)(now_ns() - begin) / 1e9);
+            OK(goroutine_promise_resolve(gate, P(99)));
+            OK(goroutine_runtime_wait(GOROUTINE_FOREVER));
+            goroutine_promise_release(gate);
+            patience *= 2;
+            CHECK(patience < 600 * SECOND);
+            round--;
+            continue;
+        }
         fprintf(stderr, "round %" PRIu64 ": %" PRIu64 " goroutines parked after %.2f s, %" PRIu64 " bytes each\n", round,
                 count - GET(finished), (double)(now_ns() - begin) / 1e9, bytes);
-        CHECK_EQ(GET(finished), 0);
         CHECK(bytes <= BYTES_MAX);
         /* Here, and not after the end: then the library gives memory back, in the background. 5%: a stack keeps the deepest
          * page it ever used, and who gets which stack differs from round to round. */

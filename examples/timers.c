@@ -27,11 +27,11 @@ static void *sleeper(void *unused) {
 
 static void *program(void *unused) {
     (void)unused;
-    int64_t once = goroutine_timer_start(60 * MS, 0, say, "60 ms have passed");
+    int64_t once = goroutine_timer_start(500 * MS, 0, say, "500 ms have passed");
     int64_t never = goroutine_timer_start(3600000ull * MS, 0, say, "an hour has passed");
     periodic = goroutine_timer_start(10 * MS, 10 * MS, tick, NULL);
     if (once < 0 || never < 0 || periodic < 0) return NULL; /* a negative id is a status */
-    goroutine_sleep(100 * MS);
+    goroutine_sleep(1000 * MS);
     printf("stopped: %s\n", goroutine_timer_stop(never) ? "it had not fired" : "too late");
 
     GoroutinePromise *promise = goroutine_spawn(sleeper, NULL);
@@ -53,7 +53,7 @@ int main(void) {
 tick 1
 tick 2
 tick 3
-60 ms have passed
+500 ms have passed
 stopped: it had not fired
 await: GOROUTINE_ETIMEDOUT
 await: GOROUTINE_OK, its sleep: GOROUTINE_ECANCELED
