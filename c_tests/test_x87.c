@@ -33,6 +33,11 @@ static void *unmasked(void *arg) {
 int main(void) {
     GoroutineConfig config;
     int round;
+    if (is_slow() && feenableexcept(FE_DIVBYZERO) >= 0 && fegetexcept() == 0) {
+        fprintf(stderr, "skipped: valgrind's x87 unmasks nothing\n");
+        return 77;
+    }
+    fedisableexcept(FE_ALL_EXCEPT);
     goroutine_config_init(&config);
     config.workers = 1;
     OK(goroutine_runtime_start(&config));

@@ -8,7 +8,7 @@
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
 #
-# For tools/sanitize.sh: C_TESTS_LIBRARIES (where the libraries are), C_TESTS_KINDS, C_TESTS_FLAGS (for the compiler),
+# For tools/sanitize.sh: C_TESTS_LIBRARIES (where the libraries are), C_TESTS_KINDS (so, a), C_TESTS_STANDARDS (c11, cxx17), C_TESTS_FLAGS (for the compiler),
 # C_TESTS_WRAP (a command in front of the program), C_TESTS_SLOWER (a factor for the time-outs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -135,11 +135,10 @@ if [[ ${#sources[@]} -eq 0 ]]; then
     exit 2
 fi
 
-standards=(c11)
+read -ra standards <<<"${C_TESTS_STANDARDS:-c11 cxx17}"
 skipped=0
-if command -v "${CXX:-c++}" >/dev/null; then
-    standards+=(cxx17)
-else
+if ! command -v "${CXX:-c++}" >/dev/null; then
+    standards=(c11)
     echo "skipped: C++ (no c++ compiler)"
 fi
 
@@ -148,7 +147,7 @@ jobs=()
 for source in "${sources[@]}"; do
     if [[ $source == *.cpp && " ${standards[*]} " != *" cxx17 "* ]]; then
         skipped=$((skipped + 1))
-        echo "skipped: $(basename "$source"): no C++ compiler"
+        echo "skipped: $(basename "$source"): not without C++17"
         continue
     fi
     for standard in "${standards[@]}"; do

@@ -17,8 +17,9 @@ if [[ $tool == valgrind ]]; then
         echo "skipped: valgrind (not installed)"
         exit
     fi
-    C_TESTS_WRAP="valgrind --quiet --error-exitcode=99 --max-stackframe=8388608 --suppressions=tools/valgrind.supp" C_TESTS_SLOWER=10 \
-        exec tools/c_tests.sh "$@"
+    # One way to link each is enough here: what is looked at is the library. One thread runs at a time, so they must take turns.
+    C_TESTS_WRAP="valgrind --quiet --fair-sched=try --error-exitcode=99 --max-stackframe=8388608 --suppressions=tools/valgrind.supp" \
+        C_TESTS_KINDS=so C_TESTS_STANDARDS=c11 C_TESTS_SLOWER=10 exec tools/c_tests.sh "$@"
 fi
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
