@@ -6,6 +6,7 @@
 
 use super::crew::{Crew, Refused};
 use crate::abi::*;
+use crate::context::restore_control_words;
 use crate::sched::Runtime;
 use crate::sched::pool::Job;
 use crate::sched::runtime::{self, Inside};
@@ -77,7 +78,11 @@ impl Queue {
         loop {
             let job = self.0.lock().next(|| self.start(runtime));
             match job {
-                Some(job) => job(),
+                Some(job) => {
+                    job();
+                    // SAFETY: a job of the pool runs where its thread schedules. The next one is a stranger.
+                    unsafe { restore_control_words() };
+                }
                 None => return,
             }
         }

@@ -20,7 +20,7 @@
 //! nothing.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
+use crate::context::{goroutine_asm_call, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine};
 use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
@@ -284,6 +284,7 @@ unsafe extern "C" fn on_tell(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         let (wake, arg) = *request.cast::<(usize, *mut c_void)>();
         goroutine_asm_call(wake, arg as usize, 0, 0);
     }
+    note_control_words();
     g
 }
 

@@ -15,7 +15,7 @@ use super::runtime::Runtime;
 use super::worker::Worker;
 use super::{bind, search, turn};
 use crate::abi::*;
-use crate::context::{goroutine_asm_thread_run, tls};
+use crate::context::{goroutine_asm_thread_run, restore_control_words, tls};
 use crate::goroutine::Goroutine;
 use crate::goroutine::park::Ready;
 use crate::sys::time::now_ns;
@@ -790,7 +790,11 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
             Order::Job(job) => {
                 seat.serve(Serves::Permit);
                 seat.pin();
+                // SAFETY: where the thread schedules. Neither does the job see what goroutines set, nor they what it sets.
+                unsafe { restore_control_words() };
                 job();
+                // SAFETY: as above.
+                unsafe { restore_control_words() };
                 seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
                 seat.runtime.closed_from_outside();
             }

@@ -20,7 +20,7 @@ use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use crate::abi::*;
-use crate::context::{self, tls};
+use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
@@ -650,6 +650,7 @@ impl Runtime {
         if let Some(f) = self.config.unhandled {
             // SAFETY: the configured function and its argument.
             unsafe { f(g, outcome.status, outcome.value, self.config.unhandled_arg) };
+            note_control_words();
         }
         self.config.unhandled.is_some()
     }
