@@ -874,7 +874,17 @@ impl Runtime {
         self.run_also_when_stopping(job)
     }
 
-    /// The same for who was accepted before a shutdown began, and keeps it waiting.
+    /// The same for who was accepted before, also before a shutdown began: whatever the policy, and though no thread can be made now,
+    /// it runs as soon as there is one.
+    pub fn run_in_turn(&'static self, job: Job) {
+        self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
+        match self.pool.admit(self) {
+            Admission::Granted => self.pool.give(Order::Job(job)),
+            Admission::Full | Admission::NoThread => self.pool.wait_in_turn(self, Waiting::Job(job)),
+        }
+    }
+
+    /// [`Self::run_on_pool`] for who was accepted before a shutdown began, and keeps it waiting.
     pub fn run_also_when_stopping(&'static self, job: Job) -> Result<(), GoroutineStatus> {
         self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
         let refused = match self.pool.admit(self) {
