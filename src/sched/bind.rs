@@ -179,9 +179,7 @@ unsafe fn stand_up(g: *mut Goroutine, seat: &Seat) {
         (*g).native_stack = 0;
     }
     seat.goroutine.store(std::ptr::null_mut(), Ordering::Release);
-    if seat.runtime.config.ffi_release == GOROUTINE_FFI_RETIRE {
-        seat.retire();
-    }
+    seat.is_given_back();
 }
 
 /// Binds `g` where it is, whatever the limit says: C frames of its are live on the thread (I2).

@@ -160,6 +160,13 @@ impl Seat {
         self.retires.store(true, Ordering::Relaxed);
     }
 
+    /// The calling thread, whose seat this is, has served foreign code that is over.
+    pub fn is_given_back(&self) {
+        if self.runtime.config.ffi_release == GOROUTINE_FFI_RETIRE {
+            self.retire();
+        }
+    }
+
     /// What the calling thread, whose seat this is, is busy with from now on.
     pub fn serve(&self, what: Serves) {
         self.serves.store(what as u32, Ordering::Relaxed);
@@ -795,6 +802,7 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
                 job();
                 // SAFETY: as above.
                 unsafe { restore_control_words() };
+                seat.is_given_back();
                 seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
                 seat.runtime.closed_from_outside();
             }
