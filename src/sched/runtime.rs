@@ -444,8 +444,8 @@ pub fn release(deadline: u64) -> Ended {
 
 /// Until nothing that keeps the program alive is left.
 pub fn wait(deadline: u64) -> GoroutineStatus {
-    if !tls::current().is_null() {
-        return GOROUTINE_EDEADLK;
+    if bind::is_on_our_thread() {
+        return GOROUTINE_EDEADLK; // what runs here is among what it waits for
     }
     let Some(runtime) = enter() else {
         return GOROUTINE_OK;
