@@ -66,7 +66,8 @@ pub unsafe extern "C" fn goroutine_ffi_lane_release(lane: *mut GoroutineFfiLane)
 }
 
 /// Runs `function(args)` on the lane's thread and waits for it, however long it takes: it has no time-out, for `args` are in use until it
-/// is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call.
+/// is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call, from a
+/// callback in it one on the thread's stack.
 /// errno is what the function left; it begins as 0.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
