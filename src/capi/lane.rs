@@ -54,7 +54,8 @@ pub unsafe extern "C" fn goroutine_ffi_lane_host(
 /// Ends a lane, and its thread, if it has one of its own.
 /// Context:   T, G.
 /// Parks:     never.
-/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened.
+/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened. A goroutine_ffi_lane_drain that has run its
+/// last call may still be on its way out.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -166,7 +167,10 @@ mod inner {
     }
 
     pub unsafe extern "C" fn drain(lane: *mut GoroutineFfiLane, max: usize) -> usize {
+        if lane.is_null() {
+            return 0;
+        }
         // SAFETY: the caller's promise.
-        unsafe { lane.as_ref() }.map_or(0, |lane| lane::drain(lane, max))
+        unsafe { lane::drain(lane, max) }
     }
 }

@@ -348,7 +348,16 @@ pub fn close_all() {
 }
 
 /// `goroutine_ffi_lane_drain`: runs up to `max` calls here, 0: all there are. Gives how many.
-pub fn drain(lane: &Lane, max: usize) -> usize {
+///
+/// # Safety
+/// `lane` came from [`new`] or [`host`], and is not released before this has begun.
+pub unsafe fn drain(lane: *const Lane, max: usize) -> usize {
+    // A caller that has its result may release the lane while we are on our way out.
+    // SAFETY: the caller's promise.
+    let lane = unsafe {
+        Arc::increment_strong_count(lane);
+        Arc::from_raw(lane)
+    };
     if !lane.is_ours() || matches!(lane.server, Server::Own) || !tls::current().is_null() {
         return 0;
     }
