@@ -750,6 +750,7 @@ goroutine_tls:
     .quad   0                               # TLS_BASE_SP
     .quad   0                               # TLS_NUMBER
     .quad   0                               # TLS_RANDOM
+    .quad   0                               # TLS_ENDING
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

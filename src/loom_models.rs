@@ -1,7 +1,7 @@
 //! Models of the protocols between threads, at tiny capacities, over the files that ship. `make loom` runs them, and
 //! tools/loom_mutations.sh runs them against each named mutation and expects a failure.
 
-use crate::ffi::crew::Crew;
+use crate::ffi::crew::{Crew, Start};
 use crate::goroutine::park::{ParkWord, Ready};
 use crate::goroutine::thread_word::ThreadWord;
 use crate::promise::cell::{Cell, Settling, Waiter};
@@ -817,6 +817,18 @@ fn loom_crew_a_blocked_job_holds_up_nobody() {
     });
 }
 
+/// C2 with no thread to be had: the second server waits in turn for one, and once there is one, the job that needs it runs.
+#[test]
+fn loom_crew_an_owed_server_may_come_late() {
+    model(|| {
+        let crew = CrewAtWork::with(2, true);
+        submit(&crew, WAITS_FOR_OTHER);
+        submit(&crew, OTHER);
+        crew.thread_is_free.notify();
+        assert_eq!(join_all(&crew), WAITS_FOR_OTHER + OTHER);
+    });
+}
+
 const WAITS_FOR_OTHER: u32 = 1000;
 const OTHER: u32 = 100;
 
@@ -825,11 +837,20 @@ struct CrewAtWork {
     ran: AtomicU32,
     other_ran: Notify,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// Servers that are owed come once there is a thread.
+    late: bool,
+    thread_is_free: Notify,
 }
 
 impl CrewAtWork {
     fn new(limit: u32) -> Arc<Self> {
+        Self::with(limit, false)
+    }
+
+    fn with(limit: u32, late: bool) -> Arc<Self> {
         Arc::new(Self {
+            late,
+            thread_is_free: Notify::new(),
             crew: Mutex::new(Crew::new(limit)),
             ran: AtomicU32::new(0),
             other_ran: Notify::new(),
@@ -839,13 +860,18 @@ impl CrewAtWork {
 }
 
 fn submit(at: &Arc<CrewAtWork>, job: u32) {
-    let accepted = at.crew.lock().unwrap().submit(job, 8, || start(at));
+    let accepted = at.crew.lock().unwrap().submit(job, 8, |why| start(at, why));
     assert_eq!(accepted, Ok(()));
 }
 
-fn start(at: &Arc<CrewAtWork>) -> Result<(), ()> {
+fn start(at: &Arc<CrewAtWork>, why: Start) -> Result<(), ()> {
     let here = at.clone();
-    let server = thread::spawn(move || serve(&here));
+    let server = thread::spawn(move || {
+        if here.late && why == Start::Owed {
+            here.thread_is_free.wait();
+        }
+        serve(&here);
+    });
     at.threads.lock().unwrap().push(server);
     Ok(())
 }
@@ -853,7 +879,7 @@ fn start(at: &Arc<CrewAtWork>) -> Result<(), ()> {
 fn serve(at: &Arc<CrewAtWork>) {
     at.crew.lock().unwrap().arrived();
     loop {
-        let job = at.crew.lock().unwrap().next(|| start(at));
+        let job = at.crew.lock().unwrap().next(|why| start(at, why));
         match job {
             None => return,
             Some(WAITS_FOR_OTHER) => at.other_ran.wait(),

@@ -26,7 +26,8 @@ pub const GOROUTINE_FFI_UNBOUND: u32 = 1;
 pub const GOROUTINE_FFI_FAIL: u32 = 2;
 /// `ffi_release`: a thread that is given back serves again.
 pub const GOROUTINE_FFI_REUSE: u32 = 0;
-/// `ffi_release`: a thread that is given back ends.
+/// `ffi_release`: a thread that is given back ends: after a bound goroutine, a blocking call that took long, loads, and calls of
+/// goroutine_ffi_call_async, of which it may run several in a row.
 pub const GOROUTINE_FFI_RETIRE: u32 = 1;
 
 /// Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.

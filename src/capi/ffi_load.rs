@@ -66,7 +66,8 @@ pub unsafe extern "C" fn goroutine_ffi_error() -> *const c_char {
 
 /// Calls `function(args)` on a thread of the pool for foreign calls, in its native stack, then, on the same thread, `done(arg, result)`: for a
 /// thread that must not wait, such as a host's event loop, to which `done` posts the result. Both are called as plain C on no
-/// goroutine; they may block, and may call the library as any plain thread does. Calls start in order and run side by side, as many as the pool
+/// goroutine; they may block, and may call the library as any plain thread does, but for goroutine_runtime_run, _wait, _shutdown and _release, which
+/// would wait for this very call (GOROUTINE_EDEADLK). Calls start in order and run side by side, as many as the pool
 /// has threads; further ones wait, at most 65,536. A pending call keeps the program alive; a shutdown waits for it. Starts the
 /// runtime if it never was.
 /// Context:   T, G.

@@ -54,7 +54,8 @@ pub unsafe extern "C" fn goroutine_ffi_lane_host(
 /// Ends a lane, and its thread, if it has one of its own.
 /// Context:   T, G.
 /// Parks:     never.
-/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened.
+/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened. A goroutine_ffi_lane_drain that has run its
+/// last call may still be on its way out.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -66,7 +67,8 @@ pub unsafe extern "C" fn goroutine_ffi_lane_release(lane: *mut GoroutineFfiLane)
 }
 
 /// Runs `function(args)` on the lane's thread and waits for it, however long it takes: it has no time-out, for `args` are in use until it
-/// is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call.
+/// is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call, from a
+/// callback in it one on the thread's stack.
 /// errno is what the function left; it begins as 0.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
@@ -165,7 +167,10 @@ mod inner {
     }
 
     pub unsafe extern "C" fn drain(lane: *mut GoroutineFfiLane, max: usize) -> usize {
+        if lane.is_null() {
+            return 0;
+        }
         // SAFETY: the caller's promise.
-        unsafe { lane.as_ref() }.map_or(0, |lane| lane::drain(lane, max))
+        unsafe { lane::drain(lane, max) }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::abi::*;
 use crate::context::tls;
-use crate::sched::{config, park, runtime};
+use crate::sched::{bind, config, park, runtime};
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::size_of;
 
@@ -107,8 +107,8 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// program alive. The calling thread never runs goroutines. It does not shut down.
 /// Context:   T.
 /// Output:    `*result` (may be NULL): the value, or the reason.
-/// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
-/// GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+/// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine, or a
+/// thread of the library), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn goroutine_runtime_run(
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
 /// Context:   T.
 /// Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
-/// GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
+/// GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself), GOROUTINE_ESHUTDOWN
 /// (a shutdown came, and something is left that only a plain thread could end).
 /// Since:     ABI 1.
 ///
@@ -297,7 +297,7 @@ mod inner {
         result: *mut *mut c_void,
     ) -> GoroutineStatus {
         let Some(f) = main_fn else { return GOROUTINE_EINVAL };
-        if !tls::current().is_null() {
+        if bind::is_on_our_thread() {
             return GOROUTINE_EDEADLK;
         }
         // SAFETY: the caller's promise.

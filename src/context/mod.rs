@@ -225,6 +225,45 @@ pub const INITIAL_MXCSR: u32 = 0x1F80;
 /// x87 control word of a new goroutine.
 pub const INITIAL_FCW: u16 = 0x37F;
 
+/// Foreign code has run on the stack that schedules, and may have left other control words than it found: `goroutine_asm_run`
+/// compares a goroutine's with what is noted there. Does nothing elsewhere: a goroutine's words are its own.
+pub fn note_control_words() {
+    let sp = tls::scheduler_sp();
+    if sp != 0 && tls::current().is_null() {
+        // SAFETY: the frame under all scheduling, of which nobody else writes these words.
+        unsafe {
+            std::arch::asm!("stmxcsr [{s}]", "fnstcw [{s} + 4]", s = in(reg) sp, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// The calling thread has the control words with which it began to schedule: whatever ran here before is a stranger to what comes.
+///
+/// # Safety
+/// On the stack of a thread that schedules, no C frame live.
+pub unsafe fn restore_control_words() {
+    // SAFETY: the frame under all scheduling (`goroutine_asm_thread_run`): at 16 the words at entry, at 0 those of now.
+    unsafe {
+        std::arch::asm!(
+            "ldmxcsr [{s} + 16]",
+            "fnclex",
+            "fldcw [{s} + 20]",
+            "mov {t}, [{s} + 16]",
+            "mov [{s}], {t}",
+            s = in(reg) tls::scheduler_sp(), t = out(reg) _, options(nostack, preserves_flags));
+    }
+}
+
+/// The calling thread, one of ours that begins, has the control words of a new goroutine, not those of who made it.
+pub fn init_control_words() {
+    let (mxcsr, fcw) = (INITIAL_MXCSR, INITIAL_FCW);
+    // SAFETY: all exceptions masked, round to nearest: what compiled code expects.
+    unsafe {
+        std::arch::asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &raw const mxcsr, in(reg) &raw const fcw,
+            options(nostack, preserves_flags, readonly));
+    }
+}
+
 unsafe extern "C" fn on_context_end() -> ! {
     crate::sys::report::fatal(
         "the function of a goroutine_context_init context returned: it must switch away instead",

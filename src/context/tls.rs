@@ -22,6 +22,8 @@ pub const BASE_SP: usize = 32;
 pub const NUMBER: usize = 40;
 /// State of the thread's random numbers.
 pub const RANDOM: usize = 48;
+/// 1: the thread ends; its thread-specific destructors run.
+pub const ENDING: usize = 56;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -94,6 +96,16 @@ pub fn base_sp() -> usize {
 /// As [`set_scheduler_sp`].
 pub fn set_base_sp(sp: usize) {
     write!(BASE_SP, sp);
+}
+
+/// Whether the thread's destructors have begun to run.
+pub fn is_ending() -> bool {
+    read!(ENDING) != 0
+}
+
+/// They have.
+pub fn set_ending() {
+    write!(ENDING, 1usize);
 }
 
 /// errno of the thread this runs on now.

@@ -17,10 +17,20 @@
 //! C1. Jobs are there => there is a server, and it looks again before it leaves.
 //! C2. Jobs are there, and a thread could be had => one is starting, or all `limit` serve.
 //!
-//! A start that fails breaks C2 until the next submit or pop, never C1: without a server the job is refused.
+//! Only the first server may be refused, and the job with it (C1). A later one is owed to jobs that were accepted: it is on its way
+//! from then on, though it may have to wait in turn for a thread.
 
 use crate::sync::mutated;
 use std::collections::VecDeque;
+
+/// What a start is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Nobody serves. It may fail.
+    First,
+    /// Accepted jobs wait for it. It may come late, and cannot fail.
+    Owed,
+}
 
 /// The queue and who serves it.
 pub struct Crew<J> {
@@ -50,21 +60,17 @@ impl<J> Crew<J> {
         }
     }
 
-    /// One more job. `start` starts a thread that will call [`Crew::arrived`].
+    /// One more job. `start` starts a thread that will call [`Crew::arrived`]; Err only for [`Start::First`].
     pub fn submit<E>(
         &mut self,
         job: J,
         most: usize,
-        start: impl FnOnce() -> Result<(), E>,
+        start: impl FnOnce(Start) -> Result<(), E>,
     ) -> Result<(), Refused<E>> {
         if self.jobs.len() >= most {
             return Err(Refused::Full);
         }
-        if let Err(error) = self.start_one(start)
-            && self.servers == 0
-        {
-            return Err(Refused::NoThread(error)); // C1: nothing is queued then
-        }
+        self.start_one(start).map_err(Refused::NoThread)?; // C1: nobody serves, and nothing is queued
         self.jobs.push_back(job);
         Ok(())
     }
@@ -76,7 +82,7 @@ impl<J> Crew<J> {
 
     /// A server's next job. None: it has left.
     #[must_use]
-    pub fn next<E>(&mut self, start: impl FnOnce() -> Result<(), E>) -> Option<J> {
+    pub fn next<E>(&mut self, start: impl FnOnce(Start) -> Result<(), E>) -> Option<J> {
         let Some(job) = self.jobs.pop_front() else {
             if !mutated!("crew_leaves_uncounted") {
                 self.servers -= 1;
@@ -84,14 +90,18 @@ impl<J> Crew<J> {
             return None;
         };
         if !self.jobs.is_empty() && !mutated!("crew_starts_no_more") {
-            let _ = self.start_one(start); // the next pop tries again
+            let _ = self.start_one(start); // owed: the caller serves
         }
         Some(job)
     }
 
-    fn start_one<E>(&mut self, start: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    fn start_one<E>(&mut self, start: impl FnOnce(Start) -> Result<(), E>) -> Result<(), E> {
         if !self.starting && self.servers < self.limit {
-            start()?;
+            start(if self.servers == 0 {
+                Start::First
+            } else {
+                Start::Owed
+            })?;
             self.starting = true;
             self.servers += 1;
         }

@@ -6,8 +6,8 @@
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use parking_lot::Mutex;
-use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A goroutine's last error.
 pub struct Entry {
@@ -22,8 +22,21 @@ static TABLE: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 /// Above this many entries, those of goroutines that are over are looked for.
 const KEEP: usize = 64;
 
-thread_local! {
-    static OF_THREAD: RefCell<Option<CString>> = const { RefCell::new(None) };
+/// A thread's text is found by it, and freed with the thread: by the C library itself, which nobody unloads. (A thread-local
+/// variable with a destructor would keep this library mapped until the thread ends.)
+/// One more than the key; 0: nobody needed it yet.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// The loader runs it when the library is unmapped, or the program ends.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static UNLOAD: extern "C" fn() = delete_key;
+
+extern "C" fn delete_key() {
+    if let Some(key) = KEY.swap(0, Ordering::AcqRel).checked_sub(1) {
+        // SAFETY: our key. Texts of threads that live are left.
+        unsafe { libc::pthread_key_delete(key) };
+    }
 }
 
 /// The lock, to be held across fork.
@@ -65,13 +78,45 @@ pub fn get() -> *const c_char {
     mine.map_or(std::ptr::null(), |entry| entry.text.as_ptr())
 }
 
-// Never inlined into what runs on a goroutine, where the address of a thread's variable may not be kept.
-#[inline(never)]
 fn set_of_thread(text: &CStr) {
-    OF_THREAD.with_borrow_mut(|mine| *mine = Some(text.to_owned()));
+    let Some(key) = key() else { return };
+    // SAFETY: the key's values are strings of `strdup`, which are their threads'.
+    unsafe {
+        let text = libc::strdup(text.as_ptr());
+        let old = libc::pthread_getspecific(key);
+        if libc::pthread_setspecific(key, text.cast()) == 0 {
+            libc::free(old);
+        } else {
+            libc::free(text.cast());
+        }
+    }
 }
 
-#[inline(never)]
 fn of_thread() -> *const c_char {
-    OF_THREAD.with_borrow(|mine| mine.as_ref().map_or(std::ptr::null(), |text| text.as_ptr()))
+    let key = KEY.load(Ordering::Acquire).checked_sub(1);
+    // SAFETY: our key.
+    key.map_or(std::ptr::null(), |key| unsafe {
+        libc::pthread_getspecific(key).cast()
+    })
+}
+
+/// The key, a new one if there is none; None: the process has too many.
+fn key() -> Option<libc::pthread_key_t> {
+    if let Some(key) = KEY.load(Ordering::Acquire).checked_sub(1) {
+        return Some(key);
+    }
+    let mut key = 0;
+    // SAFETY: `free` stays as long as any key; the key of who was later is nobody's.
+    unsafe {
+        if libc::pthread_key_create(&mut key, Some(libc::free)) != 0 {
+            return None;
+        }
+        match KEY.compare_exchange(0, key + 1, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                libc::pthread_key_delete(key);
+                Some(other - 1)
+            }
+        }
+    }
 }

@@ -4,8 +4,9 @@
 //! run, and a call into C cannot be taken back. It waits for the servers, which are jobs of the pool; `crew`, C1: while there is a
 //! job there is a server.
 
-use super::crew::{Crew, Refused};
+use super::crew::{Crew, Refused, Start};
 use crate::abi::*;
+use crate::context::restore_control_words;
 use crate::sched::Runtime;
 use crate::sched::pool::Job;
 use crate::sched::runtime::{self, Inside};
@@ -58,7 +59,7 @@ impl Queue {
             job();
             over(runtime);
         });
-        let accepted = self.0.lock().submit(job, most, || self.start(runtime));
+        let accepted = self.0.lock().submit(job, most, |why| self.start(runtime, why));
         let status = match accepted {
             Ok(()) => return GOROUTINE_OK,
             Err(Refused::NoThread(status)) => status,
@@ -68,16 +69,27 @@ impl Queue {
         status
     }
 
-    fn start(&'static self, runtime: &'static Runtime) -> Result<(), GoroutineStatus> {
-        runtime.run_also_when_stopping(Box::new(move || self.serve(runtime)))
+    fn start(&'static self, runtime: &'static Runtime, why: Start) -> Result<(), GoroutineStatus> {
+        let server: Job = Box::new(move || self.serve(runtime));
+        match why {
+            Start::First => runtime.run_also_when_stopping(server),
+            Start::Owed => {
+                runtime.run_in_turn(server);
+                Ok(())
+            }
+        }
     }
 
     fn serve(&'static self, runtime: &'static Runtime) {
         self.0.lock().arrived();
         loop {
-            let job = self.0.lock().next(|| self.start(runtime));
+            let job = self.0.lock().next(|why| self.start(runtime, why));
             match job {
-                Some(job) => job(),
+                Some(job) => {
+                    job();
+                    // SAFETY: a job of the pool runs where its thread schedules. The next one is a stranger.
+                    unsafe { restore_control_words() };
+                }
                 None => return,
             }
         }

@@ -20,7 +20,8 @@
 //! nothing.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
+use crate::capi::ffi::goroutine_ffi_call_leaf;
+use crate::context::{goroutine_asm_call, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine};
 use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
@@ -34,7 +35,7 @@ use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -80,6 +81,8 @@ struct State {
     calls: usize,
     asleep: bool,
     closed: bool,
+    /// The threads that run a call now, once for each: a call may drain its lane, and a host may have several threads do so.
+    inside: Vec<usize>,
 }
 
 /// A lane. Opaque.
@@ -91,8 +94,6 @@ pub struct GoroutineFfiLane {
     any: AtomicBool,
     /// The server sleeps on it while it is 0.
     word: AtomicU32,
-    /// The thread that runs a call now, or 0.
-    thread: AtomicUsize,
     forks: u32,
 }
 /// The name inside the library.
@@ -134,10 +135,10 @@ impl Lane {
                 calls: 0,
                 asleep: false,
                 closed: false,
+                inside: Vec::new(),
             }),
             any: AtomicBool::new(false),
             word: AtomicU32::new(0),
-            thread: AtomicUsize::new(0),
             forks: FORKS.load(Ordering::Relaxed),
         })
     }
@@ -150,7 +151,6 @@ impl Lane {
     /// The oldest call runs here. False: there is none.
     fn serve_one(&self) -> bool {
         let Some(call) = self.take_one() else { return false };
-        self.thread.store(this_thread(), Ordering::Relaxed);
         // SAFETY: RUNNING: the call is ours, and its caller waits (I1).
         unsafe {
             tls::set_errno(0);
@@ -158,9 +158,12 @@ impl Lane {
                 goroutine_asm_call((*call).f as usize, (*call).args as usize, 0, 0) as *mut c_void;
             (*call).errno = tls::errno();
         }
-        self.thread.store(0, Ordering::Relaxed);
         let waker = {
-            let _state = self.state.lock();
+            let mut state = self.state.lock();
+            let here = this_thread();
+            if let Some(at) = state.inside.iter().rposition(|&thread| thread == here) {
+                state.inside.swap_remove(at);
+            }
             // SAFETY: as above, under the lock.
             unsafe {
                 (*call).stage = Stage::Done;
@@ -188,6 +191,7 @@ impl Lane {
         self.any.store(!state.queue.is_empty(), Ordering::Relaxed);
         // SAFETY: queued calls are alive; under the lock.
         unsafe { (*call).stage = Stage::Running };
+        state.inside.push(this_thread());
         Some(call)
     }
 
@@ -284,6 +288,7 @@ unsafe extern "C" fn on_tell(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         let (wake, arg) = *request.cast::<(usize, *mut c_void)>();
         goroutine_asm_call(wake, arg as usize, 0, 0);
     }
+    note_control_words();
     g
 }
 
@@ -343,7 +348,16 @@ pub fn close_all() {
 }
 
 /// `goroutine_ffi_lane_drain`: runs up to `max` calls here, 0: all there are. Gives how many.
-pub fn drain(lane: &Lane, max: usize) -> usize {
+///
+/// # Safety
+/// `lane` came from [`new`] or [`host`], and is not released before this has begun.
+pub unsafe fn drain(lane: *const Lane, max: usize) -> usize {
+    // A caller that has its result may release the lane while we are on our way out.
+    // SAFETY: the caller's promise.
+    let lane = unsafe {
+        Arc::increment_strong_count(lane);
+        Arc::from_raw(lane)
+    };
     if !lane.is_ours() || matches!(lane.server, Server::Own) || !tls::current().is_null() {
         return 0;
     }
@@ -389,11 +403,6 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
     if !lane.is_ours() {
         return Err(GOROUTINE_ESHUTDOWN);
     }
-    if lane.thread.load(Ordering::Relaxed) == this_thread() {
-        // From within a call of this very lane: it would wait for itself.
-        // SAFETY: the caller's promise.
-        return Ok(unsafe { goroutine_asm_call(f as usize, args as usize, 0, 0) } as *mut c_void);
-    }
     let call = UnsafeCell::new(Call {
         f,
         args,
@@ -405,6 +414,11 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
     let call = call.get();
     let tell = {
         let mut state = lane.state.lock();
+        if state.inside.contains(&this_thread()) {
+            drop(state);
+            // SAFETY: the caller's promise.
+            return Ok(unsafe { call_from_within(f, args) });
+        }
         if state.closed {
             return Err(GOROUTINE_ESHUTDOWN);
         }
@@ -432,6 +446,24 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
     unsafe {
         tls::set_errno((*call).errno);
         Ok((*call).result)
+    }
+}
+
+/// From within a call of the same lane, which would wait for itself. In a callback we are on a goroutine's stack: the function wants
+/// the thread's.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn call_from_within(f: *const c_void, args: *mut c_void) -> *mut c_void {
+    tls::set_errno(0);
+    // SAFETY: the caller's promise.
+    unsafe {
+        goroutine_asm_call(
+            goroutine_ffi_call_leaf as *const () as usize,
+            f as usize,
+            args as usize,
+            0,
+        ) as *mut c_void
     }
 }
 

@@ -4,7 +4,7 @@
 //! table that grows by chunks and never shrinks; a block is its goroutine's alone, from the number's coming to its going.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_call, tls};
+use crate::context::{goroutine_asm_call, note_control_words, tls};
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sys::report;
 use parking_lot::Mutex;
@@ -158,6 +158,7 @@ pub unsafe fn drop_all(g: *mut Goroutine) {
                 goroutine_asm_call(drop_value, value as usize, 0, 0);
             }
         }
+        note_control_words();
         SPARE.lock().numbers.push(number);
     }
 }

@@ -3,7 +3,7 @@
 use super::cell::{Cell, Settling, Waiter, Waiters};
 use super::pool;
 use crate::abi::*;
-use crate::context::goroutine_asm_call;
+use crate::context::{goroutine_asm_call, note_control_words};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{FORKS, Goroutine, ReadyList};
 use crate::sys::{futex, report};
@@ -345,6 +345,7 @@ impl Promise {
         if let Some(drop_value) = self.drop_value {
             // SAFETY: the creator gave the function for this value; nobody else has the promise any more.
             unsafe { goroutine_asm_call(drop_value as usize, outcome.value as usize, 0, 0) };
+            note_control_words();
         }
         self.unseen()
     }

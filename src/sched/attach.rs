@@ -20,7 +20,8 @@
 //! Seats. A thread finds its seat through a pthread key, whose destructor frees it. A shutdown deletes the key, so that the
 //! library may be unloaded, and takes the stacks of all seats. It leaves the seats themselves allocated: a thread that is
 //! in the destructor at that moment finds by the seat's address that it is not on the list any more, so no other seat
-//! may ever have that address.
+//! may ever have that address. Destructors of others that call back after ours get a goroutine for each callback. (Known: a thread whose
+//! very first callback comes in the C library's last round of destructors leaves its goroutine until the shutdown.)
 
 use super::runtime::{self, Inside};
 use super::spawn;
@@ -154,16 +155,17 @@ unsafe fn take(inside: &Inside) -> Option<*mut Seat> {
 }
 
 /// It is not in use any more. If the thread has got another one meanwhile (a callback inside a callback of the library's),
-/// that one will do.
+/// that one will do. While the thread ends there is none to keep it for: the destructor may not come again.
 unsafe fn put_back(seat: *mut Seat) {
     // SAFETY: the seat is the calling thread's.
     unsafe {
         (*(*seat).g).id.store(0, Ordering::Release);
-        let kept = key().is_some_and(|key| {
-            libc::pthread_getspecific(key).is_null() && libc::pthread_setspecific(key, seat.cast()) == 0
-        });
+        let kept = !tls::is_ending()
+            && key().is_some_and(|key| {
+                libc::pthread_getspecific(key).is_null() && libc::pthread_setspecific(key, seat.cast()) == 0
+            });
         if !kept {
-            end(seat.cast());
+            end_seat(seat);
         }
     }
 }
@@ -180,9 +182,16 @@ fn key() -> Option<libc::pthread_key_t> {
     seats.key
 }
 
-/// A thread ends, and so does its goroutine.
+/// A thread ends, and so does its goroutine. Other destructors may call back after this one, with a goroutine for each such callback.
 unsafe extern "C" fn end(seat: *mut c_void) {
-    let seat = seat.cast::<Seat>();
+    tls::set_ending();
+    // SAFETY: the key's values are seats.
+    unsafe { end_seat(seat.cast()) };
+}
+
+/// # Safety
+/// The seat is the calling thread's.
+unsafe fn end_seat(seat: *mut Seat) {
     let mut seats = SEATS.lock();
     let Some(at) = seats.all.iter().position(|&s| s == seat) else {
         return; // a shutdown was faster

@@ -26,7 +26,7 @@ use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, foreign_sequence};
 use crate::abi::*;
-use crate::context::{goroutine_asm_leave, goroutine_asm_park, tls};
+use crate::context::{goroutine_asm_leave, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
@@ -179,9 +179,7 @@ unsafe fn stand_up(g: *mut Goroutine, seat: &Seat) {
         (*g).native_stack = 0;
     }
     seat.goroutine.store(std::ptr::null_mut(), Ordering::Release);
-    if seat.runtime.config.ffi_release == GOROUTINE_FFI_RETIRE {
-        seat.retire();
-    }
+    seat.is_given_back();
 }
 
 /// Binds `g` where it is, whatever the limit says: C frames of its are live on the thread (I2).
@@ -431,6 +429,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);
+                note_control_words();
             }
         }
         let promise = (*g).promise;
@@ -449,6 +448,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         if let Some(end) = runtime.config.goroutine_end {
             end(g, runtime.config.goroutine_end_arg);
+            note_control_words();
         }
         if (*g).spawn_flags & EXTRAS != 0 {
             goroutine::free_name(g);

@@ -63,6 +63,7 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
             (*g).spawn_flags |= ON_THE_SPOT;
         } else {
             seat.serve(Serves::Call);
+            seat.is_given_back();
             goroutine_asm_park(on_retaken, std::ptr::null_mut());
         }
     }

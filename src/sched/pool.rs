@@ -15,7 +15,7 @@ use super::runtime::Runtime;
 use super::worker::Worker;
 use super::{bind, search, turn};
 use crate::abi::*;
-use crate::context::{goroutine_asm_thread_run, tls};
+use crate::context::{goroutine_asm_thread_run, restore_control_words, tls};
 use crate::goroutine::Goroutine;
 use crate::goroutine::park::Ready;
 use crate::sys::time::now_ns;
@@ -158,6 +158,13 @@ impl Seat {
     /// strangers.
     pub fn retire(&self) {
         self.retires.store(true, Ordering::Relaxed);
+    }
+
+    /// The calling thread, whose seat this is, has served foreign code that is over.
+    pub fn is_given_back(&self) {
+        if self.runtime.config.ffi_release == GOROUTINE_FFI_RETIRE {
+            self.retire();
+        }
     }
 
     /// What the calling thread, whose seat this is, is busy with from now on.
@@ -790,7 +797,12 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
             Order::Job(job) => {
                 seat.serve(Serves::Permit);
                 seat.pin();
+                // SAFETY: where the thread schedules. Neither does the job see what goroutines set, nor they what it sets.
+                unsafe { restore_control_words() };
                 job();
+                // SAFETY: as above.
+                unsafe { restore_control_words() };
+                seat.is_given_back();
                 seat.runtime.pool.jobs_live.fetch_sub(1, Ordering::SeqCst);
                 seat.runtime.closed_from_outside();
             }
@@ -870,7 +882,17 @@ impl Runtime {
         self.run_also_when_stopping(job)
     }
 
-    /// The same for who was accepted before a shutdown began, and keeps it waiting.
+    /// The same for who was accepted before, also before a shutdown began: whatever the policy, and though no thread can be made now,
+    /// it runs as soon as there is one.
+    pub fn run_in_turn(&'static self, job: Job) {
+        self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
+        match self.pool.admit(self) {
+            Admission::Granted => self.pool.give(Order::Job(job)),
+            Admission::Full | Admission::NoThread => self.pool.wait_in_turn(self, Waiting::Job(job)),
+        }
+    }
+
+    /// [`Self::run_on_pool`] for who was accepted before a shutdown began, and keeps it waiting.
     pub fn run_also_when_stopping(&'static self, job: Job) -> Result<(), GoroutineStatus> {
         self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
         let refused = match self.pool.admit(self) {

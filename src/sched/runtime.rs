@@ -20,7 +20,7 @@ use super::run_queue::POLL_STOP;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use crate::abi::*;
-use crate::context::{self, tls};
+use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
@@ -444,8 +444,8 @@ pub fn release(deadline: u64) -> Ended {
 
 /// Until nothing that keeps the program alive is left.
 pub fn wait(deadline: u64) -> GoroutineStatus {
-    if !tls::current().is_null() {
-        return GOROUTINE_EDEADLK;
+    if bind::is_on_our_thread() {
+        return GOROUTINE_EDEADLK; // what runs here is among what it waits for
     }
     let Some(runtime) = enter() else {
         return GOROUTINE_OK;
@@ -650,6 +650,7 @@ impl Runtime {
         if let Some(f) = self.config.unhandled {
             // SAFETY: the configured function and its argument.
             unsafe { f(g, outcome.status, outcome.value, self.config.unhandled_arg) };
+            note_control_words();
         }
         self.config.unhandled.is_some()
     }

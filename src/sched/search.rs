@@ -6,6 +6,7 @@ use super::run_queue::KEEP_ALL;
 use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, bump};
+use crate::context::note_control_words;
 use crate::goroutine::Runnable;
 use crate::sync::backoff;
 use crate::sys::futex;
@@ -264,6 +265,7 @@ unsafe fn sleep(worker: &Worker) -> bool {
     if let Some(idle) = runtime.config.idle {
         // SAFETY: the configured function and its argument. Before the last look: it may make work.
         unsafe { idle(runtime.config.idle_arg) };
+        note_control_words();
     }
     worker.sleeping.store(1, Ordering::SeqCst);
     let share_above = SHARE_ABOVE_MAX.min((1 << local.fruitless.min(16)) - 1);

@@ -3,7 +3,7 @@
 use super::runtime::{self, Runtime};
 use super::worker::{Worker, bump};
 use crate::abi::*;
-use crate::context::{goroutine_asm_call, tls};
+use crate::context::{goroutine_asm_call, note_control_words, tls};
 use crate::sys::time::now_ns;
 use crate::timer::slot::{self, Options, Target, slot};
 use crate::timer::state::Stop;
@@ -268,6 +268,7 @@ fn close(runtime: &Runtime, options: Option<Box<Options>>, arg: *mut c_void) {
     if let Some(drop_arg) = options.and_then(|o| o.drop) {
         // SAFETY: the caller of goroutine_timer_start_with gave it for this argument; it runs once.
         unsafe { goroutine_asm_call(drop_arg as usize, arg as usize, 0, 0) };
+        note_control_words();
     }
     let worker = tls::worker();
     if worker.is_null() {

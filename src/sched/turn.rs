@@ -9,7 +9,7 @@ use super::search;
 use super::share;
 use super::worker::{TURNS, Worker, bump};
 use crate::abi::*;
-use crate::context::tls;
+use crate::context::{note_control_words, tls};
 use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
 use crate::promise::Outcome;
 use crate::stack;
@@ -347,6 +347,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);
+                note_control_words();
             }
         }
         let promise = (*g).promise;
@@ -365,6 +366,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         if let Some(end) = runtime.config.goroutine_end {
             end(g, runtime.config.goroutine_end_arg);
+            note_control_words();
         }
         if (*g).spawn_flags & EXTRAS != 0 {
             predict::ended(worker, g);

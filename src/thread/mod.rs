@@ -197,6 +197,7 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
             libc::sigaltstack(&stack, null_mut());
         }
         tls::set_thread(record);
+        crate::context::init_control_words();
         let [(first, first_arg), (last, last_arg)] = (*record).hooks;
         if let Some(first) = first {
             first(first_arg);

@@ -1,5 +1,4 @@
-/* A thread-specific destructor that calls back in the C library's last round of destructors: the thread's goroutine outlives it, a
- * stack for each such thread until the shutdown. */
+/* Thread-specific destructors that call back, as long as the C library runs any: the thread leaves no goroutine behind. */
 #include "check.h"
 
 static pthread_key_t key;

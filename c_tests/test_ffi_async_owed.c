@@ -1,5 +1,6 @@
-/* GOROUTINE_FFI_FAIL: an accepted call waits behind one that blocks, though a thread has become free: "Calls start in order and run
- * side by side, as many as the pool has threads". */
+/* timeout: 30 */
+/* GOROUTINE_FFI_FAIL: a call that was accepted while all threads were taken begins when one is free, though another one blocks: "Calls start
+ * in order and run side by side, as many as the pool has threads". Without that the program does not end. */
 #include "check.h"
 
 static uint64_t first_runs, second_ran, unbind, unbound;
@@ -22,7 +23,6 @@ static void *holder(void *arg) {
 int main(void) {
     GoroutineConfig config;
     GoroutineStats stats;
-    uint64_t end;
     goroutine_config_init(&config);
     config.workers = 1;
     config.ffi_threads_max = 2;
@@ -39,14 +39,7 @@ int main(void) {
     OK(goroutine_ffi_call_async(CODE(second), NULL, NULL, NULL)); /* accepted: it is owed a thread */
     SET(unbind, 1);
     while (!GET(unbound)) thread_sleep(MS);
-    end = now_ns() + 5 * SECOND;
-    while (!GET(second_ran) && now_ns() < end) thread_sleep(MS);
-    goroutine_stats_init(&stats);
-    OK(goroutine_runtime_stats(&stats));
-    if (!GET(second_ran))
-        fprintf(stderr, "5 s later the second call has not begun; %d of 2 threads are taken, %d spare\n", (int)stats.ffi_bound,
-                (int)stats.ffi_threads_idle);
-    CHECK_EQ(GET(second_ran), 1);
+    while (!GET(second_ran)) thread_sleep(MS);
     stop();
     return 0;
 }
