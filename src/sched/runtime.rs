@@ -836,9 +836,9 @@ pub fn external_begin() {
 
 /// `goroutine_external_end`.
 pub fn external_end() {
-    let opened = EXTERNAL_OPENED.load(Ordering::SeqCst);
+    // Opened is read after closed, each time: other pairs may begin and end meanwhile.
     let ended = EXTERNAL_CLOSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
-        (n < opened).then_some(n + 1)
+        (n < EXTERNAL_OPENED.load(Ordering::SeqCst)).then_some(n + 1)
     });
     if ended.is_err() {
         report::fatal("goroutine_external_end without a goroutine_external_begin");
