@@ -848,6 +848,8 @@ impl Runtime {
     /// A worker without a thread, for the calling thread, which has none.
     pub fn claim_ownerless(&self) -> Option<&Worker> {
         for worker in &self.workers {
+    } else {
+        runtime.closed_from_outside(); // as a worker that falls asleep: its last goroutines may have ended just before
             match self.idle.take_ownerless(worker.index, &worker.sleeping) {
                 Taken::No => {}
                 Taken::Asleep => self.wake(worker.index),
