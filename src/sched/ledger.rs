@@ -116,7 +116,7 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
 
     /// Whether a thread is missing (I2).
     pub fn is_short(&self) -> bool {
-        self.threads < self.needed()
+        !self.stopping && self.threads < self.needed()
     }
 
     /// Threads beyond those that are needed.
@@ -225,5 +225,21 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// Those who wait.
     pub fn waiting(&self) -> impl Iterator<Item = &W> {
         self.waiting.iter()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_missing_once_it_stops() {
+        let mut ledger = Ledger::<u32, u32, u32>::new(1, 4);
+        ledger.expect_thread();
+        assert!(matches!(ledger.rest(7, Serves::Nothing, Some), Rest::Wait));
+        assert_eq!(ledger.stop(), [7]);
+        ledger.thread_gone(); // it retires
+        assert!(!ledger.is_short());
+        assert!(!ledger.is_missing_ahead(1));
     }
 }
