@@ -114,7 +114,7 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.permits + self.calls + self.workers
     }
 
-    /// Whether a thread is missing (I2).
+    /// Whether a thread is missing (I2). None is any more once the pool stops: nobody is bound then, and no worker has work.
     pub fn is_short(&self) -> bool {
         !self.stopping && self.threads < self.needed()
     }
@@ -138,6 +138,11 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// It could not be made; or it ends.
     pub fn thread_gone(&mut self) {
         self.threads -= 1;
+    }
+
+    /// Whether a thread waits for an order.
+    pub fn has_spare(&self) -> bool {
+        !self.spares.is_empty()
     }
 
     /// An order that has its permit, or needs none. Some: hand it to that thread (I4).

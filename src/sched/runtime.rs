@@ -524,12 +524,22 @@ impl Runtime {
     }
 
     /// Wakes a worker that was claimed, or finds a thread for it.
-    pub fn wake(&self, index: usize) {
-        let worker = &self.workers[index];
-        if worker.sleeping.swap(0, Ordering::AcqRel) == OWNERLESS {
-            self.pool.give_claimed(worker);
-        } else {
-            futex::wake(&worker.sleeping, 1);
+    pub fn wake(&self, mut index: usize) {
+        loop {
+            let worker = &self.workers[index];
+            if worker.sleeping.swap(0, Ordering::AcqRel) != OWNERLESS {
+                futex::wake(&worker.sleeping, 1);
+                return;
+            }
+            if self.pool.give_claimed(worker) {
+                return;
+            }
+            // It waits for a thread that is yet to come, and looks for nothing meanwhile (`idle`, I4): another one, then.
+            self.idle.stop_spinning();
+            match self.idle.claim() {
+                Some(next) => index = next,
+                None => return,
+            }
         }
     }
 
