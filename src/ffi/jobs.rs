@@ -6,6 +6,7 @@
 
 use super::crew::{Crew, Refused};
 use crate::abi::*;
+use crate::goroutine::FORKS;
 use crate::sched::Runtime;
 use crate::sched::pool::Job;
 use crate::sched::runtime::{self, Inside};
@@ -109,11 +110,14 @@ unsafe impl Send for Call {}
 
 impl Call {
     fn run(self) {
+        let forks = FORKS.load(Ordering::Relaxed);
         // SAFETY: the caller's function and argument; we are on a native stack.
         unsafe {
             let result = (self.function)(self.args);
+            runtime::returned_from_c(forks);
             if let Some(done) = self.done {
                 done(self.arg, result);
+                runtime::returned_from_c(forks);
             }
         }
     }

@@ -749,6 +749,16 @@ impl<T> ForkLock for Mutex<T> {
         std::mem::forget(self.lock());
     }
     unsafe fn let_go(&self) {
+/// C code that a thread of the library called, with nothing of the program below it, has returned. `forks` is what FORKS was before:
+/// in a child of fork there is nothing to return to.
+pub fn returned_from_c(forks: u32) {
+    if forks != FORKS.load(Ordering::Relaxed) {
+        report::fatal(
+            "C code that forked returned to the library in the child: it is to end there, with _exit",
+        );
+    }
+}
+
         // SAFETY: the caller's promise.
         unsafe { self.force_unlock() };
     }
