@@ -1418,7 +1418,8 @@ GoroutineStatus goroutine_ffi_prepare(void);
  * Context:   T, G.
  * Parks:     if `f` does. It resumes on the same thread.
  * Stack:     128 bytes of each.
- * Returns:   what `f` returned; NULL for NULL, and when the runtime is shut down or out of memory (`ffi_failed`, or a line on stderr).
+ * Returns:   what `f` returned; NULL for NULL, and (`ffi_failed`, or a line on stderr) when the runtime is out of memory or shut down: on a
+ *            thread that the library did not make as soon as a shutdown has begun, unless it is inside a callback.
  * Since:     ABI 1.
  *
  * Safety:

@@ -7,6 +7,7 @@
 use super::crew::{Crew, Refused, Start};
 use crate::abi::*;
 use crate::context::restore_control_words;
+use crate::goroutine::FORKS;
 use crate::sched::Runtime;
 use crate::sched::pool::Job;
 use crate::sched::runtime::{self, Inside};
@@ -121,11 +122,14 @@ unsafe impl Send for Call {}
 
 impl Call {
     fn run(self) {
+        let forks = FORKS.load(Ordering::Relaxed);
         // SAFETY: the caller's function and argument; we are on a native stack.
         unsafe {
             let result = (self.function)(self.args);
+            runtime::returned_from_c(forks);
             if let Some(done) = self.done {
                 done(self.arg, result);
+                runtime::returned_from_c(forks);
             }
         }
     }

@@ -158,6 +158,13 @@ impl Lane {
                 goroutine_asm_call((*call).f as usize, (*call).args as usize, 0, 0) as *mut c_void;
             (*call).errno = tls::errno();
         }
+        if !self.is_ours() {
+            // In a child of fork, where the caller does not run: a host's own thread goes on alone.
+            if matches!(self.server, Server::Own) {
+                runtime::returned_from_c(self.forks);
+            }
+            return false;
+        }
         let waker = {
             let mut state = self.state.lock();
             let here = this_thread();
@@ -370,7 +377,7 @@ pub unsafe fn drain(lane: *const Lane, max: usize) -> usize {
     while served < most && lane.serve_one() {
         served += 1;
     }
-    if !lane.state.lock().queue.is_empty() {
+    if lane.is_ours() && !lane.state.lock().queue.is_empty() {
         lane.tell(); // it was told once, and has not done all
     }
     served

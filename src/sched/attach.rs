@@ -12,7 +12,8 @@
 //! inside that one find the goroutine running, and are those of any bound goroutine.
 //!
 //! Between callbacks the thread is a plain one, and the goroutine's id is out of sight (0): a shutdown neither cancels
-//! nor waits for it. During a callback it counts as a daemon, so a shutdown cancels it and waits.
+//! nor waits for it. During a callback it counts as a daemon, so a shutdown cancels it and waits; a thread of the host begins no
+//! other then.
 //!
 //! The same serves threads of the library that run no goroutine: C code of `goroutine_ffi_call_async`, or a callback of the
 //! configuration.
@@ -23,6 +24,7 @@
 //! may ever have that address. Destructors of others that call back after ours get a goroutine for each callback. (Known: a thread whose
 //! very first callback comes in the C library's last round of destructors leaves its goroutine until the shutdown.)
 
+use super::bind;
 use super::runtime::{self, Inside};
 use super::spawn;
 use super::worker::foreign_id;
@@ -77,6 +79,10 @@ pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut
             Ok(inside) => inside,
             Err(status) => return refuse(None, status),
         };
+        // A job of ours that a shutdown waits for may still call back; others could do so for ever.
+        if inside.is_stopping() && bind::runtime_of_thread().is_none() {
+            return refuse(Some(&inside), GOROUTINE_ESHUTDOWN);
+        }
         let Some(seat) = take(&inside) else {
             return refuse(Some(&inside), GOROUTINE_ENOMEM);
         };

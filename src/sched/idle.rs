@@ -17,7 +17,8 @@
 //!     claimed: the wake is on its way and counts as received.
 //! I3. A spinner looks at every queue after it has stopped counting as one (the left column), so who relied on a spinner
 //!     is covered by 4. The claimer counts its wakee as a spinner before it wakes it: one wake per burst.
-//! I4. A worker without a thread (`pool`) is in the set, too, and claimed like one that sleeps. It has not asked anybody to share and
+//! I4. A worker without a thread (`pool`) is in the set, too, and claimed like one that sleeps. If none is there for it, the claimer
+//!     takes back that it counts as a spinner, and claims again: it looks at the queues only when a thread has come. It has not asked anybody to share and
 //!     fenced fully only, not heavily: who makes work with a full fence sees it, or is seen by its second look; what
 //!     owners push with a light one waits for its owner, or for the monitor's next look.
 

@@ -114,9 +114,9 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
         self.permits + self.calls + self.workers
     }
 
-    /// Whether a thread is missing (I2).
+    /// Whether a thread is missing (I2). None is any more once the pool stops: nobody is bound then, and no worker has work.
     pub fn is_short(&self) -> bool {
-        self.threads < self.needed()
+        !self.stopping && self.threads < self.needed()
     }
 
     /// Threads beyond those that are needed.
@@ -138,6 +138,11 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// It could not be made; or it ends.
     pub fn thread_gone(&mut self) {
         self.threads -= 1;
+    }
+
+    /// Whether a thread waits for an order.
+    pub fn has_spare(&self) -> bool {
+        !self.spares.is_empty()
     }
 
     /// An order that has its permit, or needs none. Some: hand it to that thread (I4).
@@ -225,5 +230,21 @@ impl<S: Copy + PartialEq, O, W> Ledger<S, O, W> {
     /// Those who wait.
     pub fn waiting(&self) -> impl Iterator<Item = &W> {
         self.waiting.iter()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_missing_once_it_stops() {
+        let mut ledger = Ledger::<u32, u32, u32>::new(1, 4);
+        ledger.expect_thread();
+        assert!(matches!(ledger.rest(7, Serves::Nothing, Some), Rest::Wait));
+        assert_eq!(ledger.stop(), [7]);
+        ledger.thread_gone(); // it retires
+        assert!(!ledger.is_short());
+        assert!(!ledger.is_missing_ahead(1));
     }
 }

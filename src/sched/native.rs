@@ -169,10 +169,13 @@ pub unsafe fn look(g: *mut Goroutine) -> bool {
 /// A foreign call returned, and `preempt` is set.
 ///
 /// # Safety
-/// Called by the assembly on the goroutine's stack.
+/// Called by the assembly on the stack of the running goroutine, or its image in a child of fork.
 pub unsafe extern "C" fn on_ffi_return() {
-    // SAFETY: as above.
-    unsafe { super::safepoint(tls::current()) };
+    let g = tls::current();
+    if !g.is_null() {
+        // SAFETY: as above.
+        unsafe { super::safepoint(g) };
+    }
 }
 
 /// Before a blocking call that does not go the short way: gives `g` back, with a native stack and without its worker.
@@ -231,7 +234,8 @@ pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -
         let g = tls::current();
         take_back_worker(g);
         let result = goroutine_asm_call(f, a, b, 0);
-        if !bind::is_bound(g) {
+        let is_running = g == tls::current_or_dummy(); // or a child of fork: there is no worker to let go of
+        if is_running && !bind::is_bound(g) {
             on_blocking_enter(g);
         }
         result

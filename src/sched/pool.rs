@@ -482,14 +482,21 @@ impl Pool {
         }
     }
 
-    /// A worker without a thread was claimed from the idle set.
+    /// A worker without a thread was claimed from the idle set. False: no thread is there for it now, and it counts as a spinner no
+    /// more once one is.
     #[cold]
-    pub fn give_claimed(&self, worker: &Worker) {
+    #[must_use]
+    pub fn give_claimed(&self, worker: &Worker) -> bool {
         count(&self.tally.hand_offs);
-        self.give(Order::Worker {
-            worker,
-            claimed: true,
-        });
+        let mut state = self.state.lock();
+        let claimed = state.ledger.has_spare();
+        let given = state.ledger.give(Order::Worker { worker, claimed });
+        drop(state);
+        if let Some((seat, order)) = given {
+            // SAFETY: as in `give`.
+            unsafe { (*seat).give(order) };
+        }
+        claimed
     }
 
     /// Waits for a permit, unless there is one: then false, and `who` was not taken note of.
@@ -853,6 +860,8 @@ pub unsafe fn hand_over(runtime: &'static Runtime, worker: &Worker) {
             worker,
             claimed: false,
         });
+    } else {
+        runtime.closed_from_outside(); // as a worker that falls asleep: its last goroutines may have ended just before
     }
 }
 

@@ -76,17 +76,24 @@ static SHUT_DOWN: AtomicBool = AtomicBool::new(false);
 /// Users that have retained and not released.
 static RETAINED: AtomicU64 = AtomicU64::new(0);
 
+/// Held across fork, so nobody waits for anything but a start while holding it.
 struct Lifecycle {
     monitor: Option<thread::Handle>,
     fork_handlers: bool,
+    /// A start could not make all its threads, and waits for the end of those it made.
+    failing: bool,
     /// `sys::library::hold`, from a start to the end of the shutdown; 0: not held.
     library: usize,
 }
 static LIFECYCLE: Mutex<Lifecycle> = Mutex::new(Lifecycle {
     monitor: None,
     fork_handlers: false,
+    failing: false,
     library: 0,
 });
+
+/// Held by a shutdown, from its begin to its end: one at a time. Taken before LIFECYCLE.
+static SHUTDOWN: Mutex<()> = Mutex::new(());
 
 /// A stay in the runtime.
 pub struct Inside {
@@ -181,6 +188,9 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     if !CURRENT.load(Ordering::Acquire).is_null() {
         return GOROUTINE_EALREADY;
     }
+    if lifecycle.failing {
+        return GOROUTINE_ENOMEM; // as the one that is failing: we may be on a thread that it waits for, in `thread_start`
+    }
     let mut config = match config.map_or_else(super::config::from_environment, Ok) {
         Ok(config) => config,
         Err(status) => return status,
@@ -250,8 +260,11 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         }
     }
     if !started {
+        lifecycle.failing = true;
+        drop(lifecycle);
         shared.stop_threads();
-        join(&mut lifecycle, shared, u64::MAX);
+        shared.pool.join(u64::MAX); // the monitor comes last, and is not there
+        LIFECYCLE.lock().failing = false;
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         stack::overflow::uninstall();
@@ -285,15 +298,14 @@ impl From<GoroutineStatus> for Ended {
 }
 
 /// The monitor first: it may be about to make a thread.
-fn join(lifecycle: &mut Lifecycle, runtime: &Runtime, deadline: u64) -> bool {
-    if lifecycle
-        .monitor
-        .as_ref()
-        .is_some_and(|thread| !thread.join_until(deadline))
+fn join(runtime: &Runtime, deadline: u64) -> bool {
+    let monitor = LIFECYCLE.lock().monitor.take();
+    if let Some(thread) = monitor
+        && !thread.join_until(deadline)
     {
+        LIFECYCLE.lock().monitor = Some(thread);
         return false;
     }
-    lifecycle.monitor = None;
     runtime.pool.join(deadline)
 }
 
@@ -302,18 +314,22 @@ pub fn shutdown(deadline: u64) -> Ended {
     if bind::is_on_our_thread() {
         return GOROUTINE_EDEADLK.into(); // a goroutine would wait for its own end
     }
-    let Some(mut lifecycle) = LIFECYCLE.try_lock_until(instant(deadline)) else {
+    let until = instant(deadline);
+    let Some(_one_at_a_time) = SHUTDOWN.try_lock_until(until) else {
         return GOROUTINE_ETIMEDOUT.into();
     };
-    let lifecycle = &mut *lifecycle;
+    // A start may be in progress. Let go of at once: what we wait for may fork.
+    let Some(lifecycle) = LIFECYCLE.try_lock_until(until) else {
+        return GOROUTINE_ETIMEDOUT.into();
+    };
     let runtime = CURRENT.load(Ordering::Acquire);
+    SHUT_DOWN.store(true, Ordering::Release);
+    drop(lifecycle);
     if runtime.is_null() {
-        SHUT_DOWN.store(true, Ordering::Release);
         return GOROUTINE_OK.into();
     }
-    // SAFETY: only a shutdown frees it, under the lock that we hold.
+    // SAFETY: only a shutdown frees it, and we are the only one.
     let shared = unsafe { &*runtime };
-    SHUT_DOWN.store(true, Ordering::Release);
     let _ = shared
         .phase
         .compare_exchange(RUNNING, STOPPING, Ordering::SeqCst, Ordering::SeqCst);
@@ -326,7 +342,7 @@ pub fn shutdown(deadline: u64) -> Ended {
             }
             let now = now_ns();
             if now >= deadline {
-                return stuck(shared, lifecycle, deadline).into();
+                return stuck(shared, deadline).into();
             }
             crate::sys::time::sleep_until(deadline.min(now + pause));
             pause = (pause * 2).min(2_000_000);
@@ -339,7 +355,7 @@ pub fn shutdown(deadline: u64) -> Ended {
         while !DOOR.is_empty() {
             if now_ns() >= deadline {
                 DOOR.open();
-                return stuck(shared, lifecycle, deadline).into();
+                return stuck(shared, deadline).into();
             }
             std::thread::yield_now();
         }
@@ -350,10 +366,11 @@ pub fn shutdown(deadline: u64) -> Ended {
         DOOR.open();
     }
     shared.stop_threads();
-    if !join(lifecycle, shared, deadline) {
-        return stuck(shared, lifecycle, deadline).into(); // the door stays closed: call again
+    if !join(shared, deadline) {
+        return stuck(shared, deadline).into(); // the door stays closed: call again
     }
     super::attach::end_all(&shared.config);
+    let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
@@ -367,7 +384,7 @@ pub fn shutdown(deadline: u64) -> Ended {
     ended
 }
 
-fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineStatus {
+fn stuck(runtime: &Runtime, deadline: u64) -> GoroutineStatus {
     if deadline == 0 {
         return GOROUTINE_EAGAIN; // somebody polls
     }
@@ -379,7 +396,7 @@ fn stuck(runtime: &Runtime, lifecycle: &Lifecycle, deadline: u64) -> GoroutineSt
         .text(" goroutines, ");
     line.dec(timers).text(" timers and ").dec(calls);
     line.text(" threads with calls left, threads still there:");
-    if lifecycle.monitor.is_some() {
+    if LIFECYCLE.lock().monitor.is_some() {
         line.text(" gr-monitor");
     }
     let mut bound = Vec::new();
@@ -524,12 +541,22 @@ impl Runtime {
     }
 
     /// Wakes a worker that was claimed, or finds a thread for it.
-    pub fn wake(&self, index: usize) {
-        let worker = &self.workers[index];
-        if worker.sleeping.swap(0, Ordering::AcqRel) == OWNERLESS {
-            self.pool.give_claimed(worker);
-        } else {
-            futex::wake(&worker.sleeping, 1);
+    pub fn wake(&self, mut index: usize) {
+        loop {
+            let worker = &self.workers[index];
+            if worker.sleeping.swap(0, Ordering::AcqRel) != OWNERLESS {
+                futex::wake(&worker.sleeping, 1);
+                return;
+            }
+            if self.pool.give_claimed(worker) {
+                return;
+            }
+            // It waits for a thread that is yet to come, and looks for nothing meanwhile (`idle`, I4): another one, then.
+            self.idle.stop_spinning();
+            match self.idle.claim() {
+                Some(next) => index = next,
+                None => return,
+            }
         }
     }
 
@@ -723,6 +750,16 @@ fn fork_locks() -> [&'static dyn ForkLock; 12] {
     ]
 }
 
+/// C code that a thread of the library called, with nothing of the program below it, has returned. `forks` is what FORKS was before:
+/// in a child of fork there is nothing to return to.
+pub fn returned_from_c(forks: u32) {
+    if forks != FORKS.load(Ordering::Relaxed) {
+        report::fatal(
+            "C code that forked returned to the library in the child: it is to end there, with _exit",
+        );
+    }
+}
+
 trait ForkLock {
     fn hold(&self);
     /// # Safety
@@ -780,6 +817,7 @@ extern "C" fn after_fork_child() {
     unsafe {
         let lifecycle = &mut *LIFECYCLE.data_ptr();
         lifecycle.monitor = None;
+        lifecycle.failing = false;
         RETAINED.store(0, Ordering::Relaxed);
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
@@ -790,6 +828,7 @@ extern "C" fn after_fork_child() {
         crate::ffi::load::forget_loader();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
+        SHUTDOWN.reset();
     }
 }
 
@@ -837,9 +876,9 @@ pub fn external_begin() {
 
 /// `goroutine_external_end`.
 pub fn external_end() {
-    let opened = EXTERNAL_OPENED.load(Ordering::SeqCst);
+    // Opened is read after closed, each time: other pairs may begin and end meanwhile.
     let ended = EXTERNAL_CLOSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
-        (n < opened).then_some(n + 1)
+        (n < EXTERNAL_OPENED.load(Ordering::SeqCst)).then_some(n + 1)
     });
     if ended.is_err() {
         report::fatal("goroutine_external_end without a goroutine_external_begin");
