@@ -743,6 +743,7 @@ fn run_thread(seat: &Arc<Seat>) {
     thread::set_seat(Arc::as_ptr(seat).cast_mut().cast::<c_void>());
     // SAFETY: the thread schedules from now on until next_of_thread gives null.
     unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    seat.unpin();
     tls::set_worker(std::ptr::null_mut());
     thread::set_seat(std::ptr::null_mut());
     seat.runtime.pool.ended(seat.number);
