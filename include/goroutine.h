@@ -270,7 +270,13 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_SPAWN_PRIORITY 2
 /** Spawn flag: does not keep the program alive. */
 #define GOROUTINE_SPAWN_DAEMON 4
-/** Spawn flag: never changes worker thread. */
+/**
+ * Spawn flag: stays on one worker, that of its spawner, and while it lives this worker stays on one thread: a goroutine that binds there
+ * moves to another thread, and a blocking call there keeps the worker, and makes all others on it wait. Two things end that. Once it is
+ * bound, by itself or because its own callback parks, the thread is its own until it unbinds, and it is not pinned any more. And where
+ * somebody else's callback parks, C frames keep that thread: the worker goes on on another one, its pinned goroutines with it. A goroutine
+ * that must never change its thread is spawned with `GOROUTINE_SPAWN_BOUND`, which makes this flag mean nothing.
+ */
 #define GOROUTINE_SPAWN_PINNED 8
 /** Bytes of a `GoroutineSpawn` in ABI 1. */
 #define GOROUTINE_SPAWN_BYTES 240
@@ -478,7 +484,9 @@ typedef struct GoroutineStats {
     uint64_t ffi_bindings;
     /** Of them because it parked with C frames live: beyond `ffi_threads_max` if need be. */
     uint64_t ffi_bindings_on_the_spot;
-    /** Calls of bound goroutines that went through the library and are over, or whose goroutines are. */
+    /**
+     * Calls that went through the library while their goroutines were bound; counted when the binding ends.
+     */
     uint64_t ffi_calls;
     /** Times a worker went on on another thread. */
     uint64_t ffi_hand_offs;
@@ -1372,9 +1380,10 @@ GoroutineStatus goroutine_ffi_call(uint32_t kind,
 
 /**
  * Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
- * its calls in line.
+ * its calls in line. It gets another thread if it had to wait for one, or if others are pinned to its worker (GOROUTINE_SPAWN_PINNED),
+ * whose thread this is then. If it was pinned itself, it is not any more.
  * Context:   G.
- * Parks:     it may wait for a thread (`ffi_exhausted`).
+ * Parks:     it may wait for a thread (`ffi_exhausted`). It may resume on another thread.
  * Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
  * Since:     ABI 1.
  *

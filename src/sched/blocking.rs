@@ -7,7 +7,7 @@
 //! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
 
-use super::bind::{self, sit_down};
+use super::bind::{self, sit_down_on_the_spot};
 use super::exhausted;
 use super::ledger::Serves;
 use super::pool::{self, Admission, Seat};
@@ -15,7 +15,7 @@ use super::runtime::Runtime;
 use super::search;
 use super::worker::Worker;
 use crate::context::{goroutine_asm_park, tls};
-use crate::goroutine::{Goroutine, ON_THE_SPOT};
+use crate::goroutine::Goroutine;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -60,9 +60,8 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
         if stays {
             pool::count(&seat.runtime.pool.tally.on_the_spot);
             seat.runtime.pool.call_becomes_permit();
-            sit_down(g, seat);
+            sit_down_on_the_spot(g, seat);
             seat.pin();
-            (*g).spawn_flags |= ON_THE_SPOT;
         } else {
             seat.serve(Serves::Call);
             goroutine_asm_park(on_retaken, std::ptr::null_mut());
@@ -92,8 +91,8 @@ pub fn look(runtime: &'static Runtime, worker: &'static Worker, now: u64, seen: 
         *seen = Seen { call, since: now };
         return;
     }
-    if worker.keeps_thread.load(Ordering::Relaxed) {
-        return; // its pinned goroutines stay with their thread, and so does it
+    if worker.pinned.load(Ordering::Relaxed) != 0 {
+        return; // they stay with their thread, and so does it (`bind`, I3)
     }
     match runtime.pool.admit_call(runtime) {
         Admission::Granted => {}
