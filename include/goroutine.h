@@ -44,8 +44,10 @@
  * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
  * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
  * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR (but for its status
- * flags) and the x87 control word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
- * `stack_limit` is enough for all of them. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
+ * flags) and the x87 control word. Every function needs a few hundred bytes of the goroutine's stack unless it says otherwise, and
+ * up to 3.5 KiB when it allocates, makes a thread, loads a library or reports: the reserve below `stack_limit`, GOROUTINE_STACK_RESERVE, is enough
+ * for all of that. (Not for the dynamic linker, which may need more to look a function up at its first call.) A goroutine starts
+ * with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
  *
  * Ownership
  *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
