@@ -224,13 +224,14 @@ static void *takes_place(void *seen) {
     *(int *)seen = seen_bound();
     return NULL;
 }
-static void gaps(void) {
+static void gaps(uint32_t release) {
     GoroutineConfig config;
     int held = 0, seen = 0, i, threads, such, patience;
     if (CPU_COUNT(&all) == 1) return;
     goroutine_config_init(&config);
     config.workers = 2;
     config.ffi_cpus_spread = 1;
+    config.ffi_release = release;
     config.ffi_cpus[first / 64] |= 1ull << first % 64;
     config.ffi_cpus[last / 64] |= 1ull << last % 64;
     OK(goroutine_runtime_start(&config));
@@ -240,7 +241,7 @@ static void gaps(void) {
     for (i = 0; i < 10; i++) {
         run_goroutine(takes_place, &seen);
         CHECK_EQ(seen, held == first ? last : first);
-        for (patience = 0;; patience++) { /* until its thread rests */
+        for (patience = 0;; patience++) { /* until its thread rests, or ends */
             count_threads(1, &threads, &such);
             if (such == 1) break;
             CHECK(patience < 10000);
@@ -307,7 +308,8 @@ int main(void) {
     one_cpu(2, GOROUTINE_FFI_RETIRE);
     spread(true);
     spread(false);
-    gaps();
+    gaps(GOROUTINE_FFI_REUSE);
+    gaps(GOROUTINE_FFI_RETIRE);
     former_ones();
     return 0;
 }

@@ -271,8 +271,43 @@ static void deadlock(void *arg) {
     stop();
 }
 
+/* ---- as many blocking calls as may be retaken, and one more ---- */
+static int ends[2][2];
+static void *reads(void *fd) {
+    char c;
+    return P(read((int)U(fd), &c, 1));
+}
+static void *blocks(void *fd) { return goroutine_ffi_call_blocking(CODE(reads), fd); }
+static void *would_run(void *arg) {
+    ADD(served, 1);
+    return arg;
+}
+static void calls(void *runnable) {
+    GoroutineConfig config;
+    int i;
+    CHECK(pipe(ends[0]) == 0 && pipe(ends[1]) == 0);
+    limits(&config, 1, 1, GOROUTINE_FFI_WAIT);
+    OK(goroutine_runtime_start(&config));
+    served = 0;
+    for (i = 0; i < 2; i++) OK(goroutine_go(blocks, P(ends[i][0])));
+    while (stats().ffi_retaken != 1) thread_sleep(1 * MS);
+    if (runnable != NULL) OK(goroutine_go(would_run, NULL));
+    CHECK_EQ(goroutine_runtime_wait(12 * SECOND), GOROUTINE_ETIMEDOUT);
+    CHECK_EQ(GET(served), 0);
+    for (i = 0; i < 2; i++) CHECK_EQ(write(ends[i][1], "", 1), 1);
+    OK(goroutine_runtime_wait(60 * SECOND));
+    CHECK_EQ(GET(served), runnable != NULL);
+    stop();
+}
+static Child children[2];
+static void *calls_aside(void *runnable) {
+    run_child(calls, runnable, &children[runnable != NULL]);
+    return NULL;
+}
+
 int main(void) {
     static Child child;
+    pthread_t aside[2];
     uint32_t policy, i;
     for (policy = 0; policy < 3; policy++) {
         short_ones(2, 1000, policy);
@@ -285,9 +320,17 @@ int main(void) {
     shut_down_while_waiting();
     for (i = 0; i < 20 && !is_slow(); i++) expect_child("no memory for threads", no_memory, NULL, 0, 0, NULL);
     expect_child("a deadlock is said at once", deadlock, NULL, 0, 0, "deadlock: every thread for foreign calls is held");
+    for (i = 0; i < 2; i++) CHECK(pthread_create(&aside[i], NULL, calls_aside, P(i)) == 0); /* all of this takes its time */
     run_child(deadlock, P(1), &child); /* with time-outs it is none */
     CHECK_EQ(child.status, 0);
     CHECK(strstr(child.text, "deadlock") == NULL);
     CHECK(strstr(child.text, "3 wait for a thread for foreign calls, 3 are taken, and none was given back for 10 s") != NULL);
+    for (i = 0; i < 2; i++) {
+        CHECK(pthread_join(aside[i], NULL) == 0);
+        CHECK_EQ(children[i].signal, 0);
+        CHECK_EQ(children[i].status, 0);
+    }
+    CHECK(children[0].text[0] == 0); /* nobody waits for the worker */
+    CHECK(strstr(children[1].text, "1 blocking calls are under way, as many as ffi_threads_max allows") != NULL);
     return 0;
 }

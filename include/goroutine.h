@@ -44,8 +44,10 @@
  * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
  * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
  * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR (but for its status
- * flags) and the x87 control word. Every function needs at most 512 bytes of the goroutine's stack unless it says otherwise; the reserve below
- * `stack_limit` is enough for all of them. A goroutine starts with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
+ * flags) and the x87 control word. Every function needs a few hundred bytes of the goroutine's stack unless it says otherwise, and
+ * up to 3.5 KiB when it allocates, makes a thread, loads a library or reports: the reserve below `stack_limit`, GOROUTINE_STACK_RESERVE, is enough
+ * for all of that. (Not for the dynamic linker, which may need more to look a function up at its first call.) A goroutine starts
+ * with MXCSR 0x1F80, x87 control word 0x37F and the direction flag clear.
  *
  * Ownership
  *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
@@ -270,7 +272,13 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_SPAWN_PRIORITY 2
 /** Spawn flag: does not keep the program alive. */
 #define GOROUTINE_SPAWN_DAEMON 4
-/** Spawn flag: never changes worker thread. */
+/**
+ * Spawn flag: stays on one worker, that of its spawner, and while it lives this worker stays on one thread: a goroutine that binds there
+ * moves to another thread, and a blocking call there keeps the worker, and makes all others on it wait. Two things end that. Once it is
+ * bound, by itself or because its own callback parks, the thread is its own until it unbinds, and it is not pinned any more. And where
+ * somebody else's callback parks, C frames keep that thread: the worker goes on on another one, its pinned goroutines with it. A goroutine
+ * that must never change its thread is spawned with `GOROUTINE_SPAWN_BOUND`, which makes this flag mean nothing.
+ */
 #define GOROUTINE_SPAWN_PINNED 8
 /** Bytes of a `GoroutineSpawn` in ABI 1. */
 #define GOROUTINE_SPAWN_BYTES 240
@@ -478,7 +486,9 @@ typedef struct GoroutineStats {
     uint64_t ffi_bindings;
     /** Of them because it parked with C frames live: beyond `ffi_threads_max` if need be. */
     uint64_t ffi_bindings_on_the_spot;
-    /** Calls of bound goroutines that went through the library and are over, or whose goroutines are. */
+    /**
+     * Calls that went through the library while their goroutines were bound; counted when the binding ends.
+     */
     uint64_t ffi_calls;
     /** Times a worker went on on another thread. */
     uint64_t ffi_hand_offs;
@@ -1372,9 +1382,10 @@ GoroutineStatus goroutine_ffi_call(uint32_t kind,
 
 /**
  * Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
- * its calls in line.
+ * its calls in line. It gets another thread if it had to wait for one, or if others are pinned to its worker (GOROUTINE_SPAWN_PINNED),
+ * whose thread this is then. If it was pinned itself, it is not any more.
  * Context:   G.
- * Parks:     it may wait for a thread (`ffi_exhausted`).
+ * Parks:     it may wait for a thread (`ffi_exhausted`). It may resume on another thread.
  * Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
  * Since:     ABI 1.
  *

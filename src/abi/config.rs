@@ -163,7 +163,7 @@ pub struct GoroutineStats {
     pub ffi_bindings: u64,
     /// Of them because it parked with C frames live: beyond `ffi_threads_max` if need be.
     pub ffi_bindings_on_the_spot: u64,
-    /// Calls of bound goroutines that went through the library and are over, or whose goroutines are.
+    /// Calls that went through the library while their goroutines were bound; counted when the binding ends.
     pub ffi_calls: u64,
     /// Times a worker went on on another thread.
     pub ffi_hand_offs: u64,

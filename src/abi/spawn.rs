@@ -9,7 +9,11 @@ pub const GOROUTINE_SPAWN_BOUND: u32 = 1;
 pub const GOROUTINE_SPAWN_PRIORITY: u32 = 2;
 /// Spawn flag: does not keep the program alive.
 pub const GOROUTINE_SPAWN_DAEMON: u32 = 4;
-/// Spawn flag: never changes worker thread.
+/// Spawn flag: stays on one worker, that of its spawner, and while it lives this worker stays on one thread: a goroutine that binds there
+/// moves to another thread, and a blocking call there keeps the worker, and makes all others on it wait. Two things end that. Once it is
+/// bound, by itself or because its own callback parks, the thread is its own until it unbinds, and it is not pinned any more. And where
+/// somebody else's callback parks, C frames keep that thread: the worker goes on on another one, its pinned goroutines with it. A goroutine
+/// that must never change its thread is spawned with `GOROUTINE_SPAWN_BOUND`, which makes this flag mean nothing.
 pub const GOROUTINE_SPAWN_PINNED: u32 = 8;
 
 /// The registers, the stack and the options a goroutine starts with. Everything is copied.

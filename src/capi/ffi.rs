@@ -199,9 +199,10 @@ pub unsafe extern "C" fn goroutine_ffi_call(
 }
 
 /// Gives the running goroutine the thread it is on, for good, as its first execute_ffi_call would: for emitted code that makes
-/// its calls in line.
+/// its calls in line. It gets another thread if it had to wait for one, or if others are pinned to its worker (GOROUTINE_SPAWN_PINNED),
+/// whose thread this is then. If it was pinned itself, it is not any more.
 /// Context:   G.
-/// Parks:     it may wait for a thread (`ffi_exhausted`).
+/// Parks:     it may wait for a thread (`ffi_exhausted`). It may resume on another thread.
 /// Returns:   GOROUTINE_OK, also if it was bound; GOROUTINE_EFFITHREADS, GOROUTINE_ENOMEM, GOROUTINE_ECANCELED, GOROUTINE_ENOTGOROUTINE.
 /// Since:     ABI 1.
 ///

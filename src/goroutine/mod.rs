@@ -114,7 +114,7 @@ pub struct Exceptions {
 /// In `foreign`: C frames were jumped over.
 pub const FOREIGN_DISCARDED: u32 = 1;
 
-/// In `spawn_flags`: line 4 of the control block holds something. Most goroutines never touch that line: its `name` and
+/// In `spawn_flags`: line 4 of the control block holds something, or its end has more to see to (mutexes, locals, being pinned). Most goroutines never touch that line: its `name` and
 /// `end` are empty from one goroutine to the next.
 pub const EXTRAS: u32 = 1 << 30;
 

@@ -16,6 +16,9 @@
 //!     frames are live on the thread, or a leaf call was made since the goroutine was resumed. So a park tests this one
 //!     word, and finds out more only if it is set (`keeps_thread`).
 //! I2. With C frames live the goroutine cannot leave the thread, and the thread cannot run others: it is bound on the spot.
+//! I3. A worker that has pinned goroutines keeps its thread: who binds there moves, and no blocking call gives the worker up
+//!     (`blocking::look`). I2 goes first: with somebody's C frames live on the thread it is the worker that moves, pinned goroutines and
+//!     all. A goroutine that is bound is not pinned any more; one that was, and is bound on the spot, stays bound.
 
 use super::ledger::Serves;
 use super::park::{self, Join};
@@ -120,8 +123,9 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         // Before the worker is given away: the monitor does not fall asleep while it is held.
         let ahead = predict::binds(runtime, worker, g);
         let missing = ahead != 0 && runtime.pool.want_ahead(ahead);
-        if worker.keeps_thread.load(Ordering::Relaxed) {
-            // Pinned goroutines belong to this thread: g moves instead.
+        let itself = u32::from((*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0);
+        if worker.pinned.load(Ordering::Relaxed) > itself {
+            // The thread stays with the worker (I3): g moves instead.
             runtime.pool.give(Order::Goroutine(g));
             if missing {
                 runtime.call_for_threads();
@@ -155,13 +159,32 @@ pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
     pool::count(&seat.runtime.pool.tally.bindings);
     seat.serve(Serves::Permit);
     seat.goroutine.store(g, Ordering::Release);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise. A pinned goroutine's last worker is the one it is pinned to.
     unsafe {
+        if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0 {
+            let worker = &seat.runtime.workers[usize::from((*g).last_worker)];
+            worker.pinned.fetch_sub(1, Ordering::Relaxed);
+        }
         (*g).flags.fetch_or(GOROUTINE_FLAG_BOUND, Ordering::Relaxed);
         (*g).spawn_flags = (*g).spawn_flags & !(GOROUTINE_SPAWN_PINNED | SAMPLED) | GOROUTINE_SPAWN_BOUND;
         (*g).native_stack = tls::scheduler_sp() as u64;
         (*g).calls = 0;
         (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
+    }
+}
+
+/// The same, because C frames are live: until they are gone, or for good if `g` was never to change its thread (I3).
+///
+/// # Safety
+/// As [`sit_down`].
+pub unsafe fn sit_down_on_the_spot(g: *mut Goroutine, seat: &Seat) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let was_pinned = (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0;
+        sit_down(g, seat);
+        if !was_pinned {
+            (*g).spawn_flags |= ON_THE_SPOT;
+        }
     }
 }
 
@@ -195,8 +218,7 @@ pub unsafe fn bind_on_the_spot(g: *mut Goroutine) {
         pool::count(&runtime.pool.tally.on_the_spot);
         forget_native(g, worker);
         runtime.pool.admit_anyway(runtime);
-        sit_down(g, seat);
-        (*g).spawn_flags |= ON_THE_SPOT;
+        sit_down_on_the_spot(g, seat);
         pool::hand_off(runtime);
         seat.pin();
     }

@@ -7,13 +7,15 @@
 //! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
 //! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
 
-use super::bind::{self, sit_down};
+use super::bind::{self, sit_down_on_the_spot};
+use super::exhausted;
 use super::ledger::Serves;
-use super::pool::{self, Seat};
+use super::pool::{self, Admission, Seat};
 use super::runtime::Runtime;
+use super::search;
 use super::worker::Worker;
 use crate::context::{goroutine_asm_park, tls};
-use crate::goroutine::{Goroutine, ON_THE_SPOT};
+use crate::goroutine::Goroutine;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -58,9 +60,8 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
         if stays {
             pool::count(&seat.runtime.pool.tally.on_the_spot);
             seat.runtime.pool.call_becomes_permit();
-            sit_down(g, seat);
+            sit_down_on_the_spot(g, seat);
             seat.pin();
-            (*g).spawn_flags |= ON_THE_SPOT;
         } else {
             seat.serve(Serves::Call);
             seat.is_given_back();
@@ -75,22 +76,42 @@ unsafe extern "C" fn on_retaken(g: *mut Goroutine, _: *mut c_void) -> *mut Gorou
     unsafe { bind::without_worker(g, seat) }
 }
 
-/// The monitor's look at one worker; `seen` is what it saw at its last. True: the worker was taken away from a call.
-pub fn look(runtime: &'static Runtime, worker: &'static Worker, seen: &mut u64) -> bool {
+/// What the monitor saw of a worker.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// The call that it was in; 0: none.
+    call: u64,
+    /// When it was seen first; or, if it could not be retaken, since when something could run on the worker.
+    since: u64,
+}
+
+/// The monitor's look at one worker.
+pub fn look(runtime: &'static Runtime, worker: &'static Worker, now: u64, seen: &mut Seen) {
     let call = worker.call.seen().unwrap_or(0);
-    let lasts = call == std::mem::replace(seen, call) && call != 0;
-    if worker.keeps_thread.load(Ordering::Relaxed) {
-        return false; // its pinned goroutines stay with their thread, and so does it
+    if call == 0 || call != seen.call {
+        *seen = Seen { call, since: now };
+        return;
     }
-    if !lasts || !runtime.pool.admit_call(runtime) {
-        return false;
+    if worker.pinned.load(Ordering::Relaxed) != 0 {
+        return; // they stay with their thread, and so does it (`bind`, I3)
+    }
+    match runtime.pool.admit_call(runtime) {
+        Admission::Granted => {}
+        Admission::NoThread => return,
+        Admission::Full => {
+            if !search::has_work_waiting(runtime, worker, now) {
+                seen.since = now;
+            } else if now.saturating_sub(seen.since) >= exhausted::PATIENCE_NS {
+                exhausted::say_calls(&runtime.pool);
+            }
+            return;
+        }
     }
     if !worker.call.retake(call) {
         runtime.pool.release(runtime, Serves::Call);
-        return false;
+        return;
     }
     pool::count(&runtime.pool.tally.retaken);
     // SAFETY: the retake made it ours.
     unsafe { pool::hand_over(runtime, worker) };
-    true
 }

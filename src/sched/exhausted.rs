@@ -4,6 +4,7 @@
 //!   of a goroutine that waits for a thread, or of another holder. (What goroutines between them wait for is not known;
 //!   such a chain is found by the second report.)
 //! - When no thread was given back for 10 s.
+//! - When as many blocking calls last as may be retaken, and one more has kept its worker, and what is runnable there, for 10 s.
 //!
 //! Each is said once until a thread is given back. Nothing is done about it: the program may yet cancel somebody.
 
@@ -12,7 +13,7 @@ use crate::goroutine::Goroutine;
 use crate::sys::report::Line;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-const PATIENCE_NS: u64 = 10_000_000_000;
+pub const PATIENCE_NS: u64 = 10_000_000_000;
 /// Goroutines that a report names.
 const NAMED: usize = 8;
 
@@ -21,6 +22,7 @@ const NAMED: usize = 8;
 pub struct Said {
     deadlock: AtomicBool,
     patience: AtomicBool,
+    calls: AtomicBool,
     /// When a permit was given back last, or the first who waits began to.
     since_ns: AtomicU64,
 }
@@ -32,11 +34,21 @@ impl Said {
         self.deadlock.store(false, Ordering::Relaxed);
         self.patience.store(false, Ordering::Relaxed);
     }
+
+    /// A call whose worker was retaken is over: the next one may have its place.
+    pub fn call_over(&self) {
+        self.calls.store(false, Ordering::Relaxed);
+    }
 }
 
-/// Looks, and says what is new. Called by the monitor while somebody waits.
+/// Looks, and says what is new. Called by the monitor while somebody waits, or a thread is missing.
 pub fn look(pool: &Pool, now: u64) {
     let said = &pool.said;
+    let mut waiting = 0;
+    pool.for_each_waiting(|who| waiting += u64::from(waits(who)));
+    if waiting == 0 {
+        return;
+    }
     if !said.deadlock.load(Ordering::Relaxed)
         && let Some(holders) = deadlock(pool)
     {
@@ -53,14 +65,32 @@ pub fn look(pool: &Pool, now: u64) {
     }
     let waited = now.saturating_sub(said.since_ns.load(Ordering::Relaxed));
     if waited >= PATIENCE_NS && !said.patience.swap(true, Ordering::Relaxed) {
-        let mut waiting = 0;
-        pool.for_each_waiting(|_| waiting += 1);
         let ((_, _, permits, _), _) = pool.counts();
         let mut line = Line::new();
         line.dec(waiting)
             .text(" wait for a thread for foreign calls, ")
             .dec(permits as u64);
         line.text(" are taken, and none was given back for 10 s").emit();
+    }
+}
+
+/// A call has kept its worker for long, and no more may be retaken.
+pub fn say_calls(pool: &Pool) {
+    if !pool.said.calls.swap(true, Ordering::Relaxed) {
+        let ((_, _, _, calls), _) = pool.counts();
+        let mut line = Line::new();
+        line.dec(calls as u64)
+            .text(" blocking calls are under way, as many as ffi_threads_max allows: one more has kept its worker for 10 s from goroutines that could run")
+            .emit();
+    }
+}
+
+/// Whether it still does. One that gave up (cancelled) stays in the list.
+fn waits(who: &Waiting) -> bool {
+    match who {
+        // SAFETY: control blocks stay mapped.
+        Waiting::Parked { g, sequence } => unsafe { (**g).park.parked() == Some(*sequence) },
+        Waiting::Fresh(_) | Waiting::Job(_) => true,
     }
 }
 
@@ -81,11 +111,7 @@ fn deadlock(pool: &Pool) -> Option<Vec<(u64, u64)>> {
     }
     let mut waiting: Vec<*mut Goroutine> = Vec::new();
     pool.for_each_waiting(|who| match who {
-        // SAFETY: control blocks stay mapped. One that gave up (cancelled) is still in the list.
-        Waiting::Parked { g, sequence } if unsafe { (**g).park.parked() } == Some(*sequence) => {
-            waiting.push(*g)
-        }
-        Waiting::Fresh(g) => waiting.push(*g),
+        Waiting::Parked { g, .. } | Waiting::Fresh(g) if waits(who) => waiting.push(*g),
         _ => {}
     });
     let stuck = |target| waiting.contains(&target) || pairs.iter().any(|&(holder, _)| holder == target);

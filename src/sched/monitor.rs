@@ -86,7 +86,7 @@ pub fn run(runtime: &'static Runtime) {
     let mut dozes = 0;
     let mut next_trim = now_ns() + TRIM_EVERY_NS;
     let mut trimming = true;
-    let mut calls = vec![0u64; runtime.workers.len()];
+    let mut calls = vec![blocking::Seen::default(); runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
@@ -102,7 +102,7 @@ pub fn run(runtime: &'static Runtime) {
             dozes = 0;
             watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
-                blocking::look(runtime, worker, call);
+                blocking::look(runtime, worker, now, call);
             }
             wait(runtime, AWAKE, now + TICK_NS);
         } else if dozes < DOZES || trimming {

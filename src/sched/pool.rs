@@ -417,27 +417,28 @@ impl Pool {
         Admission::NoThread
     }
 
-    /// A worker may be retaken from a call, and there is a thread for it. False: not now.
-    pub fn admit_call(&self, runtime: &'static Runtime) -> bool {
+    /// Whether a worker may be retaken from a call: then there is a thread for it.
+    pub fn admit_call(&self, runtime: &'static Runtime) -> Admission {
         let mut state = self.state.lock();
         if !state.ledger.admit_call() {
-            return false;
+            return Admission::Full;
         }
         if !state.ledger.is_short() {
-            return true;
+            return Admission::Granted;
         }
         state.ledger.expect_thread();
         drop(state);
-        let made = self.create_spare(runtime);
-        if !made {
-            self.release(runtime, Serves::Call);
+        if self.create_spare(runtime) {
+            return Admission::Granted;
         }
-        made
+        self.release(runtime, Serves::Call);
+        Admission::NoThread
     }
 
     /// The thread in a call goes on with a bound goroutine.
     pub fn call_becomes_permit(&self) {
         self.state.lock().ledger.call_becomes_permit();
+        self.note_release(Serves::Call);
     }
 
     /// A permit for who cannot wait and cannot fail.
@@ -450,7 +451,7 @@ impl Pool {
 
     /// A thread, which does not rest, serves nothing any more.
     pub fn release(&self, runtime: &'static Runtime, served: Serves) {
-        self.note_release();
+        self.note_release(served);
         self.state.lock().ledger.release(served);
         self.tend(runtime);
     }
@@ -463,13 +464,16 @@ impl Pool {
         }
         state.ledger.release(served);
         drop(state);
-        self.note_release();
+        self.note_release(served);
         true
     }
 
-    fn note_release(&self) {
-        if self.troubled.load(Ordering::Relaxed) {
-            self.said.start_anew(now_ns());
+    fn note_release(&self, served: Serves) {
+        match served {
+            Serves::Nothing => {}
+            Serves::Permit if self.troubled.load(Ordering::Relaxed) => self.said.start_anew(now_ns()),
+            Serves::Permit => {}
+            Serves::Call => self.said.call_over(),
         }
     }
 
@@ -506,24 +510,30 @@ impl Pool {
         if !state.ledger.has_waiting() && state.ledger.has_permit() {
             return false;
         }
+        let is_first = !state.ledger.has_waiting();
         state.ledger.wait(who);
         drop(state);
-        self.note_trouble(runtime);
+        self.note_trouble(runtime, is_first);
         true
     }
 
     /// Waits for a permit, behind all who do; it may come at once.
     pub fn wait_in_turn(&self, runtime: &'static Runtime, who: Waiting) {
-        self.state.lock().ledger.wait(who);
-        self.note_trouble(runtime);
+        let mut state = self.state.lock();
+        let is_first = !state.ledger.has_waiting();
+        state.ledger.wait(who);
+        drop(state);
+        self.note_trouble(runtime, is_first);
         self.tend(runtime);
     }
 
-    fn note_trouble(&self, runtime: &Runtime) {
+    /// Somebody waits for a permit. There may have been trouble before, about a thread that could not be made.
+    fn note_trouble(&self, runtime: &Runtime, is_first: bool) {
         count(&self.tally.waits);
-        if !self.troubled.swap(true, Ordering::SeqCst) {
+        if is_first {
             self.said.start_anew(now_ns());
         }
+        self.troubled.store(true, Ordering::SeqCst);
         runtime.call_monitor();
     }
 
@@ -610,9 +620,7 @@ impl Pool {
     fn rest(&self, seat: &'static Seat) -> Order {
         let served = seat.served();
         seat.serve(Serves::Nothing);
-        if served == Serves::Permit {
-            self.note_release();
-        }
+        self.note_release(served);
         if seat.retires() {
             let mut state = self.state.lock();
             state.ledger.thread_gone();
@@ -757,6 +765,7 @@ fn run_thread(seat: &Arc<Seat>) {
     thread::set_seat(Arc::as_ptr(seat).cast_mut().cast::<c_void>());
     // SAFETY: the thread schedules from now on until next_of_thread gives null.
     unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    seat.unpin();
     tls::set_worker(std::ptr::null_mut());
     thread::set_seat(std::ptr::null_mut());
     seat.runtime.pool.ended(seat.number);

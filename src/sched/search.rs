@@ -257,6 +257,14 @@ pub fn has_work_outside(runtime: &Runtime, worker: &Worker) -> bool {
         || runtime.earliest_due() < runtime.sleeping_until.load(Ordering::SeqCst)
 }
 
+/// Whether something could run on a worker whose thread is busy, or a hint of it. Anybody asks.
+pub fn has_work_waiting(runtime: &Runtime, worker: &Worker, now: u64) -> bool {
+    worker.load() != 0
+        || worker.next_due.load(Ordering::Relaxed) <= now
+        || !worker.inbox.is_empty()
+        || !runtime.global.is_empty()
+}
+
 /// Goes to sleep as `idle` describes. Gives whether it was claimed, and so counts as a spinner.
 unsafe fn sleep(worker: &Worker) -> bool {
     let runtime = worker.runtime();

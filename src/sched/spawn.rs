@@ -338,14 +338,17 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
             });
         }
         (*g).spawn_flags |= request.flags & !GOROUTINE_SPAWN_BOUND;
-        if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
+        if start != Start::Unbound {
+            (*g).spawn_flags &= !GOROUTINE_SPAWN_PINNED; // it gets a thread of its own
+        } else if request.flags & GOROUTINE_SPAWN_PINNED != 0 {
+            (*g).spawn_flags |= EXTRAS; // its end looks
             (*g).last_worker = if worker.is_null() {
                 runtime.next_pin() as u16
             } else {
                 (*worker).index as u16
             };
             let worker = &runtime.workers[usize::from((*g).last_worker)];
-            worker.keeps_thread.store(true, Ordering::Relaxed);
+            worker.pinned.fetch_add(1, Ordering::Relaxed);
         }
         stack::valgrind_stack_reset(bounds.low, bounds.top);
         fill(g, request, short, from_context);

@@ -369,6 +369,9 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             note_control_words();
         }
         if (*g).spawn_flags & EXTRAS != 0 {
+            if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0 {
+                worker.pinned.fetch_sub(1, Ordering::Relaxed);
+            }
             predict::ended(worker, g);
             goroutine::free_name(g);
         }

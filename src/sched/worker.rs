@@ -20,7 +20,7 @@ use crossbeam_queue::SegQueue;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// A worker looks at the clock and the other queues every so many turns; a power of two.
 pub const TURNS: u32 = 64;
@@ -127,8 +127,9 @@ pub struct Worker {
     pub(crate) inbox: SegQueue<Runnable>,
     /// 1: asleep or about to be; others set 0 and wake. OWNERLESS: see there.
     pub(crate) sleeping: AtomicU32,
-    /// It has, or had, pinned goroutines: a goroutine that binds leaves the thread to it.
-    pub(crate) keeps_thread: AtomicBool,
+    /// Goroutines that are pinned to it, whether they have begun or not. Counted up before one is queued, so who finds the worker in a
+    /// blocking call counts all that ran on its thread.
+    pub(crate) pinned: AtomicU32,
     /// Its blocking calls.
     pub(crate) call: CallWord,
 }
@@ -182,7 +183,7 @@ impl Worker {
             stopped: SegQueue::new(),
             inbox: SegQueue::new(),
             sleeping: AtomicU32::new(0),
-            keeps_thread: AtomicBool::new(false),
+            pinned: AtomicU32::new(0),
             call: CallWord::new(index),
         }
     }
