@@ -144,7 +144,10 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_FFI_FAIL 2
 /** `ffi_release`: a thread that is given back serves again. */
 #define GOROUTINE_FFI_REUSE 0
-/** `ffi_release`: a thread that is given back ends. */
+/**
+ * `ffi_release`: a thread that is given back ends: after a bound goroutine, a blocking call that took long, loads, and calls of
+ * goroutine_ffi_call_async, of which it may run several in a row.
+ */
 #define GOROUTINE_FFI_RETIRE 1
 
 /** Bytes of a `GoroutineContext`. */
@@ -734,8 +737,8 @@ GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
  * program alive. The calling thread never runs goroutines. It does not shut down.
  * Context:   T.
  * Output:    `*result` (may be NULL): the value, or the reason.
- * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine),
- * GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine, or a
+ * thread of the library), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
@@ -749,7 +752,7 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
  * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
- * GOROUTINE_EDEADLK (on a goroutine, which would wait for itself), GOROUTINE_ESHUTDOWN
+ * GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself), GOROUTINE_ESHUTDOWN
  * (a shutdown came, and something is left that only a plain thread could end).
  * Since:     ABI 1.
  *
@@ -1493,7 +1496,8 @@ GoroutineStatus goroutine_ffi_lane_host(const char *name,
  * Ends a lane, and its thread, if it has one of its own.
  * Context:   T, G.
  * Parks:     never.
- * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: a call is in it; nothing happened. A goroutine_ffi_lane_drain that has run its
+ * last call may still be on its way out.
  * Since:     ABI 1.
  *
  * Safety:
@@ -1503,7 +1507,8 @@ GoroutineStatus goroutine_ffi_lane_release(GoroutineFfiLane *lane);
 
 /**
  * Runs `function(args)` on the lane's thread and waits for it, however long it takes: it has no time-out, for `args` are in use until it
- * is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call.
+ * is over. A cancel ends the wait as long as the call has not begun. From within a call of the same lane it is a plain call, from a
+ * callback in it one on the thread's stack.
  * errno is what the function left; it begins as 0.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
@@ -1586,7 +1591,8 @@ const char *goroutine_ffi_error(void);
 /**
  * Calls `function(args)` on a thread of the pool for foreign calls, in its native stack, then, on the same thread, `done(arg, result)`: for a
  * thread that must not wait, such as a host's event loop, to which `done` posts the result. Both are called as plain C on no
- * goroutine; they may block, and may call the library as any plain thread does. Calls start in order and run side by side, as many as the pool
+ * goroutine; they may block, and may call the library as any plain thread does, but for goroutine_runtime_run, _wait, _shutdown and _release, which
+ * would wait for this very call (GOROUTINE_EDEADLK). Calls start in order and run side by side, as many as the pool
  * has threads; further ones wait, at most 65,536. A pending call keeps the program alive; a shutdown waits for it. Starts the
  * runtime if it never was.
  * Context:   T, G.
