@@ -42,7 +42,9 @@
  *   R  real-time code: it takes no lock, allocates nothing and does not enter the kernel
  *   S  a signal handler (async-signal-safe)
  * A goroutine may go on on another thread after a call that parks, and after no other call. So keep no pointer to a
- * thread's data (errno's address, a thread-local variable's) across one. errno's value is kept for each goroutine.
+ * thread's data (errno's address, a thread-local variable's) across one. Compilers do, for errno: `__errno_location` is declared
+ * const, so optimized C that has used errno once in a function uses the old thread's after a call that parked. The value is kept for
+ * each goroutine; to read it after such a call, do so in a function of its own that is not inlined.
  * Every function accepts rsp at 0 or 8 mod 16, and preserves the callee-saved registers, MXCSR (but for its status
  * flags) and the x87 control word. Every function needs a few hundred bytes of the goroutine's stack unless it says otherwise, and
  * up to 3.5 KiB when it allocates, makes a thread, loads a library or reports: the reserve below `stack_limit`, GOROUTINE_STACK_RESERVE, is enough
@@ -1178,7 +1180,8 @@ GoroutineStatus goroutine_promise_then(GoroutinePromise *promise,
                                        void *arg);
 
 /**
- * Resolves with all values (`void *[n]`, in input order, owned by the promise), or rejects with the first reason.
+ * Resolves with all values (`void *[n]`, in input order, owned by the promise), or settles as the first that is not resolved does,
+ * with its status and reason.
  * Without inputs it is resolved at once.
  * Context:   T, G.
  * Parks:     never.
@@ -1354,7 +1357,8 @@ void *goroutine_ffi_call_leaf(void *function,
                               void *args);
 
 /**
- * The same for functions that may take long: other goroutines go on on another thread, if they would have to wait.
+ * The same for functions that may take long: other goroutines go on on another thread, if they would have to wait, after 0.5 to
+ * 1 ms. So a burst of them begins at one per worker and millisecond: for calls that are known to wait, bound goroutines begin sooner.
  * A bound goroutine has no worker to spare, and just calls.
  * Context:   T, G.
  * Parks:     after the call, until there is a worker for it. It may resume on another thread.
@@ -1560,7 +1564,9 @@ GoroutineStatus goroutine_ffi_load(const char *path,
                                    void **handle);
 
 /**
- * The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export.
+ * The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export. The foreign calls call a
+ * `void *f(void *)`; for a function of another kind (`double cos(double)`) write such a one around it, with a struct for what
+ * goes in and out, or emit the call in line (docs/jit.md).
  * Context:   T, G.
  * Parks:     the goroutine, or blocks the thread, while a load is under way. No time-out, as goroutine_ffi_load.
  * Output:    `*address`, on GOROUTINE_OK only. It may be NULL for a weak symbol.

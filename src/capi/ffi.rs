@@ -140,7 +140,8 @@ pub unsafe extern "C" fn goroutine_ffi_call_leaf(function: *mut c_void, args: *m
     leaf!()
 }
 
-/// The same for functions that may take long: other goroutines go on on another thread, if they would have to wait.
+/// The same for functions that may take long: other goroutines go on on another thread, if they would have to wait, after 0.5 to
+/// 1 ms. So a burst of them begins at one per worker and millisecond: for calls that are known to wait, bound goroutines begin sooner.
 /// A bound goroutine has no worker to spare, and just calls.
 /// Context:   T, G.
 /// Parks:     after the call, until there is a worker for it. It may resume on another thread.

@@ -29,7 +29,9 @@ pub unsafe extern "C" fn goroutine_ffi_load(
     realign!(inner::load)
 }
 
-/// The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export.
+/// The address of a symbol, as dlsym gives it. `handle` NULL: among what the program and its libraries export. The foreign calls call a
+/// `void *f(void *)`; for a function of another kind (`double cos(double)`) write such a one around it, with a struct for what
+/// goes in and out, or emit the call in line (docs/jit.md).
 /// Context:   T, G.
 /// Parks:     the goroutine, or blocks the thread, while a load is under way. No time-out, as goroutine_ffi_load.
 /// Output:    `*address`, on GOROUTINE_OK only. It may be NULL for a weak symbol.

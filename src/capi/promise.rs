@@ -161,7 +161,8 @@ pub unsafe extern "C" fn goroutine_promise_then(
     realign!(inner::promise_then)
 }
 
-/// Resolves with all values (`void *[n]`, in input order, owned by the promise), or rejects with the first reason.
+/// Resolves with all values (`void *[n]`, in input order, owned by the promise), or settles as the first that is not resolved does,
+/// with its status and reason.
 /// Without inputs it is resolved at once.
 /// Context:   T, G.
 /// Parks:     never.
