@@ -50,7 +50,6 @@ static void unpinned(void) {
 }
 static void over(void) {
     GoroutinePromise *promise;
-    GoroutineSpawn spawn;
     int i;
     start_workers(1);
     unpinned();
@@ -67,12 +66,27 @@ static void over(void) {
     SET(phase, 1);
     await(promise);
     unpinned();
-    goroutine_spawn_init(&spawn); /* pinned from a thread, bound at once: never on a worker */
-    spawn.fn = CODE(nothing);
+    stop();
+}
+
+/* ---- one that is bound from the start never was pinned, also while it waits for its thread ---- */
+static void waiting(void) {
+    GoroutineConfig config;
+    GoroutineSpawn spawn;
+    GoroutinePromise *p[2];
+    int i;
+    goroutine_config_init(&config);
+    config.workers = 1;
+    config.ffi_threads_max = 1;
+    OK(goroutine_runtime_start(&config));
+    goroutine_spawn_init(&spawn);
+    spawn.fn = CODE(waits);
     spawn.flags = GOROUTINE_SPAWN_PINNED | GOROUTINE_SPAWN_BOUND;
-    OK(goroutine_spawn_with(&spawn, &promise));
-    await(promise);
-    unpinned();
+    phase = 0;
+    for (i = 0; i < 2; i++) OK(goroutine_spawn_with(&spawn, &p[i]));
+    CHECK_EQ(U(run_goroutine(blocks, NULL)), 1);
+    SET(phase, 1);
+    for (i = 0; i < 2; i++) await(p[i]);
     stop();
 }
 
@@ -168,6 +182,7 @@ static void callbacks(void) {
 
 int main(void) {
     over();
+    waiting();
     lives();
     callbacks();
     return 0;
