@@ -9,14 +9,16 @@
 #include <stdint.h>
 #include <stdio.h>
 
-static int own;
+static int inside, own; /* one worker */
 
 static void *catches(void *name) {
     const int mine = static_cast<int>(reinterpret_cast<intptr_t>(name));
     try {
         throw mine;
     } catch (int) {
-        for (int i = 0; i < 3; i++) goroutine_yield();
+        inside++;
+        while (inside < 2) goroutine_yield();
+        goroutine_yield();
         try {
             throw;
         } catch (int again) {
