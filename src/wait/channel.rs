@@ -179,23 +179,27 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     #[inline(always)]
     pub unsafe fn send(&self, value: T) -> Step<P, T> {
         // SAFETY: I1.
+        unsafe { self.inner.with(|inner| self.send_inside(inner, value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn send_inside(&self, inner: &mut Inner<P, T>, value: T) -> Step<P, T> {
+        // SAFETY: as `send`.
         unsafe {
-            self.inner.with(|inner| {
-                if inner.closed {
-                    return Step::Closed;
-                }
-                if let Some((waiter, claimed)) = inner.receivers.claim_first() {
-                    let offer = (*waiter).what;
-                    let copy = Some((value, offer.place));
-                    return Step::Handed(Handed { claimed, offer, copy });
-                }
-                if inner.length < self.capacity {
-                    T::copy(value, self.slot(inner.head + inner.length), self.bytes);
-                    inner.length += 1;
-                    return Step::Done;
-                }
-                Step::NotYet
-            })
+            if inner.closed {
+                return Step::Closed;
+            }
+            if let Some((waiter, claimed)) = inner.receivers.claim_first() {
+                let offer = (*waiter).what;
+                let copy = Some((value, offer.place));
+                return Step::Handed(Handed { claimed, offer, copy });
+            }
+            if inner.length < self.capacity {
+                T::copy(value, self.slot(inner.head + inner.length), self.bytes);
+                inner.length += 1;
+                return Step::Done;
+            }
+            Step::NotYet
         }
     }
 
@@ -206,31 +210,35 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     #[inline(always)]
     pub unsafe fn receive(&self, place: T) -> Step<P, T> {
         // SAFETY: I1.
+        unsafe { self.inner.with(|inner| self.receive_inside(inner, place)) }
+    }
+
+    #[inline(always)]
+    unsafe fn receive_inside(&self, inner: &mut Inner<P, T>, place: T) -> Step<P, T> {
+        // SAFETY: as `receive`.
         unsafe {
-            self.inner.with(|inner| {
-                if inner.length != 0 {
-                    T::copy(self.slot(inner.head), place, self.bytes);
-                    inner.head = self.wrap(inner.head + 1);
-                    inner.length -= 1;
-                    let Some((waiter, claimed)) = inner.senders.claim_first() else {
-                        return Step::Done;
-                    };
-                    let offer = (*waiter).what; // I3: there is room for it now
-                    T::copy(offer.place, self.slot(inner.head + inner.length), self.bytes);
-                    inner.length += 1;
-                    return Step::Handed(Handed {
-                        claimed,
-                        offer,
-                        copy: None,
-                    });
-                }
-                if let Some((waiter, claimed)) = inner.senders.claim_first() {
-                    let offer = (*waiter).what;
-                    let copy = Some((offer.place, place));
-                    return Step::Handed(Handed { claimed, offer, copy });
-                }
-                if inner.closed { Step::Closed } else { Step::NotYet }
-            })
+            if inner.length != 0 {
+                T::copy(self.slot(inner.head), place, self.bytes);
+                inner.head = self.wrap(inner.head + 1);
+                inner.length -= 1;
+                let Some((waiter, claimed)) = inner.senders.claim_first() else {
+                    return Step::Done;
+                };
+                let offer = (*waiter).what; // I3: there is room for it now
+                T::copy(offer.place, self.slot(inner.head + inner.length), self.bytes);
+                inner.length += 1;
+                return Step::Handed(Handed {
+                    claimed,
+                    offer,
+                    copy: None,
+                });
+            }
+            if let Some((waiter, claimed)) = inner.senders.claim_first() {
+                let offer = (*waiter).what;
+                let copy = Some((offer.place, place));
+                return Step::Handed(Handed { claimed, offer, copy });
+            }
+            if inner.closed { Step::Closed } else { Step::NotYet }
         }
     }
 
