@@ -132,16 +132,25 @@ impl Channel {
         self.protocol.lock();
         // SAFETY: we hold the lock; the place is the caller's.
         unsafe {
-            let step = self.step(sends, place);
-            self.protocol.unlock();
-            match step {
-                Step::Done => Some(GOROUTINE_OK),
+            // (An unlock in each arm: where a step ends it is known which.)
+            match self.step(sends, place) {
+                Step::Done => {
+                    self.protocol.unlock();
+                    Some(GOROUTINE_OK)
+                }
                 Step::Handed(handed) => {
+                    self.protocol.unlock();
                     hand(handed, self.protocol.bytes());
                     Some(GOROUTINE_OK)
                 }
-                Step::Closed => Some(GOROUTINE_EPIPE),
-                Step::NotYet => None,
+                Step::Closed => {
+                    self.protocol.unlock();
+                    Some(GOROUTINE_EPIPE)
+                }
+                Step::NotYet => {
+                    self.protocol.unlock();
+                    None
+                }
             }
         }
     }
@@ -281,17 +290,22 @@ impl<const SENDS: bool> wait::Join for InLine<'_, SENDS> {
         unsafe {
             (*self.line).party = party;
             protocol.lock();
-            let step = self.channel.step(SENDS, (*self.line).what.place);
-            let waits = matches!(step, Step::NotYet);
-            if !waits {
-                *self.result = step;
-            } else if SENDS {
+            if protocol.is_possible(SENDS) {
+                let step = self.channel.step(SENDS, (*self.line).what.place);
+                if !matches!(step, Step::NotYet) {
+                    *self.result = step;
+                    protocol.unlock();
+                    return false;
+                }
+                // Those it looked at had given up: `ready` is what it is without them when they leave.
+            }
+            if SENDS {
                 protocol.join_senders(self.line);
             } else {
                 protocol.join_receivers(self.line);
             }
-            protocol.unlock();
-            waits
+            protocol.unlock_joined();
+            true
         }
     }
 }

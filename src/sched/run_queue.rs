@@ -181,7 +181,7 @@ impl<T: Copy> RunQueue<T> {
     pub fn push(&self, item: T) -> Pushed {
         self.enter();
         let tail = self.tail.load(Ordering::Relaxed);
-        let length = self.len();
+        let length = tail.wrapping_sub(self.head.load(Ordering::Relaxed));
         if length > self.mask.load(Ordering::Relaxed) {
             self.grow();
         }

@@ -11,8 +11,9 @@
 //!     that one's place to itself until it wakes it. So the copy needs no lock, and the value is in one place at any time.
 //! I3. First come, first served: a value goes into the ring only if no receiver waits; a sender who waits puts its value into the ring
 //!     as soon as there is room, and not earlier than those before it.
-//! I4. `ready` says what was possible when the lock was last given back. It is a hint that saves the lock: to believe that nothing is
-//!     possible is right at some moment of the call, and nobody parks without having looked again under the lock.
+//! I4. `ready` says what was possible when the lock was last given back, or will be when it is given back after a join. It is a hint
+//!     that saves the lock: to believe that nothing is possible is right at some moment of the call, and nobody parks without having
+//!     looked again under the lock. There, as long as nobody but those who join wrote, it is no hint: what it does not say is not possible.
 //! I5. `closed` is set once. It is looked at in the critical section that joins a queue, and whoever closes claims, in the one that
 //!     sets it, all who wait. So nobody waits on a closed channel.
 
@@ -172,6 +173,24 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
         self.lock.unlock();
     }
 
+    /// As [`Channel::unlock`], after nothing, or nothing but joins.
+    ///
+    /// # Safety
+    /// The caller holds the lock.
+    #[inline(always)]
+    pub unsafe fn unlock_joined(&self) {
+        self.lock.unlock();
+    }
+
+    /// Whether a send, or a receive, is worth a try: nothing has changed since the lock was last given back (I4).
+    ///
+    /// # Safety
+    /// The caller holds the lock, and has not done anything with it but join.
+    #[inline(always)]
+    pub unsafe fn is_possible(&self, sends: bool) -> bool {
+        self.ready() & if sends { SEND } else { RECEIVE } != 0
+    }
+
     /// Sends what is at `value`.
     ///
     /// # Safety
@@ -250,6 +269,7 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     pub unsafe fn join_senders(&self, waiter: *mut ChannelWaiter<P, T>) {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.inner.with(|inner| inner.senders.join(waiter)) };
+        self.can_now(RECEIVE);
     }
 
     /// The same, to receive.
@@ -260,6 +280,13 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     pub unsafe fn join_receivers(&self, waiter: *mut ChannelWaiter<P, T>) {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.inner.with(|inner| inner.receivers.join(waiter)) };
+        self.can_now(SEND);
+    }
+
+    /// Under the lock: the other side finds us.
+    #[inline(always)]
+    fn can_now(&self, what: u32) {
+        self.ready.store(self.ready() | what, Ordering::Relaxed);
     }
 
     /// Out of the line, if it is in it.
