@@ -285,27 +285,15 @@ struct InLine<'a, const SENDS: bool> {
 impl<const SENDS: bool> wait::Join for InLine<'_, SENDS> {
     #[inline(always)]
     unsafe fn join(self, party: Party) -> bool {
-        let protocol = &self.channel.protocol;
-        // SAFETY: we hold the lock; the waiter and what is beside it are left alone once it is in line.
+        // SAFETY: the caller's promise; the waiter and what is beside it are left alone once it is in line.
         unsafe {
             (*self.line).party = party;
-            protocol.lock();
-            if protocol.is_possible(SENDS) {
-                let step = self.channel.step(SENDS, (*self.line).what.place);
-                if !matches!(step, Step::NotYet) {
-                    *self.result = step;
-                    protocol.unlock();
-                    return false;
-                }
-                // Those it looked at had given up: `ready` is what it is without them when they leave.
+            let step = self.channel.protocol.step_or_join(SENDS, self.line);
+            let waits = matches!(step, Step::NotYet);
+            if !waits {
+                *self.result = step;
             }
-            if SENDS {
-                protocol.join_senders(self.line);
-            } else {
-                protocol.join_receivers(self.line);
-            }
-            protocol.unlock_joined();
-            true
+            waits
         }
     }
 }

@@ -286,7 +286,42 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     /// Under the lock: the other side finds us.
     #[inline(always)]
     fn can_now(&self, what: u32) {
-        self.ready.store(self.ready() | what, Ordering::Relaxed);
+        if !mutated!("join_says_nothing") {
+            self.ready.store(self.ready() | what, Ordering::Relaxed);
+        }
+    }
+
+    /// The join step of one who waits for this channel alone: takes the lock, then what has become possible, or in line (NotYet; the
+    /// waiter is left alone then).
+    ///
+    /// # Safety
+    /// As [`Channel::join_senders`], and [`Channel::send`].
+    #[inline(always)]
+    pub unsafe fn step_or_join(&self, sends: bool, waiter: *mut ChannelWaiter<P, T>) -> Step<P, T> {
+        self.lock();
+        // SAFETY: we hold the lock; the caller's promise.
+        unsafe {
+            if self.is_possible(sends) {
+                let place = (*waiter).what.place;
+                let step = if sends {
+                    self.send(place)
+                } else {
+                    self.receive(place)
+                };
+                if !matches!(step, Step::NotYet) {
+                    self.unlock();
+                    return step;
+                }
+                // Those it found had given up. `ready` is what it is without them when they leave.
+            }
+            if sends {
+                self.join_senders(waiter);
+            } else {
+                self.join_receivers(waiter);
+            }
+            self.unlock_joined();
+        }
+        Step::NotYet
     }
 
     /// Out of the line, if it is in it.
