@@ -35,10 +35,10 @@ impl<F: FnOnce(Party) -> bool + Copy> Join for F {
 /// What `join` queues, and `word` (a plain thread's), stay in place until it was granted or taken out.
 #[inline(always)]
 pub unsafe fn wait(word: &ThreadWait, deadline: u64, join: impl Join) -> GoroutineStatus {
-    let g = tls::current();
-    // SAFETY: the caller's promise.
+    let g = tls::current_or_dummy();
+    // SAFETY: the caller's promise; never null.
     unsafe {
-        if g.is_null() {
+        if (*g).id() == 0 {
             return wait_thread(word, deadline, SPIN_NS, move || join.join(Party::Thread(word)));
         }
         park::park_joining(g, deadline, AsGoroutine(join))

@@ -121,14 +121,15 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
     // its worker, or is g's.
     unsafe {
         let request = &mut *request.cast::<Request<J>>();
+        let deadline = request.deadline;
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
             let join = (&raw mut request.join).cast();
-            return bind::park_joining(g, request.deadline, Some(join_of::<J>), join);
+            return bind::park_joining(g, deadline, Some(join_of::<J>), join);
         }
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
         (*g).last_worker = worker.index as u16;
-        let armed = request.deadline == u64::MAX || {
+        let armed = deadline == u64::MAX || {
             // The slot is taken outside the gate: that may lock and allocate.
             timers::reserve(worker)
         };
@@ -137,8 +138,8 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
             return g;
         }
         worker.queue.enter();
-        if request.deadline != u64::MAX {
-            request.timer = timers::arm_inside(worker, request.deadline, Target::Park { g, sequence });
+        if deadline != u64::MAX {
+            request.timer = timers::arm_inside(worker, deadline, Target::Park { g, sequence });
         }
         (*g).park.wait(sequence);
         fence_light(); // I1; partner: the heavy fence in sched::cancel
