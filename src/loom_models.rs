@@ -1141,26 +1141,11 @@ enum Went {
     InLine,
 }
 
-/// As `ops::channel`: one try; then in line, if there is a seat.
+/// The join step of `ops::channel`.
 unsafe fn one_step(channel: &ModelChannel, sends: bool, seat: ModelSeat) -> Went {
     // SAFETY: the caller keeps the seat.
     unsafe {
-        let place = Slot(&raw const (*seat.get()).value);
-        channel.lock();
-        let step = if sends {
-            channel.send(place)
-        } else {
-            channel.receive(place)
-        };
-        if matches!(step, Step::NotYet) {
-            let waiter = &raw mut (*seat.get()).waiter;
-            if sends {
-                channel.join_senders(waiter);
-            } else {
-                channel.join_receivers(waiter);
-            }
-        }
-        channel.unlock();
+        let step = channel.step_or_join(sends, &raw mut (*seat.get()).waiter);
         match step {
             Step::NotYet => Went::InLine,
             Step::Closed => Went::Closed,

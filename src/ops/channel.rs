@@ -1,7 +1,7 @@
 //! Channels: sending, receiving, closing. `wait::channel` is the protocol; here values are bytes, and those who wait park.
 
 use super::object::{free_object, new_object};
-use super::wait::{queue, wait, wake_one};
+use super::wait::{self, queue, wait, wake_one};
 use crate::abi::*;
 use crate::goroutine::ReadyList;
 use crate::sched::park;
@@ -116,22 +116,41 @@ impl Channel {
     /// One try. None: not possible now.
     #[inline(always)]
     pub(super) fn attempt(&self, sends: bool, place: Bytes) -> Option<GoroutineStatus> {
-        if self.protocol.ready() & if sends { SEND } else { RECEIVE } == 0 {
+        if !self.looks_possible(sends) {
             return None;
         }
+        self.attempt_locked(sends, place)
+    }
+
+    #[inline(always)]
+    fn looks_possible(&self, sends: bool) -> bool {
+        self.protocol.ready() & if sends { SEND } else { RECEIVE } != 0
+    }
+
+    #[inline(always)]
+    fn attempt_locked(&self, sends: bool, place: Bytes) -> Option<GoroutineStatus> {
         self.protocol.lock();
         // SAFETY: we hold the lock; the place is the caller's.
         unsafe {
-            let step = self.step(sends, place);
-            self.protocol.unlock();
-            match step {
-                Step::Done => Some(GOROUTINE_OK),
+            // (An unlock in each arm: where a step ends it is known which.)
+            match self.step(sends, place) {
+                Step::Done => {
+                    self.protocol.unlock();
+                    Some(GOROUTINE_OK)
+                }
                 Step::Handed(handed) => {
+                    self.protocol.unlock();
                     hand(handed, self.protocol.bytes());
                     Some(GOROUTINE_OK)
                 }
-                Step::Closed => Some(GOROUTINE_EPIPE),
-                Step::NotYet => None,
+                Step::Closed => {
+                    self.protocol.unlock();
+                    Some(GOROUTINE_EPIPE)
+                }
+                Step::NotYet => {
+                    self.protocol.unlock();
+                    None
+                }
             }
         }
     }
@@ -157,23 +176,35 @@ impl Channel {
         if place.0.is_null() && self.protocol.bytes() != 0 {
             return GOROUTINE_EINVAL;
         }
-        match self.attempt(true, place) {
-            Some(status) => status,
-            None => self.wait_in_line::<true>(place, timeout_ns),
-        }
+        self.pass::<true>(place, timeout_ns)
     }
 
     /// `goroutine_channel_receive`.
     #[inline(always)]
     pub fn receive(&self, value: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
         let place = Bytes(value.cast::<u8>());
-        match self.attempt(false, place) {
-            Some(status) => status,
-            None => self.wait_in_line::<false>(place, timeout_ns),
+        self.pass::<false>(place, timeout_ns)
+    }
+
+    /// Two ways, each of which saves the registers that it needs itself.
+    #[inline(always)]
+    fn pass<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
+        if self.looks_possible(SENDS) {
+            self.attempt_or_wait::<SENDS>(place, timeout_ns)
+        } else {
+            self.wait_in_line::<SENDS>(place, timeout_ns)
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
+    fn attempt_or_wait<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
+        match self.attempt_locked(SENDS, place) {
+            Some(status) => status,
+            None => self.wait_in_line::<SENDS>(place, timeout_ns),
+        }
+    }
+
+    #[inline(never)]
     fn wait_in_line<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
         if timeout_ns == 0 {
             return GOROUTINE_EAGAIN;
@@ -188,18 +219,27 @@ impl Channel {
         let (line, result) = (&raw mut waiter, &raw mut step);
         // SAFETY: the waiter stays in place until it was claimed or left.
         let status = unsafe {
-            wait(&word, park::deadline_after(timeout_ns), move |party| {
-                (*line).party = party;
-                self.join::<SENDS>(line, result)
-            })
+            let join = InLine::<SENDS> {
+                channel: self,
+                line,
+                result,
+            };
+            wait(&word, park::deadline_after(timeout_ns), join)
         };
-        match step {
-            Step::NotYet if status == GOROUTINE_OK || status == GOROUTINE_EPIPE => status,
-            Step::NotYet => {
+        if matches!(step, Step::NotYet) {
+            if status != GOROUTINE_OK && status != GOROUTINE_EPIPE {
                 // SAFETY: it was meant for this line.
                 unsafe { self.protocol.leave(line, SENDS) };
-                status
             }
+            return status;
+        }
+        self.need_not_wait(step)
+    }
+
+    #[cold]
+    fn need_not_wait(&self, step: StepHere) -> GoroutineStatus {
+        match step {
+            Step::NotYet => unreachable!("a wait that nobody was in line for"),
             Step::Done => GOROUTINE_OK,
             Step::Closed => GOROUTINE_EPIPE,
             Step::Handed(handed) => {
@@ -207,34 +247,6 @@ impl Channel {
                 unsafe { hand(handed, self.protocol.bytes()) };
                 GOROUTINE_OK
             }
-        }
-    }
-
-    /// Under the lock: what has become possible, or in line. True: in line; nothing of the waiter's stack is touched then.
-    ///
-    /// # Safety
-    /// As `join_senders`; `result` is beside the waiter.
-    #[inline(always)]
-    unsafe fn join<const SENDS: bool>(&self, waiter: *mut ChannelWaiter, result: *mut StepHere) -> bool {
-        self.protocol.lock();
-        // SAFETY: we hold the lock; the caller's promise.
-        unsafe {
-            let waits = match self.step(SENDS, (*waiter).what.place) {
-                Step::NotYet => {
-                    if SENDS {
-                        self.protocol.join_senders(waiter);
-                    } else {
-                        self.protocol.join_receivers(waiter);
-                    }
-                    true
-                }
-                step => {
-                    *result = step;
-                    false
-                }
-            };
-            self.protocol.unlock();
-            waits
         }
     }
 
@@ -252,12 +264,37 @@ impl Channel {
                     if !offer.chosen.is_null() {
                         *offer.chosen = offer.index;
                     }
-                    wake(claimed, GOROUTINE_EPIPE, &mut ready);
+                    wake(claimed, GOROUTINE_EPIPE, |g| ready.push(g));
                 }
             }
         }
         queue(ready);
         GOROUTINE_OK
+    }
+}
+
+/// The join step of a send or a receive: under the lock what has become possible, or in line.
+#[derive(Clone, Copy)]
+struct InLine<'a, const SENDS: bool> {
+    channel: &'a Channel,
+    line: *mut ChannelWaiter,
+    /// Beside it.
+    result: *mut StepHere,
+}
+
+impl<const SENDS: bool> wait::Join for InLine<'_, SENDS> {
+    #[inline(always)]
+    unsafe fn join(self, party: Party) -> bool {
+        // SAFETY: the caller's promise; the waiter and what is beside it are left alone once it is in line.
+        unsafe {
+            (*self.line).party = party;
+            let step = self.channel.protocol.step_or_join(SENDS, self.line);
+            let waits = matches!(step, Step::NotYet);
+            if !waits {
+                *self.result = step;
+            }
+            waits
+        }
     }
 }
 

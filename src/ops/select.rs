@@ -263,12 +263,22 @@ fn prepare<'a>(
 ) -> &'a mut [Slot] {
     let mut channels = 0;
     for (i, (case, slot)) in cases.iter().zip(slots.iter_mut()).enumerate() {
-        let line = match object(case) {
-            Object::Never => Line::Nowhere,
-            Object::Channel { .. } => Line::Channel(in_line(Bytes(case.value.cast()), chosen, i)),
-            Object::Promise(_) => Line::Promise(PromiseWaiter::new(Owner::NOBODY)),
+        let order = NONE;
+        // (Each is written in its place.)
+        match object(case) {
+            Object::Never => slot.write(Slot {
+                order,
+                line: Line::Nowhere,
+            }),
+            Object::Channel { .. } => slot.write(Slot {
+                order,
+                line: Line::Channel(in_line(Bytes(case.value.cast()), chosen, i)),
+            }),
+            Object::Promise(_) => slot.write(Slot {
+                order,
+                line: Line::Promise(PromiseWaiter::new(Owner::NOBODY)),
+            }),
         };
-        slot.write(Slot { order: NONE, line });
     }
     // SAFETY: all are written.
     let slots = unsafe { &mut *(std::ptr::from_mut(slots) as *mut [Slot]) };
@@ -314,7 +324,8 @@ impl Join {
         // SAFETY: as above.
         let count = unsafe { (*this).count };
         let start = if count == 0 { 0 } else { random_below(count) };
-        (start..count).chain(0..start).filter_map(move |index| {
+        (start..start + count).filter_map(move |at| {
+            let index = if at < count { at } else { at - count };
             // SAFETY: as above; the object is a channel of the caller's.
             unsafe {
                 let case = &*(*this).cases.add(index);

@@ -9,10 +9,23 @@ use crate::sys::futex;
 use crate::sys::time::now_ns;
 use crate::wait::thread::{ThreadWait, WAITING};
 use crate::wait::{Claimed, Party, Waiter, next_claimed, wake};
-use std::ffi::c_void;
 
 /// How long a plain thread looks for its grant before it sleeps: about what waking it costs.
 const SPIN_NS: u64 = 4_000;
+
+/// The join step of a wait: false if there is no need to wait.
+pub trait Join: Copy {
+    /// # Safety
+    /// Off the stack of the one who waits, which stays in place until somebody can ready `party`.
+    unsafe fn join(self, party: Party) -> bool;
+}
+
+impl<F: FnOnce(Party) -> bool + Copy> Join for F {
+    #[inline(always)]
+    unsafe fn join(self, party: Party) -> bool {
+        self(party)
+    }
+}
 
 /// Waits until somebody ends the wait that `join` put into some queue, or `deadline`. `join` runs off the goroutine's stack, and gives
 /// false if there is no need to wait: then this is GOROUTINE_OK. A time-out and a cancel leave the waiter where it is: the
@@ -21,22 +34,26 @@ const SPIN_NS: u64 = 4_000;
 /// # Safety
 /// What `join` queues, and `word` (a plain thread's), stay in place until it was granted or taken out.
 #[inline(always)]
-pub unsafe fn wait<F: FnOnce(Party) -> bool>(word: &ThreadWait, deadline: u64, join: F) -> GoroutineStatus {
-    if tls::current().is_null() {
-        // SAFETY: the caller's promise.
-        return unsafe { wait_thread(word, deadline, SPIN_NS, || join(Party::Thread(word))) };
+pub unsafe fn wait(word: &ThreadWait, deadline: u64, join: impl Join) -> GoroutineStatus {
+    let g = tls::current_or_dummy();
+    // SAFETY: the caller's promise; never null.
+    unsafe {
+        if (*g).id() == 0 {
+            return wait_thread(word, deadline, SPIN_NS, move || join.join(Party::Thread(word)));
+        }
+        park::park_joining(g, deadline, AsGoroutine(join))
     }
-    let mut join = Some(join);
-    // SAFETY: on a goroutine; `join` stays in place until it ran.
-    unsafe { park::park(Some(join_of::<F>), (&raw mut join).cast(), deadline) }
 }
 
-/// # Safety
-/// The join step of a park: `arg` is an `Option<F>` on g's stack.
-unsafe fn join_of<F: FnOnce(Party) -> bool>(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool {
-    // SAFETY: the caller's promise. Taken off g's stack before anybody can ready g.
-    let join = unsafe { (*arg.cast::<Option<F>>()).take() };
-    join.is_none_or(|join| join(Party::Goroutine { g, sequence }))
+#[derive(Clone, Copy)]
+struct AsGoroutine<J>(J);
+
+impl<J: Join> park::Joins for AsGoroutine<J> {
+    #[inline(always)]
+    unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.join(Party::Goroutine { g, sequence }) }
+    }
 }
 
 /// The part of a plain thread.
@@ -81,10 +98,8 @@ pub unsafe fn wait_thread(
 /// As [`wake`].
 #[inline(always)]
 pub unsafe fn wake_one(claimed: Claimed<Party>, status: GoroutineStatus) {
-    let mut ready = ReadyList::new();
-    // SAFETY: the caller's promise.
-    unsafe { wake(claimed, status, &mut ready) };
-    queue(ready);
+    // SAFETY: the caller's promise; what was claimed is ours (`Party::claim`).
+    unsafe { wake(claimed, status, |g| park::queue_ours(g)) };
 }
 
 /// Wakes all in a chain.
@@ -100,7 +115,7 @@ pub unsafe fn wake_chain<T>(mut chain: *mut Waiter<Party, T>, status: GoroutineS
     // SAFETY: the caller's promise.
     unsafe {
         while let Some((_, claimed)) = next_claimed(&mut chain) {
-            wake(claimed, status, &mut ready);
+            wake(claimed, status, |g| ready.push(g));
         }
     }
     queue(ready);

@@ -35,10 +35,11 @@ use std::sync::atomic::Ordering;
 /// The deadline of a time-out that begins now; GOROUTINE_FOREVER gives `u64::MAX`, never.
 #[inline]
 pub fn deadline_after(timeout_ns: u64) -> u64 {
-    let worker = tls::worker();
     if timeout_ns == GOROUTINE_FOREVER {
-        u64::MAX
-    } else if worker.is_null() {
+        return u64::MAX;
+    }
+    let worker = tls::worker();
+    if worker.is_null() {
         time::deadline_after(timeout_ns)
     } else {
         // SAFETY: the thread holds the worker.
@@ -49,9 +50,31 @@ pub fn deadline_after(timeout_ns: u64) -> u64 {
 /// Step 4. False: no need to wait.
 pub type Join = unsafe fn(g: *mut Goroutine, sequence: u64, arg: *mut c_void) -> bool;
 
-struct Request {
+/// The same, compiled into the park: nobody calls it on the way. It is copied off the goroutine's stack first (I2).
+pub trait Joins: Copy {
+    /// # Safety
+    /// Step 4.
+    unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool;
+}
+
+/// What is called.
+#[derive(Clone, Copy)]
+struct Called {
     join: Option<Join>,
     arg: *mut c_void,
+}
+
+impl Joins for Called {
+    #[inline(always)]
+    unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool {
+        // SAFETY: the caller's promise.
+        self.join
+            .is_none_or(|join| unsafe { join(g, sequence, self.arg) })
+    }
+}
+
+struct Request<J> {
+    join: J,
     deadline: u64,
     /// The armed time-out's id, 0 for none.
     timer: i64,
@@ -62,9 +85,17 @@ struct Request {
 ///
 /// # Safety
 /// On a goroutine. `arg` is what `join` wants.
-#[inline]
 pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
-    let g = tls::current();
+    // SAFETY: the caller's promise.
+    unsafe { park_joining(tls::current(), deadline, Called { join, arg }) }
+}
+
+/// The same.
+///
+/// # Safety
+/// `g` is the running goroutine; `join` is as step 4 wants it.
+#[inline(always)]
+pub unsafe fn park_joining<J: Joins>(g: *mut Goroutine, deadline: u64, join: J) -> GoroutineStatus {
     // SAFETY: on a goroutine.
     unsafe {
         if (*g).is_cancelled() {
@@ -73,11 +104,10 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
         }
         let mut request = Request {
             join,
-            arg,
             deadline,
             timer: 0,
         };
-        goroutine_asm_park(on_park, (&raw mut request).cast());
+        goroutine_asm_park(on_park::<J>, (&raw mut request).cast());
         let status = (*g).wake_status;
         if request.timer != 0 {
             timers::disarm(request.timer); // fired or not: a ready may pass any status
@@ -86,18 +116,20 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
     }
 }
 
-unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
+unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: the assembly left g's stack; the request lies there and lives until g runs again (I1). The thread holds
     // its worker, or is g's.
     unsafe {
-        let request = &mut *request.cast::<Request>();
+        let request = &mut *request.cast::<Request<J>>();
+        let deadline = request.deadline;
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
-            return bind::park_joining(g, request.deadline, request.join, request.arg);
+            let join = (&raw mut request.join).cast();
+            return bind::park_joining(g, deadline, Some(join_of::<J>), join);
         }
         let worker = &*tls::worker();
         let sequence = worker.next_sequence();
         (*g).last_worker = worker.index as u16;
-        let armed = request.deadline == u64::MAX || {
+        let armed = deadline == u64::MAX || {
             // The slot is taken outside the gate: that may lock and allocate.
             timers::reserve(worker)
         };
@@ -106,8 +138,8 @@ unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Go
             return g;
         }
         worker.queue.enter();
-        if request.deadline != u64::MAX {
-            request.timer = timers::arm_inside(worker, request.deadline, Target::Park { g, sequence });
+        if deadline != u64::MAX {
+            request.timer = timers::arm_inside(worker, deadline, Target::Park { g, sequence });
         }
         (*g).park.wait(sequence);
         fence_light(); // I1; partner: the heavy fence in sched::cancel
@@ -116,12 +148,22 @@ unsafe extern "C" fn on_park(g: *mut Goroutine, request: *mut c_void) -> *mut Go
             false
         } else {
             (*g).wake_status = GOROUTINE_OK;
-            request.join.is_none_or(|join| join(g, sequence, request.arg))
+            let join = request.join;
+            join.join(g, sequence)
         };
-        let resume = !stay && (*g).park.ready(sequence) == Ready::Won;
-        worker.queue.leave();
-        if resume { g } else { turn::next(worker) }
+        if !stay && (*g).park.ready(sequence) == Ready::Won {
+            worker.queue.leave();
+            return g;
+        }
+        turn::next_inside(worker)
     }
+}
+
+/// # Safety
+/// `join` is a `J` on g's stack.
+unsafe fn join_of<J: Joins>(g: *mut Goroutine, sequence: u64, join: *mut c_void) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*join.cast::<J>()).join(g, sequence) }
 }
 
 struct Commit {
@@ -256,21 +298,37 @@ pub unsafe fn queue(g: *mut Goroutine) {
     if unsafe { !(*g).is_ours() } {
         return; // a promise from before a fork was settled
     }
+    // SAFETY: as above.
+    unsafe { queue_ours(g) };
+}
+
+/// The same, where it is known that the goroutine is this process's.
+///
+/// # Safety
+/// As [`queue`].
+#[inline(always)]
+pub unsafe fn queue_ours(g: *mut Goroutine) {
     let worker = tls::worker();
     if worker.is_null() {
-        // SAFETY: as above.
-        if unsafe { (*g).spawn_flags } & GOROUTINE_SPAWN_BOUND != 0 {
-            // SAFETY: as above.
-            return unsafe { bind::wake(g) };
-        }
-        // A goroutine that waits keeps its runtime from ending, so there is one.
-        return match runtime::enter_to_end() {
-            Some(runtime) => runtime.queue_from_outside(Runnable(g)),
-            None => unreachable!("a runtime ended with a parked goroutine in it"),
-        };
+        // SAFETY: the caller's promise.
+        return unsafe { queue_from_thread(g) };
     }
     // SAFETY: this thread holds the worker.
     unsafe { (*worker).enqueue(g) };
+}
+
+#[cold]
+unsafe fn queue_from_thread(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    if unsafe { (*g).spawn_flags } & GOROUTINE_SPAWN_BOUND != 0 {
+        // SAFETY: as above.
+        return unsafe { bind::wake(g) };
+    }
+    // A goroutine that waits keeps its runtime from ending, so there is one.
+    match runtime::enter_to_end() {
+        Some(runtime) => runtime.queue_from_outside(Runnable(g)),
+        None => unreachable!("a runtime ended with a parked goroutine in it"),
+    }
 }
 
 /// A time-out or a sleep is over: the goroutine goes before regular work.

@@ -181,7 +181,7 @@ impl<T: Copy> RunQueue<T> {
     pub fn push(&self, item: T) -> Pushed {
         self.enter();
         let tail = self.tail.load(Ordering::Relaxed);
-        let length = self.len();
+        let length = tail.wrapping_sub(self.head.load(Ordering::Relaxed));
         if length > self.mask.load(Ordering::Relaxed) {
             self.grow();
         }
@@ -197,17 +197,26 @@ impl<T: Copy> RunQueue<T> {
     #[inline(always)]
     pub fn pop(&self) -> Option<T> {
         self.enter();
-        let head = self.head.load(Ordering::Relaxed);
-        let item = if head == self.tail.load(Ordering::Relaxed) {
-            None
-        } else {
-            // SAFETY: I1, and it is not empty.
-            let item = unsafe { self.get(head) };
-            self.head.store(head.wrapping_add(1), Ordering::Relaxed);
-            Some(item)
-        };
+        // SAFETY: we are inside.
+        let item = unsafe { self.pop_inside() };
         self.leave();
         item
+    }
+
+    /// The same in a section that the owner is in.
+    ///
+    /// # Safety
+    /// Inside the gate.
+    #[inline(always)]
+    pub unsafe fn pop_inside(&self) -> Option<T> {
+        let head = self.head.load(Ordering::Relaxed);
+        if head == self.tail.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: I1, and it is not empty.
+        let item = unsafe { self.get(head) };
+        self.head.store(head.wrapping_add(1), Ordering::Relaxed);
+        Some(item)
     }
 
     /// Owner: shows those at `places`, as far as there are any, to `look`; the oldest is at 0.

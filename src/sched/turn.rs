@@ -45,6 +45,36 @@ pub unsafe fn next(worker: &Worker) -> *mut Goroutine {
     }
 }
 
+/// As [`next`], for one who is inside the gate, and leaves it: nearly always there is something in the ring, and nothing is up.
+///
+/// # Safety
+/// As [`next`]; inside the gate.
+#[inline(always)]
+pub unsafe fn next_inside(worker: &Worker) -> *mut Goroutine {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let local = worker.local();
+        let turn = local.turn.wrapping_add(1);
+        // (POLL_APART is set when `local.apart` is.)
+        if !turn.is_multiple_of(TURNS)
+            && worker.queue.poll.load(Ordering::Relaxed) == 0
+            && let Some(g) = worker.queue.pop_inside()
+        {
+            local.turn = turn;
+            worker.queue.leave();
+            return g.0;
+        }
+        worker.queue.leave();
+        next_with_care(worker)
+    }
+}
+
+#[inline(never)]
+unsafe fn next_with_care(worker: &Worker) -> *mut Goroutine {
+    // SAFETY: the caller's promise.
+    unsafe { next(worker) }
+}
+
 /// What is runnable here, without asking others. What it gives runs next: the ring holds only goroutines that may be
 /// shared, the others come from the lanes.
 ///

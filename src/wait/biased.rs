@@ -26,9 +26,11 @@ use crate::sync::{
     AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, backoff, fence_heavy, fence_light, mutated,
 };
 
-const SHARED: u64 = 0;
 const UNDECIDED: u64 = 1;
 const ENDING: u64 = 2;
+const SHARED: u64 = 3;
+/// The token of a thread without a worker: no bias.
+const NOBODY: u64 = 0;
 
 /// See the module's head.
 pub struct BiasedLock {
@@ -58,7 +60,7 @@ impl BiasedLock {
     #[must_use]
     pub fn enter(&self) -> bool {
         let me = token();
-        if me == SHARED || self.bias.load(Ordering::Relaxed) != me {
+        if self.bias.load(Ordering::Relaxed) != me {
             return false;
         }
         self.busy.store(1, Ordering::Relaxed);
@@ -102,7 +104,7 @@ impl BiasedLock {
             SHARED => {}
             UNDECIDED => {
                 let me = token();
-                let bias = if me != SHARED && may_bias() { me } else { SHARED };
+                let bias = if me != NOBODY && may_bias() { me } else { SHARED };
                 self.bias.store(bias, Ordering::Release);
             }
             _ => self.take_away(),
@@ -149,7 +151,7 @@ impl BiasedLock {
 
 #[cfg(not(loom))]
 mod program {
-    use super::{Ordering, SHARED};
+    use super::{NOBODY, Ordering};
     use crate::context::tls;
     use std::sync::atomic::AtomicU64 as Counter;
 
@@ -175,7 +177,7 @@ mod program {
         TAKEN.fetch_add(1, Ordering::Relaxed);
     }
 
-    const _: () = assert!(SHARED == 0); // no worker
+    const _: () = assert!(NOBODY == 0); // null
 }
 #[cfg(not(loom))]
 use program::{may_bias, token, was_taken_away};

@@ -11,8 +11,9 @@
 //!     that one's place to itself until it wakes it. So the copy needs no lock, and the value is in one place at any time.
 //! I3. First come, first served: a value goes into the ring only if no receiver waits; a sender who waits puts its value into the ring
 //!     as soon as there is room, and not earlier than those before it.
-//! I4. `ready` says what was possible when the lock was last given back. It is a hint that saves the lock: to believe that nothing is
-//!     possible is right at some moment of the call, and nobody parks without having looked again under the lock.
+//! I4. `ready` says what was possible when the lock was last given back, or will be when it is given back after a join. It is a hint
+//!     that saves the lock: to believe that nothing is possible is right at some moment of the call, and nobody parks without having
+//!     looked again under the lock. There, as long as nobody but those who join wrote, it is no hint: what it does not say is not possible.
 //! I5. `closed` is set once. It is looked at in the critical section that joins a queue, and whoever closes claims, in the one that
 //!     sets it, all who wait. So nobody waits on a closed channel.
 
@@ -172,6 +173,24 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
         self.lock.unlock();
     }
 
+    /// As [`Channel::unlock`], after nothing, or nothing but joins.
+    ///
+    /// # Safety
+    /// The caller holds the lock.
+    #[inline(always)]
+    pub unsafe fn unlock_joined(&self) {
+        self.lock.unlock();
+    }
+
+    /// Whether a send, or a receive, is worth a try: nothing has changed since the lock was last given back (I4).
+    ///
+    /// # Safety
+    /// The caller holds the lock, and has not done anything with it but join.
+    #[inline(always)]
+    pub unsafe fn is_possible(&self, sends: bool) -> bool {
+        self.ready() & if sends { SEND } else { RECEIVE } != 0
+    }
+
     /// Sends what is at `value`.
     ///
     /// # Safety
@@ -179,23 +198,27 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     #[inline(always)]
     pub unsafe fn send(&self, value: T) -> Step<P, T> {
         // SAFETY: I1.
+        unsafe { self.inner.with(|inner| self.send_inside(inner, value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn send_inside(&self, inner: &mut Inner<P, T>, value: T) -> Step<P, T> {
+        // SAFETY: as `send`.
         unsafe {
-            self.inner.with(|inner| {
-                if inner.closed {
-                    return Step::Closed;
-                }
-                if let Some((waiter, claimed)) = inner.receivers.claim_first() {
-                    let offer = (*waiter).what;
-                    let copy = Some((value, offer.place));
-                    return Step::Handed(Handed { claimed, offer, copy });
-                }
-                if inner.length < self.capacity {
-                    T::copy(value, self.slot(inner.head + inner.length), self.bytes);
-                    inner.length += 1;
-                    return Step::Done;
-                }
-                Step::NotYet
-            })
+            if inner.closed {
+                return Step::Closed;
+            }
+            if let Some((waiter, claimed)) = inner.receivers.claim_first() {
+                let offer = (*waiter).what;
+                let copy = Some((value, offer.place));
+                return Step::Handed(Handed { claimed, offer, copy });
+            }
+            if inner.length < self.capacity {
+                T::copy(value, self.slot(inner.head + inner.length), self.bytes);
+                inner.length += 1;
+                return Step::Done;
+            }
+            Step::NotYet
         }
     }
 
@@ -206,31 +229,35 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     #[inline(always)]
     pub unsafe fn receive(&self, place: T) -> Step<P, T> {
         // SAFETY: I1.
+        unsafe { self.inner.with(|inner| self.receive_inside(inner, place)) }
+    }
+
+    #[inline(always)]
+    unsafe fn receive_inside(&self, inner: &mut Inner<P, T>, place: T) -> Step<P, T> {
+        // SAFETY: as `receive`.
         unsafe {
-            self.inner.with(|inner| {
-                if inner.length != 0 {
-                    T::copy(self.slot(inner.head), place, self.bytes);
-                    inner.head = self.wrap(inner.head + 1);
-                    inner.length -= 1;
-                    let Some((waiter, claimed)) = inner.senders.claim_first() else {
-                        return Step::Done;
-                    };
-                    let offer = (*waiter).what; // I3: there is room for it now
-                    T::copy(offer.place, self.slot(inner.head + inner.length), self.bytes);
-                    inner.length += 1;
-                    return Step::Handed(Handed {
-                        claimed,
-                        offer,
-                        copy: None,
-                    });
-                }
-                if let Some((waiter, claimed)) = inner.senders.claim_first() {
-                    let offer = (*waiter).what;
-                    let copy = Some((offer.place, place));
-                    return Step::Handed(Handed { claimed, offer, copy });
-                }
-                if inner.closed { Step::Closed } else { Step::NotYet }
-            })
+            if inner.length != 0 {
+                T::copy(self.slot(inner.head), place, self.bytes);
+                inner.head = self.wrap(inner.head + 1);
+                inner.length -= 1;
+                let Some((waiter, claimed)) = inner.senders.claim_first() else {
+                    return Step::Done;
+                };
+                let offer = (*waiter).what; // I3: there is room for it now
+                T::copy(offer.place, self.slot(inner.head + inner.length), self.bytes);
+                inner.length += 1;
+                return Step::Handed(Handed {
+                    claimed,
+                    offer,
+                    copy: None,
+                });
+            }
+            if let Some((waiter, claimed)) = inner.senders.claim_first() {
+                let offer = (*waiter).what;
+                let copy = Some((offer.place, place));
+                return Step::Handed(Handed { claimed, offer, copy });
+            }
+            if inner.closed { Step::Closed } else { Step::NotYet }
         }
     }
 
@@ -242,6 +269,7 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     pub unsafe fn join_senders(&self, waiter: *mut ChannelWaiter<P, T>) {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.inner.with(|inner| inner.senders.join(waiter)) };
+        self.can_now(RECEIVE);
     }
 
     /// The same, to receive.
@@ -252,6 +280,48 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     pub unsafe fn join_receivers(&self, waiter: *mut ChannelWaiter<P, T>) {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.inner.with(|inner| inner.receivers.join(waiter)) };
+        self.can_now(SEND);
+    }
+
+    /// Under the lock: the other side finds us.
+    #[inline(always)]
+    fn can_now(&self, what: u32) {
+        if !mutated!("join_says_nothing") {
+            self.ready.store(self.ready() | what, Ordering::Relaxed);
+        }
+    }
+
+    /// The join step of one who waits for this channel alone: takes the lock, then what has become possible, or in line (NotYet; the
+    /// waiter is left alone then).
+    ///
+    /// # Safety
+    /// As [`Channel::join_senders`], and [`Channel::send`].
+    #[inline(always)]
+    pub unsafe fn step_or_join(&self, sends: bool, waiter: *mut ChannelWaiter<P, T>) -> Step<P, T> {
+        self.lock();
+        // SAFETY: we hold the lock; the caller's promise.
+        unsafe {
+            if self.is_possible(sends) {
+                let place = (*waiter).what.place;
+                let step = if sends {
+                    self.send(place)
+                } else {
+                    self.receive(place)
+                };
+                if !matches!(step, Step::NotYet) {
+                    self.unlock();
+                    return step;
+                }
+                // Those it found had given up. `ready` is what it is without them when they leave.
+            }
+            if sends {
+                self.join_senders(waiter);
+            } else {
+                self.join_receivers(waiter);
+            }
+            self.unlock_joined();
+        }
+        Step::NotYet
     }
 
     /// Out of the line, if it is in it.

@@ -3,8 +3,8 @@
 use super::queue::{Claimed, Sleeper};
 use super::thread::ThreadWait;
 use crate::abi::GoroutineStatus;
+use crate::goroutine::Goroutine;
 use crate::goroutine::park::Ready;
-use crate::goroutine::{Goroutine, ReadyList};
 use crate::sys::futex;
 use std::ptr::null_mut;
 
@@ -42,12 +42,12 @@ impl Sleeper for Party {
     }
 }
 
-/// Ends a wait with `status`: a thread is woken, a goroutine added to `ready` (or left to its thread, if that is about to look).
+/// Ends a wait with `status`: a thread is woken, a goroutine passed to `queue` (or left to its thread, if that is about to look).
 ///
 /// # Safety
 /// The claim is the caller's, who has written what the one who waits shall find. No lock is held.
 #[inline(always)]
-pub unsafe fn wake(claimed: Claimed<Party>, status: GoroutineStatus, ready: &mut ReadyList) {
+pub unsafe fn wake(claimed: Claimed<Party>, status: GoroutineStatus, queue: impl FnOnce(*mut Goroutine)) {
     // SAFETY: the caller's promise; after `early_done` and `done` nothing of theirs is touched but an address.
     unsafe {
         match claimed.party {
@@ -56,7 +56,7 @@ pub unsafe fn wake(claimed: Claimed<Party>, status: GoroutineStatus, ready: &mut
                 if claimed.early {
                     (*g).park.early_done(sequence);
                 } else {
-                    ready.push(g);
+                    queue(g);
                 }
             }
             Party::Thread(word) => {

@@ -50,6 +50,7 @@ pub unsafe fn join_all<'a, P: Sleeper + 'a, T: Place + 'a>(
     // SAFETY: the caller's promise; we hold the locks.
     unsafe {
         let done = look(cases.clone(), at_once);
+        let done_one = done.is_some();
         let joined = if let Some((index, step)) = done {
             Joined::Done(index, step)
         } else if !other_lines() {
@@ -71,7 +72,11 @@ pub unsafe fn join_all<'a, P: Sleeper + 'a, T: Place + 'a>(
             Joined::Waits
         };
         for channel in order.filter(|_| at_once) {
-            channel.unlock();
+            if done_one {
+                channel.unlock();
+            } else {
+                channel.unlock_joined();
+            }
         }
         joined
     }
@@ -88,7 +93,9 @@ unsafe fn look<P: Sleeper, T: Place>(
             if !locked {
                 channel.lock();
             }
-            let step = if case.sends {
+            let step = if !channel.is_possible(case.sends) {
+                Step::NotYet
+            } else if case.sends {
                 channel.send(case.place)
             } else {
                 channel.receive(case.place)
