@@ -217,8 +217,10 @@ static void *steps(void *name) {
 }
 static void two_on_one(void) {
     goroutine::runtime runtime(1);
-    OK(goroutine_go(steps, P('a')));
-    OK(goroutine_go(steps, P('b')));
+    goroutine::spawn([] { /* neither runs before both are queued */
+        OK(goroutine_go(steps, P('a')));
+        OK(goroutine_go(steps, P('b')));
+    }).get();
     runtime.wait();
     CHECK(order == "abab" || order == "baba");
 }
