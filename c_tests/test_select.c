@@ -129,13 +129,13 @@ static void wait_for_each(int who, bool one_worker) {
         GoroutinePromise *p = NULL;
         pthread_t thread;
         uint64_t value = 70 + (uint64_t)what, out = 0;
+        if (who == 2 && what == 5) continue; /* nobody can cancel a plain thread */
         a = goroutine_channel_new(8, 0);
         b = goroutine_channel_new(8, 0);
         promise = goroutine_promise_new();
         arrived = 0;
         w.bound = who == 1;
         if (who == 2) {
-            if (what == 5) continue;
             CHECK(pthread_create(&thread, NULL, waits, &w) == 0);
         } else {
             p = goroutine_spawn(waits, &w);
