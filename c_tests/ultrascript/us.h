@@ -141,8 +141,7 @@ static inline int us_run(const Program *program) {
             __runtime_wait_for_main_goroutine_v2();
         }
         stats = us_stats();
-        /* Not `timers`: a time-out that another worker stopped is counted until its own worker looks. */
-        CHECK(stats.live == 0 && stats.async_operations == 0);
+        CHECK(stats.live == 0 && stats.async_operations == 0 && stats.timers == 0);
         program->check();
         us_stop();
     }

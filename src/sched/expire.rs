@@ -164,6 +164,21 @@ pub unsafe fn visit(mine: &Worker, other: &Worker, now: u64) -> bool {
     any
 }
 
+/// How many timers are armed in a worker's wheel, once those that were stopped have left it. None: its gate is taken. Any thread.
+pub fn armed(worker: &Worker) -> Option<usize> {
+    let mut due = Due::new();
+    let armed = worker.queue.visit(|_| {
+        // SAFETY: inside the gate.
+        unsafe {
+            let wheel = &mut worker.gated().wheel;
+            drain_stopped(worker, wheel, &mut due);
+            wheel.len()
+        }
+    });
+    slot::give_back(due.free.drain(..));
+    armed
+}
+
 /// A worker expires the wheel of the plain threads, if nobody else is at it.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! Arming and stopping timers. A timer lies in the wheel of the worker that started it; plain threads share one.
 
+use super::expire;
 use super::runtime::{self, Runtime};
 use super::worker::{Worker, bump};
 use crate::abi::*;
@@ -455,17 +456,23 @@ pub unsafe fn postpone(worker: &Worker, number: u32) {
     }
 }
 
-/// How many timers are armed: a hint, for stats.
+/// How many timers are armed, for stats. A worker that does not come out of its gate (its thread is not running) is asked again
+/// for a while, and then left out.
 pub fn pending(runtime: &Runtime) -> u64 {
-    let mut pending = runtime.shared_wheel.lock().len() as u64;
+    const TRIES: u32 = 100;
+    let mut pending = runtime.shared_wheel.lock().len();
     for worker in &runtime.workers {
-        // SAFETY: inside the gate. A worker that cannot be reached now is left out.
-        pending += worker
-            .queue
-            .visit(|_| unsafe { worker.gated().wheel.len() } as u64)
+        pending += (0..TRIES)
+            .find_map(|_| {
+                let armed = expire::armed(worker);
+                if armed.is_none() {
+                    std::thread::yield_now();
+                }
+                armed
+            })
             .unwrap_or(0);
     }
-    pending
+    pending as u64
 }
 
 /// At shutdown: every public timer that is armed is stopped.
