@@ -78,6 +78,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #if !defined(__x86_64__) || !defined(__linux__)
 #error "goroutine.h: Linux on x86-64 only"
@@ -1284,6 +1286,176 @@ int64_t goroutine_timer_start_with(uint64_t delay_ns,
  * Pointers are as the text says, or NULL.
  */
 bool goroutine_timer_stop(int64_t id);
+
+/* ---- Input and output: as if it blocked, while the thread runs other goroutines. ---- */
+
+/**
+ * Waits until a descriptor is ready for one of `events`: POLLIN, POLLOUT and their like, as for poll(2). `*ready` says for which; POLLERR and
+ * POLLHUP are always waited for. The descriptor may be anybody's, also of a library that closes it without telling: it asks
+ * the kernel each time, which takes two system calls, or one if it is ready.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `ready`.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_EBADF (also: closed meanwhile), GOROUTINE_ENOMEM,
+ *            GOROUTINE_EINVAL (NULL, other events).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_fd_wait(int32_t fd,
+                                  uint32_t events,
+                                  uint64_t timeout_ns,
+                                  uint32_t *ready);
+
+/**
+ * The calls that follow on this descriptor end with -ETIMEDOUT once `timeout_ns` have passed from now: for `events` POLLIN reads and accepts,
+ * for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that wait already.
+ * Context:   T, G.
+ * Parks:     never.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EBADF, GOROUTINE_EINVAL (events).
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_set_deadline(int32_t fd,
+                                       uint32_t events,
+                                       uint64_t timeout_ns);
+
+/**
+ * Reads up to `n` bytes, as read(2); waits until there are some, or the end.
+ * Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
+ * they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Regular files take
+ * that way always.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `buffer`.
+ * Returns:   the number of bytes, 0 at the end; or a negative errno: -ETIMEDOUT (goroutine_set_deadline), -ECANCELED, -EBADF (also: closed meanwhile) ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `buffer` has room for `n` bytes.
+ */
+int64_t goroutine_read(int32_t fd,
+                       void *buffer,
+                       size_t n);
+
+/**
+ * Writes up to `n` bytes, as write(2), and returns as soon as some are written. A socket raises no SIGPIPE.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `buffer`.
+ * Returns:   the number of bytes; or a negative errno, as goroutine_read, -EPIPE ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `buffer` holds `n` bytes.
+ */
+int64_t goroutine_write(int32_t fd, const void *buffer, size_t n);
+
+/**
+ * goroutine_read into several buffers, as readv(2).
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows all of them.
+ * Returns:   as goroutine_read; -EINVAL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `vectors` are `count` buffers.
+ */
+int64_t goroutine_readv(int32_t fd, const struct iovec *vectors, int32_t count);
+
+/**
+ * goroutine_write of several buffers, as writev(2).
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows all of them.
+ * Returns:   as goroutine_write; -EINVAL.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `vectors` are `count` buffers.
+ */
+int64_t goroutine_writev(int32_t fd, const struct iovec *vectors, int32_t count);
+
+/**
+ * Receives one message, as recvmsg(2).
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `message` and what it names.
+ * Returns:   the number of bytes; or a negative errno, as goroutine_read, -ENOTSOCK ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `message` is as recvmsg wants it, or NULL.
+ */
+int64_t goroutine_recvmsg(int32_t fd, struct msghdr *message, int32_t flags);
+
+/**
+ * Sends one message, as sendmsg(2).
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `message` and what it names.
+ * Returns:   the number of bytes; or a negative errno, as goroutine_write, -ENOTSOCK ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `message` is as sendmsg wants it, or NULL.
+ */
+int64_t goroutine_sendmsg(int32_t fd, const struct msghdr *message, int32_t flags);
+
+/**
+ * Waits for a connection, as accept(2). Makes `fd` non-blocking. Connections that broke before they were accepted are left out; when
+ * the process is out of descriptors or memory it tries again, less and less often, for a second, and only then says so: a loop of
+ * accepts never spins.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: the new descriptor is the caller's, who closes it with goroutine_close. It is non-blocking and close-on-exec.
+ * Returns:   the new descriptor; or a negative errno, as goroutine_read, -EMFILE ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `address` and `size` are as accept wants them: NULL will do.
+ */
+int64_t goroutine_accept(int32_t fd,
+                         struct sockaddr *address,
+                         socklen_t *size);
+
+/**
+ * Connects a socket, as connect(2), and makes it non-blocking.
+ * Context:   T, G. On a plain thread it blocks the thread.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `address`.
+ * Returns:   0; or a negative errno: -ECONNREFUSED, -ETIMEDOUT (goroutine_set_deadline for POLLOUT, or the network's), -ECANCELED ... Close
+ *            it then.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `address` has `size` bytes.
+ */
+int64_t goroutine_connect(int32_t fd,
+                          const struct sockaddr *address,
+                          socklen_t size);
+
+/**
+ * Closes a descriptor. Whoever waits for it goes on with -EBADF; a system call on it that is under way ends first. A descriptor that
+ * was read or written here is to be closed here: close(2) would leave its waiters alone, and its number would be taken for the old file.
+ * Context:   T, G.
+ * Parks:     no; with SO_LINGER the calling thread may block, while its other goroutines go on elsewhere.
+ * Ownership: consumes `fd`.
+ * Returns:   0; or a negative errno: -EBADF (not open, or being closed) ...
+ * Since:     ABI 1.
+ */
+int64_t goroutine_close(int32_t fd);
+
+/**
+ * The library knows the descriptor no more, as after goroutine_close, but it stays open: for one that somebody else closes.
+ * Context:   T, G.
+ * Parks:     never.
+ * Ownership: `fd` is the caller's alone again.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_fd_release(int32_t fd);
 
 /* ---- Foreign calls: C code under goroutines, and language code under C. ---- */
 

@@ -22,6 +22,7 @@ pub mod context;
 pub mod ffi;
 #[cfg(not(loom))]
 pub mod goroutine;
+pub mod netpoll;
 #[cfg(not(loom))]
 pub mod ops;
 pub mod promise;

@@ -68,6 +68,7 @@ pub mod ffi;
 pub mod ffi_load;
 pub mod goroutine;
 pub mod group;
+pub mod io;
 pub mod lane;
 pub mod local;
 pub mod mutex;

@@ -190,6 +190,10 @@ impl ReadyList {
             last: std::ptr::null_mut(),
         }
     }
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
     /// Adds one.
     ///
     /// # Safety

@@ -6,6 +6,7 @@ pub mod combinator;
 pub mod condition;
 pub mod ffi;
 pub mod group;
+pub mod io;
 pub mod lane;
 pub mod local;
 pub mod main;

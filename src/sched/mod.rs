@@ -20,6 +20,7 @@
 //! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
 //! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
+//! | `poll` | who waits for edges of descriptors |
 //! | `spawn` | how a goroutine starts |
 //! | `timers` | arming and stopping timers |
 //! | `expire` | due timers become runnable goroutines |
@@ -56,6 +57,8 @@ pub mod native;
 pub mod park;
 #[cfg(not(loom))]
 mod pin;
+#[cfg(not(loom))]
+pub mod poll;
 #[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]

@@ -100,6 +100,7 @@ pub fn run(runtime: &'static Runtime) {
         }
         if !idle {
             dozes = 0;
+            runtime.poll_from_monitor();
             watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);

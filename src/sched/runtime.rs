@@ -14,6 +14,7 @@ use super::idle::{Idle, MAX_WORKERS, OWNERLESS};
 use super::monitor;
 use super::monitor::Monitor;
 use super::pin::Pinning;
+use super::poll::{Net, POLLING};
 use super::pool::Pool;
 use super::predict::Predictor;
 use super::run_queue::POLL_STOP;
@@ -61,6 +62,7 @@ pub struct Runtime {
     pub(crate) monitor: Monitor,
     pub(crate) pool: Pool,
     pub(crate) predictor: Predictor,
+    pub(crate) net: Net,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -238,6 +240,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         monitor: Monitor::new(),
         pool: Pool::new(&config, settings, pinning),
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
+        net: Net::new(),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -531,6 +534,9 @@ impl Runtime {
             let _ = self.idle.leave(worker.index);
             futex::wake(&worker.sleeping, 1);
         }
+        if let Some(poller) = self.net.poller() {
+            poller.wake();
+        }
         self.pool.stop();
         self.monitor.stop();
     }
@@ -544,12 +550,11 @@ impl Runtime {
     pub fn wake(&self, mut index: usize) {
         loop {
             let worker = &self.workers[index];
-            if worker.sleeping.swap(0, Ordering::AcqRel) != OWNERLESS {
-                futex::wake(&worker.sleeping, 1);
-                return;
-            }
-            if self.pool.give_claimed(worker) {
-                return;
+            match worker.sleeping.swap(0, Ordering::AcqRel) {
+                OWNERLESS if self.pool.give_claimed(worker) => return,
+                OWNERLESS => {}
+                POLLING => return self.net.poller().expect("it sleeps there").wake(),
+                _ => return futex::wake(&worker.sleeping, 1),
             }
             // It waits for a thread that is yet to come, and looks for nothing meanwhile (`idle`, I4): another one, then.
             self.idle.stop_spinning();
@@ -732,7 +737,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 12] {
+fn fork_locks() -> [&'static dyn ForkLock; 13] {
     let [loads, calls] = crate::ffi::jobs::locks();
     [
         loads,
@@ -743,6 +748,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 12] {
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
+        crate::ops::io::blocked(),
         crate::ops::local::spare(),
         slot::spare(),
         crate::promise::pool::spare(),
@@ -806,6 +812,9 @@ extern "C" fn after_fork_child() {
     unsafe {
         if let Some(old) = old.as_ref() {
             old.workers.iter().for_each(|worker| worker.keep_sequences());
+            if let Some(poller) = old.net.poller() {
+                poller.close_in_child();
+            }
         }
     }
     SHUT_DOWN.store(false, Ordering::Release);
@@ -821,8 +830,10 @@ extern "C" fn after_fork_child() {
         RETAINED.store(0, Ordering::Relaxed);
         EXTERNAL_CLOSED.store(EXTERNAL_OPENED.load(Ordering::Relaxed), Ordering::Relaxed);
         slot::forget_all();
+        crate::netpoll::table::forget_all();
         crate::ops::async_op::forget_all();
         crate::ops::lane::forget_all();
+        crate::ops::io::forget_all();
         super::attach::forget_all();
         crate::ffi::jobs::forget_all();
         crate::ffi::load::forget_loader();

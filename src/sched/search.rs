@@ -2,12 +2,13 @@
 
 use super::expire;
 use super::idle::last_look;
+use super::poll::{self, POLLING};
 use super::run_queue::KEEP_ALL;
 use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, bump};
 use crate::context::note_control_words;
-use crate::goroutine::Runnable;
+use crate::goroutine::{ReadyList, Runnable};
 use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
@@ -51,6 +52,9 @@ pub unsafe fn search(worker: &Worker, mut spinning: bool) -> Option<Runnable> {
             }
             turn::look(worker);
             let mut found = turn::pick(worker);
+            if found.is_none() && poll::look(worker) {
+                found = turn::pick(worker);
+            }
             if found.is_none() && (spinning || runtime.idle.start_spinning()) {
                 spinning = true;
                 found = spin(worker);
@@ -255,6 +259,7 @@ pub fn has_work_outside(runtime: &Runtime, worker: &Worker) -> bool {
     !runtime.global.is_empty()
         || !worker.inbox.is_empty()
         || runtime.earliest_due() < runtime.sleeping_until.load(Ordering::SeqCst)
+        || runtime.net.is_unheld()
 }
 
 /// Whether something could run on a worker whose thread is busy, or a hint of it. Anybody asks.
@@ -314,7 +319,7 @@ unsafe fn sleep(worker: &Worker) -> bool {
         } else {
             u64::MAX
         };
-        futex::wait(&worker.sleeping, 1, deadline);
+        let ready = doze(worker, deadline);
         if deadline != u64::MAX {
             // Whoever sleeps next takes the earliest timer over. Lowered meanwhile by another: still a sleeper's.
             let _ = runtime.sleeping_until.compare_exchange(
@@ -324,11 +329,15 @@ unsafe fn sleep(worker: &Worker) -> bool {
                 Ordering::SeqCst,
             );
         }
-        if worker.sleeping.load(Ordering::Acquire) == 0 {
-            break true;
-        }
-        if deadline != u64::MAX && now_ns() >= deadline || runtime.is_stopped() {
-            break !leave(worker);
+        let has_work = !ready.is_empty();
+        let claimed = worker.sleeping.load(Ordering::Acquire) == 0;
+        let awake =
+            claimed || has_work || deadline != u64::MAX && now_ns() >= deadline || runtime.is_stopped();
+        if awake {
+            let claimed = claimed || !leave(worker);
+            // SAFETY: the caller holds the worker.
+            unsafe { poll::dispatch(worker, ready) };
+            break claimed;
         }
     };
     if claimed {
@@ -338,12 +347,32 @@ unsafe fn sleep(worker: &Worker) -> bool {
     claimed
 }
 
+/// Sleeps once, in the poller if nobody else does, until it is claimed, `deadline`, an edge, or for no reason. Gives whom an edge woke.
+fn doze(worker: &Worker, deadline: u64) -> ReadyList {
+    let mut ready = ReadyList::new();
+    let Some(held) = worker.runtime().net.hold() else {
+        futex::wait(&worker.sleeping, 1, deadline);
+        return ready;
+    };
+    let change = |from, to| {
+        (worker.sleeping)
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    };
+    // (A failure means that it was claimed.)
+    if change(1, POLLING) {
+        held.wait(deadline, &mut ready);
+        let _ = change(POLLING, 1);
+    }
+    ready
+}
+
 /// Out of the idle set. False: somebody claimed us first; their wake is consumed here.
 fn leave(worker: &Worker) -> bool {
     let by_ourselves = worker.runtime().idle.leave(worker.index);
     if !by_ourselves {
         let mut round = 0;
-        while worker.sleeping.load(Ordering::Acquire) == 1 {
+        while worker.sleeping.load(Ordering::Acquire) != 0 {
             backoff(&mut round); // the claimer is a few instructions away from its wake
         }
     }

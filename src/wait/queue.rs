@@ -189,17 +189,32 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 if !fits(&*waiter) {
                     return None;
                 }
-                let party = (*waiter).party;
-                let claim = party.claim();
-                if claim != Ready::Lost || mutated!("grant_to_who_gave_up") {
-                    self.leave(waiter);
-                    let early = claim == Ready::Early;
-                    return Some((waiter, Claimed { party, early }));
+                if let Some(claimed) = self.claim_this(waiter) {
+                    return Some((waiter, claimed));
                 }
                 waiter = (*waiter).next; // it is on its way out (I3)
             }
         }
         None
+    }
+
+    /// This very one, if it can be claimed, unlinked.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is linked here.
+    #[inline]
+    pub unsafe fn claim_this(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
+        // SAFETY: linked, so alive (I4); I1.
+        unsafe {
+            let party = (*waiter).party;
+            let claim = party.claim();
+            if claim == Ready::Lost && !mutated!("grant_to_who_gave_up") {
+                return None;
+            }
+            self.leave(waiter);
+            let early = claim == Ready::Early;
+            Some(Claimed { party, early })
+        }
     }
 
     /// All that can be claimed, the first first, chained: see [`next_claimed`].

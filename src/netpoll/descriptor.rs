@@ -1,0 +1,480 @@
+//! One descriptor: who is using it, who waits for it, and what is known about whether it is ready.
+//!
+//! ```text
+//!   a reader                                             the poller
+//!   1. enters: not closing, one more user                a. gets an edge from the kernel
+//!   2. looks at `readiness`, then makes the system call  b. under the lock: sets the ready bit, counts the tick up,
+//!   3. EAGAIN: clears the ready bit, if no tick passed      claims whom it is for
+//!   4. leaves; registers, if that was not done yet       c. hands them up
+//!   5. under the lock: ready after all? else waits
+//! ```
+//!
+//! I1. An edge is never lost: it comes before 2 (the call sees the data), between 2 and 3 (the tick has passed, the bit stays), or after 3
+//!     (the bit is set again before 5, or 5 came first and b claims the waiter).
+//! I2. Of those who want to make a system call an edge wakes one per direction. Whoever was woken makes the call and, unless it finds the
+//!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]). Those who only ask whether it is ready are all woken.
+//! I3. A descriptor is closed by one: who set CLOSING, or the last user to leave after that. Nobody enters while CLOSING is set, so
+//!     no system call of this generation is under way when the number is given back to the kernel.
+//! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
+//!     the new one.
+
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
+use crate::wait::queue::chain_claimed;
+use crate::wait::queue::{Sleeper, WaitQueue, Waiter};
+use std::ptr::null_mut;
+
+/// A direction: reads and accepts.
+pub const READ: u32 = 1;
+/// A direction: writes and connects.
+pub const WRITE: u32 = 2;
+/// In `readiness`: an end, an error or urgent data was reported, so a short read does not mean that nothing is left.
+const STICKY: u32 = 4;
+/// In `readiness`, times READ or WRITE: somebody may be in line for it.
+const WAITED: u32 = 1 << 3;
+/// In `readiness`, times READ or WRITE: there is a deadline.
+const DEADLINE: u32 = 1 << 5;
+/// In `readiness`: one edge.
+const TICK: u32 = 1 << 8;
+
+const USERS: u64 = (1 << 24) - 1;
+const CLOSING: u64 = 1 << 31;
+const GENERATION: u32 = 32;
+
+/// What somebody waits for.
+#[derive(Clone, Copy)]
+pub struct Want {
+    /// READ and WRITE.
+    pub mask: u32,
+    /// It will make a system call that uses the readiness up (I2).
+    pub uses: bool,
+}
+
+/// One in line.
+pub type DescriptorWaiter<P> = Waiter<P, Want>;
+
+/// What became of a join.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Joined {
+    /// It waits.
+    Waits,
+    /// It is ready after all.
+    Ready,
+    /// It was closed.
+    Closed,
+}
+
+/// What a close found.
+#[must_use]
+pub enum Close<P> {
+    /// Somebody closes it already.
+    Already,
+    /// Whom to tell, chained. `now`: the caller goes on with [`Descriptor::end`]; else the last user does.
+    Begun {
+        /// Those who waited.
+        waiters: *mut DescriptorWaiter<P>,
+        /// Nobody uses it.
+        now: bool,
+    },
+}
+
+struct State<P> {
+    waiters: WaitQueue<P, Want>,
+    /// How many of them only ask.
+    askers: u32,
+    /// The poller that knows this generation; 0: none does.
+    registered: u32,
+    /// CLOCK_MONOTONIC, for reads and for writes; `u64::MAX`: none.
+    deadlines: [u64; 2],
+}
+
+/// See the module's head. All zero bytes but for the deadlines would do for a new one; it is never freed.
+#[cfg_attr(not(loom), repr(align(64)))]
+pub struct Descriptor<P: Sleeper> {
+    /// Users, CLOSING, generation.
+    word: AtomicU64,
+    readiness: AtomicU32,
+    /// What sort of file it is, for whoever makes the calls; 0: not known yet.
+    pub kind: AtomicU32,
+    lock: SpinLock,
+    state: Guarded<State<P>>,
+}
+
+// SAFETY: the module's head: `state` is touched under the lock only, waiters are woken on behalf of their owners from any thread.
+unsafe impl<P: Sleeper> Sync for Descriptor<P> {}
+// SAFETY: as above.
+unsafe impl<P: Sleeper> Send for Descriptor<P> {}
+
+/// Of a generation that nothing is known of: the first call is made without waiting.
+const UNKNOWN: u32 = READ | WRITE;
+
+impl<P: Sleeper> Descriptor<P> {
+    /// Generation 1, in use by nobody.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self {
+            word: AtomicU64::new(1 << GENERATION),
+            readiness: AtomicU32::new(UNKNOWN),
+            kind: AtomicU32::new(0),
+            lock: SpinLock::new(),
+            state: Guarded::new(State {
+                waiters: WaitQueue::new(),
+                askers: 0,
+                registered: 0,
+                deadlines: [u64::MAX; 2],
+            }),
+        }
+    }
+
+    fn locked<R>(&self, f: impl FnOnce(&mut State<P>) -> R) -> R {
+        self.lock.lock();
+        // SAFETY: we hold the lock.
+        let result = unsafe { self.state.with(f) };
+        self.lock.unlock();
+        result
+    }
+
+    // ---- users ----
+
+    /// Step 1. Gives the generation. None: it is being closed, or is not `expected` any more (0: any will do).
+    #[inline]
+    pub fn enter(&self, expected: u32) -> Option<u32> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let generation = (word >> GENERATION) as u32;
+            let closing = word & CLOSING != 0 && !mutated!("descriptor_enters_while_closing");
+            if closing || (expected != 0 && generation != expected) {
+                return None;
+            }
+            match (self.word).compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(generation),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Step 4. True: it is being closed, the caller was the last user, and goes on with [`Descriptor::end`].
+    #[inline]
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        let before = self.word.fetch_sub(1, Ordering::AcqRel);
+        before & (USERS | CLOSING) == CLOSING | 1
+    }
+
+    /// Whether this generation goes on.
+    pub fn is_open(&self, generation: u32) -> bool {
+        let word = self.word.load(Ordering::SeqCst);
+        word & CLOSING == 0 && (word >> GENERATION) as u32 == generation
+    }
+
+    /// After a close, by a user: leaves as the last one. The others are in system calls that do not wait, or in a file's.
+    pub fn leave_last(&self) {
+        let mut round = 0;
+        while self.word.load(Ordering::Acquire) & USERS != 1 {
+            crate::sync::backoff(&mut round);
+        }
+        let last = self.leave();
+        debug_assert!(last, "nobody enters what is being closed");
+    }
+
+    /// The generation now.
+    pub fn generation(&self) -> u32 {
+        (self.word.load(Ordering::Acquire) >> GENERATION) as u32
+    }
+
+    // ---- readiness ----
+
+    /// What is known, for [`is_ready`], [`Descriptor::drained`] and the like. Before the system call.
+    #[inline]
+    pub fn readiness(&self) -> u32 {
+        self.readiness.load(Ordering::Acquire)
+    }
+
+    /// The system call said EAGAIN, `seen` is from before it.
+    #[inline]
+    pub fn drained(&self, direction: u32, mut seen: u32) {
+        let tick = seen / TICK;
+        loop {
+            let clear = seen & !direction;
+            match (self.readiness).compare_exchange_weak(seen, clear, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) if now / TICK != tick && !mutated!("drained_over_an_edge") => return, // I1
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The call took, or gave, less than it could have: the rest would be EAGAIN. Only of descriptors where that is so.
+    #[inline]
+    pub fn drained_by_short(&self, direction: u32, seen: u32) {
+        if seen & STICKY == 0 {
+            self.drained(direction, seen);
+        }
+    }
+
+    /// A call in this direction did not drain the descriptor: somebody else in line may go on (I2). Gives him, chained.
+    #[inline]
+    pub fn pass_on(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+        let readiness = self.readiness.load(Ordering::Acquire);
+        if readiness & (direction * WAITED) == 0 || readiness & direction == 0 {
+            return null_mut();
+        }
+        self.pass_on_slow(direction)
+    }
+
+    #[cold]
+    fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+        self.locked(|state| {
+            if self.readiness.load(Ordering::Relaxed) & direction == 0 || mutated!("nobody_passes_on") {
+                return null_mut();
+            }
+            self.claim(state, direction, false)
+        })
+    }
+
+    /// Step b. The chain is to be woken.
+    pub fn edge(&self, generation: u32, directions: u32, sticky: bool) -> *mut DescriptorWaiter<P> {
+        self.locked(|state| {
+            if self.generation() != generation && !mutated!("stale_edge") {
+                return null_mut(); // I4
+            }
+            let bits = directions | if sticky { STICKY } else { 0 };
+            self.update(|now| (now | bits).wrapping_add(TICK));
+            self.claim(state, directions, false)
+        })
+    }
+
+    /// Somebody asked the kernel in another way.
+    pub fn told_ready(&self, direction: u32) {
+        self.locked(|_| self.update(|now| (now | direction).wrapping_add(TICK)));
+    }
+
+    fn update(&self, f: impl Fn(u32) -> u32) {
+        let mut now = self.readiness.load(Ordering::Relaxed);
+        while let Err(other) =
+            (self.readiness).compare_exchange_weak(now, f(now), Ordering::AcqRel, Ordering::Relaxed)
+        {
+            now = other;
+        }
+    }
+
+    /// Under the lock: those in line for `directions`, all, or as I2 says.
+    fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
+        let mut chain = null_mut();
+        let mut end = &raw mut chain;
+        let mut served = 0;
+        let mut waiter = state.waiters.first();
+        // SAFETY: linked waiters are alive; what is claimed is ours (`wait::queue`).
+        unsafe {
+            while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
+                let next = (*waiter).following();
+                let want = (*waiter).what;
+                if want.mask & directions != 0 && (all || !want.uses || want.mask & served == 0) {
+                    if let Some(claimed) = state.waiters.claim_this(waiter) {
+                        if want.uses {
+                            served |= want.mask & directions;
+                        } else {
+                            state.askers -= 1;
+                        }
+                        end = chain_claimed(end, waiter, claimed);
+                    }
+                }
+                waiter = next;
+            }
+        }
+        if state.waiters.is_empty() {
+            self.update(|now| now & !((READ | WRITE) * WAITED));
+        }
+        chain
+    }
+
+    // ---- waiters ----
+
+    /// Step 5. `seen`: of one that only asks, from before it asked: it waits unless there was an edge since.
+    ///
+    /// # Safety
+    /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
+    pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
+        self.locked(|state| {
+            let word = self.word.load(Ordering::Acquire);
+            if word & CLOSING != 0 || (word >> GENERATION) as u32 != generation {
+                return Joined::Closed;
+            }
+            // SAFETY: the caller's; we hold the lock.
+            unsafe {
+                let want = (*waiter).what;
+                self.update(|now| now | want.mask * WAITED); // first, so that whoever sets a bit by itself sees it
+                let now = self.readiness.load(Ordering::Acquire);
+                let ready = if want.uses {
+                    now & want.mask != 0
+                } else {
+                    now / TICK != seen / TICK
+                };
+                if ready && !mutated!("join_without_a_look") {
+                    return Joined::Ready;
+                }
+                state.askers += u32::from(!want.uses);
+                state.waiters.join(waiter);
+            }
+            Joined::Waits
+        })
+    }
+
+    /// Its wait is over for another reason.
+    ///
+    /// # Safety
+    /// `waiter` was meant for this descriptor, and is alive.
+    pub unsafe fn leave_line(&self, waiter: *mut DescriptorWaiter<P>) {
+        self.locked(|state| {
+            // SAFETY: we hold the lock; the caller's promise.
+            unsafe {
+                if state.waiters.leave(waiter) {
+                    state.askers -= u32::from(!(*waiter).what.uses);
+                }
+            }
+        });
+    }
+
+    // ---- registration and deadlines ----
+
+    /// Whether the poller `poller` knows it.
+    pub fn is_registered(&self, poller: u32) -> bool {
+        self.locked(|state| state.registered == poller)
+    }
+
+    /// The poller knows it now.
+    pub fn set_registered(&self, generation: u32, poller: u32) {
+        self.locked(|state| {
+            if self.generation() == generation {
+                state.registered = poller;
+            }
+        });
+    }
+
+    /// For the calls that follow.
+    pub fn set_deadline(&self, directions: u32, deadline: u64) {
+        self.locked(|state| {
+            for (i, direction) in [READ, WRITE].into_iter().enumerate() {
+                if directions & direction != 0 {
+                    state.deadlines[i] = deadline;
+                    let bit = direction * DEADLINE;
+                    self.update(|now| {
+                        if deadline == u64::MAX {
+                            now & !bit
+                        } else {
+                            now | bit
+                        }
+                    });
+                }
+            }
+        });
+    }
+
+    /// Until when a call may take; `u64::MAX`: for ever.
+    #[inline]
+    pub fn deadline(&self, direction: u32, readiness: u32) -> u64 {
+        if readiness & (direction * DEADLINE) == 0 {
+            return u64::MAX;
+        }
+        self.locked(|state| state.deadlines[direction as usize - 1])
+    }
+
+    // ---- the end ----
+
+    /// From now on nobody enters or waits.
+    pub fn close(&self, generation: u32) -> Close<P> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSING != 0 || (word >> GENERATION) as u32 != generation {
+                return Close::Already;
+            }
+            match (self.word).compare_exchange_weak(word, word | CLOSING, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        let now = word & USERS == 0;
+        let waiters = self.locked(|state| self.claim(state, READ | WRITE, true));
+        Close::Begun { waiters, now }
+    }
+
+    /// The last of this generation (I3). Gives which poller knows it. Then the number goes back to the kernel, and then comes
+    /// [`Descriptor::after_end`].
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.locked(|state| {
+            let registered = state.registered;
+            self.reset(state);
+            // Nobody enters or leaves while CLOSING is set and there are no users.
+            let next = Self::after(self.word.load(Ordering::Relaxed));
+            self.word.store(next, Ordering::Release);
+            registered
+        })
+    }
+
+    /// The kernel has just given this number out: if whoever closed it before did not tell us, this is the end of that. Gives whom to
+    /// tell, chained.
+    pub fn begin(&self) -> *mut DescriptorWaiter<P> {
+        if self.kind.load(Ordering::Relaxed) == 0 && self.is_registered(0) {
+            return null_mut(); // as good as new
+        }
+        self.locked(|state| {
+            let word = self.word.load(Ordering::Relaxed);
+            let next = Self::after(word);
+            let unused = word & (USERS | CLOSING) == 0;
+            if !unused
+                || (self.word)
+                    .compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_err()
+            {
+                return null_mut(); // in use by somebody who is late: it is his to find out
+            }
+            let waiters = self.claim(state, READ | WRITE, true);
+            self.reset(state);
+            waiters
+        })
+    }
+
+    /// The word of the next generation.
+    fn after(word: u64) -> u64 {
+        let next = ((word >> GENERATION) as u32).wrapping_add(1).max(1);
+        u64::from(next) << GENERATION
+    }
+
+    fn reset(&self, state: &mut State<P>) {
+        state.registered = 0;
+        state.deadlines = [u64::MAX; 2];
+        self.kind.store(0, Ordering::Relaxed);
+        self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
+    }
+
+    /// The number is free, or somebody else's already. Who came between `end` and the close was late, and may have registered what
+    /// was about to be closed: whoever waits looks again, and registers anew.
+    pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
+        self.locked(|state| {
+            state.registered = 0;
+            self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
+            self.claim(state, READ | WRITE, true)
+        })
+    }
+
+    /// In a child of fork, alone: whoever used it is gone.
+    ///
+    /// # Safety
+    /// No other thread is there.
+    #[cfg(not(loom))]
+    pub unsafe fn forget(&self) {
+        let fresh = Self::new();
+        let next = Self::after(self.word.load(Ordering::Relaxed));
+        fresh.word.store(next, Ordering::Relaxed);
+        // SAFETY: the caller's promise; nothing in it is dropped.
+        unsafe { std::ptr::from_ref(self).cast_mut().write(fresh) };
+    }
+}
+
+/// Whether to make the call at once.
+#[inline]
+pub fn is_ready(readiness: u32, direction: u32) -> bool {
+    readiness & direction != 0
+}

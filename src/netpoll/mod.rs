@@ -1,0 +1,105 @@
+//! Which descriptors are ready: a driver, which hands up who may go on, and never calls the scheduler.
+//!
+//! | file | what |
+//! |---|---|
+//! | `descriptor` | who uses one, who waits for it, what is known of it (model-checked) |
+//! | `table` | descriptors by number |
+//! | `epoll` | the backend of Linux |
+//!
+//! What a backend supplies (another one stands beside `epoll.rs`, and `backend` below names it):
+//! - `new()`, and `Drop`, which gives everything back;
+//! - `add(fd, token)`: from now on each change from not ready to ready, in either direction, is one edge with that token, and if the descriptor is
+//!   ready now that is one, too; adding it again does the same anew;
+//! - `remove(fd)`;
+//! - `wait(deadline, f)`: at most one thread at a time; sleeps until there are edges, the deadline or a wake; calls `f` for each edge;
+//! - `wake()`: from any thread, also before the wait that it is meant for.
+
+#[cfg(not(loom))]
+mod epoll;
+#[cfg(not(loom))]
+pub mod table;
+
+pub mod descriptor;
+
+#[cfg(not(loom))]
+mod poller {
+    use super::descriptor::DescriptorWaiter;
+    use super::epoll as backend;
+    use super::table;
+    use crate::abi::GOROUTINE_OK;
+    use crate::goroutine::ReadyList;
+    use crate::wait::{Party, next_claimed, wake};
+    use std::io;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Edges of registered descriptors come here.
+    pub struct Poller {
+        backend: backend::Backend,
+        /// Never 0, and not that of another poller of this process.
+        id: u32,
+    }
+
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+
+    impl Poller {
+        /// Knows no descriptor yet.
+        pub fn new() -> io::Result<Self> {
+            let id = NEXT.fetch_add(1, Ordering::Relaxed).max(1);
+            Ok(Self {
+                backend: backend::Backend::new()?,
+                id,
+            })
+        }
+
+        /// Its number.
+        pub fn id(&self) -> u32 {
+            self.id
+        }
+
+        /// Edges of this generation of `fd` come here from now on, the first at once if it is ready.
+        pub fn add(&self, fd: i32, generation: u32) -> io::Result<()> {
+            self.backend
+                .add(fd, u64::from(generation) << 32 | u64::from(fd as u32))
+        }
+
+        /// No more edges of `fd`.
+        pub fn remove(&self, fd: i32) {
+            self.backend.remove(fd);
+        }
+
+        /// In a child of fork: the parent's goes on, and these are the child's names for it.
+        pub fn close_in_child(&self) {
+            self.backend.close();
+        }
+
+        /// Ends a wait.
+        pub fn wake(&self) {
+            self.backend.wake();
+        }
+
+        /// Waits for edges as `epoll::Backend::wait` does; who may go on is added to `ready`. Gives how many edges there were. One thread at a time.
+        pub fn wait(&self, deadline: u64, ready: &mut ReadyList) -> usize {
+            self.backend.wait(deadline, |edge| {
+                if let Some(descriptor) = table::descriptor(edge.token as u32 as i32) {
+                    let generation = (edge.token >> 32) as u32;
+                    let chain = descriptor.edge(generation, edge.directions, edge.sticky);
+                    // SAFETY: claimed for us, and no lock is held.
+                    unsafe { hand_up(chain, ready) };
+                }
+            })
+        }
+    }
+
+    /// # Safety
+    /// The chain is the caller's.
+    unsafe fn hand_up(mut chain: *mut DescriptorWaiter<Party>, ready: &mut ReadyList) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            while let Some((_, claimed)) = next_claimed(&mut chain) {
+                wake(claimed, GOROUTINE_OK, |g| ready.push(g));
+            }
+        }
+    }
+}
+#[cfg(not(loom))]
+pub use poller::Poller;

@@ -1,0 +1,65 @@
+//! Descriptors by number. The table only grows, so looking up is always safe; chunks are made when a number in them is first used.
+
+use super::descriptor::Descriptor;
+use crate::wait::Party;
+use std::alloc::{Layout, alloc};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+const CHUNK: usize = 1024;
+const CHUNKS: usize = 8192;
+
+static TABLE: [AtomicPtr<Descriptor<Party>>; CHUNKS] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS];
+
+/// The descriptor `fd`, 0 to 8,388,607. None: another number, or out of memory.
+#[inline]
+pub fn descriptor(fd: i32) -> Option<&'static Descriptor<Party>> {
+    let number = usize::try_from(fd).ok()?;
+    let place = TABLE.get(number / CHUNK)?;
+    let mut chunk = place.load(Ordering::Acquire);
+    if chunk.is_null() {
+        chunk = make(place)?;
+    }
+    // SAFETY: inside the chunk; chunks stay.
+    Some(unsafe { &*chunk.add(number % CHUNK) })
+}
+
+#[cold]
+fn make(place: &AtomicPtr<Descriptor<Party>>) -> Option<*mut Descriptor<Party>> {
+    let layout = Layout::array::<Descriptor<Party>>(CHUNK).expect("a small constant");
+    // SAFETY: the layout is not empty; each place is written before the chunk is published.
+    unsafe {
+        let chunk = alloc(layout).cast::<Descriptor<Party>>();
+        if chunk.is_null() {
+            return None;
+        }
+        for i in 0..CHUNK {
+            chunk.add(i).write(Descriptor::new());
+        }
+        match place.compare_exchange(std::ptr::null_mut(), chunk, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(chunk),
+            Err(other) => {
+                std::alloc::dealloc(chunk.cast(), layout);
+                Some(other)
+            }
+        }
+    }
+}
+
+/// In a child of fork: nobody uses them or waits for them.
+///
+/// # Safety
+/// No other thread is there.
+pub unsafe fn forget_all() {
+    for place in &TABLE {
+        let chunk = place.load(Ordering::Acquire);
+        if !chunk.is_null() {
+            for i in 0..CHUNK {
+                // SAFETY: inside the chunk; the caller's promise.
+                unsafe { (*chunk.add(i)).forget() };
+            }
+        }
+    }
+}
+
+const _: () = assert!(std::mem::size_of::<Descriptor<Party>>() == 64);

@@ -1,0 +1,854 @@
+//! Reading and writing as if it blocked. `netpoll::descriptor` is the protocol; a plain thread waits in ppoll instead.
+//!
+//! I1. A system call on a descriptor is made between enter and leave, so its number does not become another file's under it.
+//! I2. No call here blocks a worker's thread: sockets are asked not to wait by a flag, other files by RWF_NOWAIT or because they are
+//!     non-blocking; what knows none of these is called the way of a blocking foreign call, once it is ready.
+//! I3. The mode of a descriptor that was handed over is never changed, but for O_NONBLOCK of sockets that are connected or accepted on.
+//!
+//! Counts per read that finds data: two locked instructions beside the system call, both on the descriptor's own line.
+
+use super::wait::{wait, wake_chain};
+use crate::abi::*;
+use crate::context::tls;
+use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
+use crate::netpoll::table;
+use crate::sched::{bind, blocking, park, runtime};
+use crate::sys::time::now_ns;
+use crate::wait::thread::ThreadWait;
+use crate::wait::{Party, Waiter};
+use libc::{iovec, msghdr, sockaddr, socklen_t};
+use parking_lot::Mutex;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+type Fd = Descriptor<Party>;
+
+// Kinds. What they say of a number that somebody closed behind our back may be wrong: then a call says so (ENOTSOCK), or waits for longer.
+const UNKNOWN: u32 = 0;
+/// A socket.
+const SOCKET: u32 = 1;
+/// A TCP socket: a short read or write means that there is nothing left, unless an end or urgent data was reported.
+const TCP: u32 = 2;
+/// Not a socket; RWF_NOWAIT works.
+const NOWAIT: u32 = 3;
+/// Not a socket, O_NONBLOCK is set, RWF_NOWAIT does not work.
+const NONBLOCKING: u32 = 4;
+/// None of these: a terminal that is somebody else's, too.
+const CAREFUL: u32 = 5;
+/// Always "ready": a regular file.
+const FILE: u32 = 6;
+
+fn errno() -> i32 {
+    // SAFETY: the thread's own; not kept.
+    unsafe { *libc::__errno_location() }
+}
+
+fn negative(error: i32) -> i64 {
+    -i64::from(error)
+}
+
+/// What a system call gave.
+fn result(n: isize) -> Result<usize, i32> {
+    usize::try_from(n).map_err(|_| errno())
+}
+
+/// A stay (I1).
+struct Stay {
+    fd: i32,
+    descriptor: &'static Fd,
+    generation: u32,
+}
+
+impl Stay {
+    fn new(fd: i32) -> Option<Self> {
+        let descriptor = table::descriptor(fd)?;
+        let generation = descriptor.enter(0)?;
+        Some(Self {
+            fd,
+            descriptor,
+            generation,
+        })
+    }
+
+    /// Out for the time of `f`, and in again. None: it was closed meanwhile.
+    fn outside<R>(self, f: impl FnOnce() -> R) -> (Option<Self>, R) {
+        let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
+        drop(self);
+        let result = f();
+        let again = descriptor.enter(generation).map(|generation| Self {
+            fd,
+            descriptor,
+            generation,
+        });
+        (again, result)
+    }
+}
+
+impl Drop for Stay {
+    #[inline]
+    fn drop(&mut self) {
+        if self.descriptor.leave() {
+            finish_close(self.fd, self.descriptor);
+        }
+    }
+}
+
+/// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
+#[inline]
+fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+    let Some(mut stay) = Stay::new(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    loop {
+        let seen = stay.descriptor.readiness();
+        let deadline = stay.descriptor.deadline(direction, seen);
+        if deadline != u64::MAX && now_ns() >= deadline {
+            return i64::from(GOROUTINE_ETIMEDOUT);
+        }
+        if is_ready(seen, direction) {
+            match call(&stay, seen) {
+                Err(libc::EAGAIN) => stay.descriptor.drained(direction, seen),
+                Err(libc::EINTR) => continue,
+                done => {
+                    // SAFETY: claimed for us, and no lock is held.
+                    unsafe { wake_chain(stay.descriptor.pass_on(direction), GOROUTINE_OK) };
+                    return done.map_or_else(negative, |n| n as i64);
+                }
+            }
+        }
+        match wait_for(stay, direction, deadline) {
+            Ok(again) => stay = again,
+            Err(status) => return i64::from(status),
+        }
+    }
+}
+
+/// Waits for an edge. Err: how it ended.
+#[inline(never)]
+fn wait_for(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+    if tls::current().is_null() {
+        return wait_as_thread(stay, direction, deadline);
+    }
+    register(&stay, false)?;
+    let (descriptor, generation) = (stay.descriptor, stay.generation);
+    let mut waiter = Waiter::new(Want {
+        mask: direction,
+        uses: true,
+    });
+    let place = &raw mut waiter;
+    let (again, status) = stay.outside(|| wait_in_line(descriptor, generation, place, 0, deadline));
+    match status {
+        GOROUTINE_OK => again.ok_or(GOROUTINE_EBADF),
+        status => Err(status),
+    }
+}
+
+/// Until an edge: GOROUTINE_OK; it is closed: GOROUTINE_EBADF, or GOROUTINE_OK if it was before.
+fn wait_in_line(
+    descriptor: &'static Fd,
+    generation: u32,
+    place: *mut DescriptorWaiter<Party>,
+    seen: u32,
+    deadline: u64,
+) -> GoroutineStatus {
+    let word = ThreadWait::new();
+    // SAFETY: the waiter stays in place until it was claimed or left.
+    unsafe {
+        let status = wait(&word, deadline, move |party| {
+            (*place).party = party;
+            descriptor.join(place, generation, seen) == Joined::Waits
+        });
+        if status != GOROUTINE_OK {
+            descriptor.leave_line(place);
+        }
+        status
+    }
+}
+
+/// The poller knows the descriptor afterwards. `anew`: also if it should know it already; then what is ready now gives an edge, too.
+fn register(stay: &Stay, anew: bool) -> Result<(), GoroutineStatus> {
+    let Some(inside) = runtime::enter() else {
+        return Err(GOROUTINE_ESHUTDOWN);
+    };
+    let poller = inside.net.poller_or_new()?;
+    if anew || !stay.descriptor.is_registered(poller.id()) {
+        if let Err(error) = poller.add(stay.fd, stay.generation) {
+            return Err(-error.raw_os_error().unwrap_or(libc::ENOMEM));
+        }
+        stay.descriptor.set_registered(stay.generation, poller.id());
+        if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && protocol(stay.fd) == libc::IPPROTO_TCP {
+            stay.descriptor.kind.store(TCP, Ordering::Relaxed);
+        }
+    }
+    if tls::worker().is_null() {
+        inside.see_that_somebody_polls();
+    }
+    Ok(())
+}
+
+fn protocol(fd: i32) -> i32 {
+    option(fd, libc::SO_PROTOCOL).unwrap_or(0)
+}
+
+fn option(fd: i32, name: i32) -> Result<i32, i32> {
+    let mut value = 0;
+    let mut size = size_of::<i32>() as socklen_t;
+    // SAFETY: both live through the call.
+    let n = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast::<c_void>(),
+            &mut size,
+        )
+    };
+    if n < 0 { Err(errno()) } else { Ok(value) }
+}
+
+// ---- plain threads ----
+
+/// A plain thread in ppoll.
+pub struct Blocked {
+    fd: i32,
+    /// Its eventfd.
+    wake: i32,
+}
+static BLOCKED: Mutex<Vec<Blocked>> = Mutex::new(Vec::new());
+/// How many there are: so that a close needs no lock when there is none.
+static BLOCKED_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The lock, to be held across fork.
+pub fn blocked() -> &'static Mutex<Vec<Blocked>> {
+    &BLOCKED
+}
+
+/// In a child of fork: they are not there.
+///
+/// # Safety
+/// The lock is held by the calling thread.
+pub unsafe fn forget_all() {
+    // SAFETY: the caller's promise.
+    unsafe { (*BLOCKED.data_ptr()).clear() };
+    BLOCKED_COUNT.store(0, Ordering::Relaxed);
+}
+
+/// A thread's eventfd, by which a close ends its wait.
+struct Alarm(i32);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+thread_local! {
+    static ALARM: std::cell::OnceCell<Alarm> = const { std::cell::OnceCell::new() };
+}
+
+fn alarm() -> Result<i32, GoroutineStatus> {
+    ALARM.with(|alarm| {
+        if let Some(alarm) = alarm.get() {
+            return Ok(alarm.0);
+        }
+        // SAFETY: a plain system call.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(-errno());
+        }
+        let _ = alarm.set(Alarm(fd));
+        Ok(fd)
+    })
+}
+
+#[cold]
+fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+    let events = if direction == READ {
+        libc::POLLIN
+    } else {
+        libc::POLLOUT
+    };
+    let (again, polled) = poll_as_thread(stay, events, deadline);
+    polled?;
+    let again = again.ok_or(GOROUTINE_EBADF)?;
+    if direction == READ || direction == WRITE {
+        again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
+    }
+    Ok(again)
+}
+
+/// What ppoll says; until `deadline`, or a close.
+fn poll_as_thread(stay: Stay, events: i16, deadline: u64) -> (Option<Stay>, Result<i16, GoroutineStatus>) {
+    let wake = match alarm() {
+        Ok(wake) => wake,
+        Err(status) => return (Some(stay), Err(status)),
+    };
+    let (fd, descriptor, generation) = (stay.fd, stay.descriptor, stay.generation);
+    BLOCKED_COUNT.fetch_add(1, Ordering::SeqCst); // before the look at the generation: partner in `wake_blocked`
+    BLOCKED.lock().push(Blocked { fd, wake });
+    let (again, polled) = stay.outside(|| {
+        if !descriptor.is_open(generation) {
+            return Err(GOROUTINE_EBADF);
+        }
+        let mut both = [
+            libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            },
+            libc::pollfd {
+                fd: wake,
+                events: libc::POLLIN,
+                revents: 0,
+            },
+        ];
+        let polled = ppoll(&mut both, deadline);
+        let mut count = 0u64;
+        // SAFETY: reads eight bytes, or none.
+        unsafe { libc::read(wake, (&raw mut count).cast(), 8) };
+        polled.and(Ok(both[0].revents))
+    });
+    let mut blocked = BLOCKED.lock();
+    if let Some(at) = blocked.iter().position(|b| b.wake == wake) {
+        blocked.swap_remove(at);
+    }
+    drop(blocked);
+    BLOCKED_COUNT.fetch_sub(1, Ordering::SeqCst);
+    let closed = again.is_none();
+    (again, if closed { Err(GOROUTINE_EBADF) } else { polled })
+}
+
+fn ppoll(fds: &mut [libc::pollfd], deadline: u64) -> Result<(), GoroutineStatus> {
+    loop {
+        let left = deadline.saturating_sub(now_ns());
+        let time = crate::sys::time::timespec(left);
+        let time = if deadline == u64::MAX {
+            std::ptr::null()
+        } else {
+            &raw const time
+        };
+        // SAFETY: the descriptors and the time live through the call.
+        let n = unsafe {
+            libc::ppoll(
+                fds.as_mut_ptr(),
+                fds.len() as libc::nfds_t,
+                time,
+                std::ptr::null(),
+            )
+        };
+        match n {
+            0 if left == 0 => return Err(GOROUTINE_ETIMEDOUT),
+            0 => {}
+            1.. => return Ok(()),
+            _ if errno() == libc::EINTR => {}
+            _ => return Err(-errno()),
+        }
+    }
+}
+
+/// A descriptor is being closed: plain threads that wait for it look again.
+fn wake_blocked(fd: i32) {
+    if BLOCKED_COUNT.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let one = 1u64;
+    for blocked in BLOCKED.lock().iter().filter(|b| b.fd == fd) {
+        // SAFETY: writes eight bytes. The eventfd is open: its thread takes itself off the list first.
+        unsafe { libc::write(blocked.wake, (&raw const one).cast(), 8) };
+    }
+}
+
+// ---- reading and writing ----
+
+/// A buffer for preadv2 and its like.
+fn vector(buffer: *const c_void, n: usize) -> iovec {
+    iovec {
+        iov_base: buffer.cast_mut(),
+        iov_len: n,
+    }
+}
+
+/// `goroutine_read`.
+///
+/// # Safety
+/// `buffer` has room for `n` bytes.
+pub unsafe extern "C" fn read(fd: i32, buffer: *mut c_void, n: usize) -> i64 {
+    let v = vector(buffer, n);
+    // SAFETY: the caller's promise.
+    unsafe { transfer(fd, READ, &raw const v, 1, n) }
+}
+
+/// `goroutine_write`.
+///
+/// # Safety
+/// `buffer` holds `n` bytes.
+pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 {
+    let v = vector(buffer, n);
+    // SAFETY: the caller's promise.
+    unsafe { transfer(fd, WRITE, &raw const v, 1, n) }
+}
+
+/// `goroutine_readv` (READ) and `goroutine_writev` (WRITE).
+///
+/// # Safety
+/// `vectors` are `count` buffers as readv and writev want them.
+pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
+    if count < 0 || (vectors.is_null() && count != 0) {
+        return i64::from(GOROUTINE_EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let total = (0..count as usize).fold(0usize, |sum, i| sum.saturating_add((*vectors.add(i)).iov_len));
+        transfer(fd, direction, vectors, count, total)
+    }
+}
+
+unsafe fn transfer(fd: i32, direction: u32, vectors: *const iovec, count: i32, total: usize) -> i64 {
+    when_ready(fd, direction, |stay, seen| {
+        let kind = &stay.descriptor.kind;
+        let done = loop {
+            // SAFETY: the caller's promise.
+            let done = unsafe { attempt(stay, direction, vectors, count) };
+            match done {
+                Some(done) => break done,
+                None => kind.store(next_kind(fd, kind.load(Ordering::Relaxed)), Ordering::Relaxed),
+            }
+        };
+        if let Ok(n) = done
+            && n != 0
+            && n < total
+            && kind.load(Ordering::Relaxed) == TCP
+        {
+            stay.descriptor.drained_by_short(direction, seen);
+        }
+        done
+    })
+}
+
+/// One system call as its kind wants it. None: it is not of that kind.
+unsafe fn attempt(
+    stay: &Stay,
+    direction: u32,
+    vectors: *const iovec,
+    count: i32,
+) -> Option<Result<usize, i32>> {
+    let fd = stay.fd;
+    let reads = direction == READ;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match stay.descriptor.kind.load(Ordering::Relaxed) {
+            UNKNOWN | SOCKET | TCP if count == 1 => {
+                let v = &*vectors;
+                if v.iov_len == 0 && reads {
+                    return Some(result(libc::read(fd, v.iov_base, 0))); // recv would wait
+                }
+                let n = if reads {
+                    libc::recv(fd, v.iov_base, v.iov_len, libc::MSG_DONTWAIT)
+                } else {
+                    libc::send(fd, v.iov_base, v.iov_len, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                };
+                socket_or_not(stay, result(n))
+            }
+            UNKNOWN | SOCKET | TCP => {
+                let mut message: msghdr = std::mem::zeroed();
+                message.msg_iov = vectors.cast_mut();
+                message.msg_iovlen = count as usize;
+                let n = if reads {
+                    libc::recvmsg(fd, &mut message, libc::MSG_DONTWAIT)
+                } else {
+                    libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                };
+                socket_or_not(stay, result(n))
+            }
+            NOWAIT => {
+                let n = if reads {
+                    libc::preadv2(fd, vectors, count, -1, libc::RWF_NOWAIT)
+                } else {
+                    libc::pwritev2(fd, vectors, count, -1, libc::RWF_NOWAIT)
+                };
+                match result(n) {
+                    Err(libc::EOPNOTSUPP | libc::ENOSYS) => None,
+                    Err(libc::ESPIPE) => None,
+                    done => Some(done),
+                }
+            }
+            NONBLOCKING => Some(plain(fd, reads, vectors, count)),
+            FILE => Some(blocking_call(|| plain(fd, reads, vectors, count))),
+            _ => {
+                if !is_ready_now(fd, if reads { libc::POLLIN } else { libc::POLLOUT }) {
+                    return Some(Err(libc::EAGAIN));
+                }
+                Some(blocking_call(|| plain(fd, reads, vectors, count)))
+            }
+        }
+    }
+}
+
+unsafe fn plain(fd: i32, reads: bool, vectors: *const iovec, count: i32) -> Result<usize, i32> {
+    // SAFETY: the caller's promise.
+    result(unsafe {
+        if reads {
+            libc::readv(fd, vectors, count)
+        } else {
+            libc::writev(fd, vectors, count)
+        }
+    })
+}
+
+fn socket_or_not(stay: &Stay, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
+    if done == Err(libc::ENOTSOCK) {
+        return None;
+    }
+    if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
+        stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
+    }
+    Some(done)
+}
+
+/// It was not a socket, or knows no RWF_NOWAIT.
+#[cold]
+fn next_kind(fd: i32, kind: u32) -> u32 {
+    // SAFETY: plain system calls.
+    unsafe {
+        if kind != NOWAIT {
+            let mut stat: libc::stat = std::mem::zeroed();
+            if libc::fstat(fd, &mut stat) == 0
+                && matches!(
+                    stat.st_mode & libc::S_IFMT,
+                    libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR
+                )
+            {
+                return FILE;
+            }
+            return NOWAIT;
+        }
+        if libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 {
+            NONBLOCKING
+        } else {
+            CAREFUL
+        }
+    }
+}
+
+fn is_ready_now(fd: i32, events: i16) -> bool {
+    let mut one = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: lives through the call.
+    unsafe { libc::poll(&mut one, 1, 0) != 0 }
+}
+
+/// Makes a system call that may block, while the worker may go on elsewhere.
+pub(super) fn blocking_call<R>(f: impl FnOnce() -> R) -> R {
+    let g = tls::current();
+    // SAFETY: g is the running goroutine; nothing of this thread is kept over `exit`.
+    unsafe {
+        if g.is_null() || bind::is_bound(g) || (*g).native_stack != 0 || tls::worker().is_null() {
+            return f();
+        }
+        blocking::enter(g);
+        let result = f();
+        blocking::exit(g, false);
+        result
+    }
+}
+
+// ---- messages ----
+
+/// `goroutine_recvmsg`.
+///
+/// # Safety
+/// `message` is as recvmsg wants it.
+pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 {
+    when_ready(fd, READ, |stay, _| {
+        // SAFETY: the caller's promise.
+        let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
+        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+    })
+}
+
+/// `goroutine_sendmsg`.
+///
+/// # Safety
+/// `message` is as sendmsg wants it.
+pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
+    when_ready(fd, WRITE, |stay, _| {
+        // SAFETY: the caller's promise.
+        let done =
+            result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
+        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+    })
+}
+
+// ---- connections ----
+
+/// Of a socket that is accepted or connected on (I3).
+fn make_nonblocking(fd: i32) -> Result<(), i32> {
+    // SAFETY: plain system calls.
+    unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        if flags < 0
+            || (flags & libc::O_NONBLOCK == 0 && libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) < 0)
+        {
+            return Err(errno());
+        }
+    }
+    Ok(())
+}
+
+/// Out of descriptors or memory: how long an accept tries again before it says so, and how it waits between.
+const SHORTAGE_NS: u64 = 1_000_000_000;
+const SHORTAGE_FIRST_NS: u64 = 1_000_000;
+
+/// `goroutine_accept`.
+///
+/// # Safety
+/// `address` and `size` are as accept wants them.
+pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
+    let mut pause = SHORTAGE_FIRST_NS;
+    let mut waited = 0;
+    loop {
+        // SAFETY: the caller's promise.
+        let accepted = unsafe { accept_once(fd, address, size) };
+        let shortage = matches!(
+            accepted.checked_neg().and_then(|e| i32::try_from(e).ok()),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+        );
+        if !shortage || waited >= SHORTAGE_NS {
+            return accepted;
+        }
+        let status = super::sleep::sleep(pause);
+        if status != GOROUTINE_OK {
+            return i64::from(status);
+        }
+        waited += pause;
+        pause *= 2;
+    }
+}
+
+unsafe fn accept_once(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
+    when_ready(fd, READ, |stay, _| {
+        if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN {
+            make_nonblocking(fd)?;
+            stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
+        }
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        loop {
+            // SAFETY: the caller's promise.
+            let accepted = result(unsafe { libc::accept4(fd, address, size, flags) } as isize);
+            match accepted {
+                // The connection is gone, or its network is: the next one.
+                Err(
+                    libc::ECONNABORTED
+                    | libc::EPROTO
+                    | libc::ENETDOWN
+                    | libc::ENOPROTOOPT
+                    | libc::EHOSTDOWN
+                    | libc::ENONET
+                    | libc::EHOSTUNREACH
+                    | libc::ENETUNREACH,
+                ) => {}
+                Ok(new) => {
+                    is_new(new as i32);
+                    return Ok(new);
+                }
+                error => return error,
+            }
+        }
+    })
+}
+
+/// The kernel has just given this number out.
+pub(super) fn is_new(fd: i32) {
+    if let Some(descriptor) = table::descriptor(fd) {
+        // SAFETY: claimed for us, and no lock is held.
+        unsafe { wake_chain(descriptor.begin(), GOROUTINE_EBADF) };
+    }
+}
+
+/// `goroutine_connect`.
+///
+/// # Safety
+/// `address` has `size` bytes.
+pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
+    let mut begun = false;
+    when_ready(fd, WRITE, |stay, _| {
+        if !begun {
+            make_nonblocking(fd)?;
+            let _ =
+                stay.descriptor
+                    .kind
+                    .compare_exchange(UNKNOWN, SOCKET, Ordering::Relaxed, Ordering::Relaxed);
+            // SAFETY: the caller's promise.
+            match result(unsafe { libc::connect(fd, address, size) } as isize) {
+                Err(libc::EINPROGRESS | libc::EINTR) => {
+                    begun = true;
+                    return Err(libc::EAGAIN);
+                }
+                done => return done,
+            }
+        }
+        if !is_ready_now(fd, libc::POLLOUT) {
+            return Err(libc::EAGAIN);
+        }
+        match option(fd, libc::SO_ERROR)? {
+            0 => Ok(0),
+            error => Err(error),
+        }
+    })
+}
+
+/// `goroutine_close`.
+pub extern "C" fn close(fd: i32) -> i64 {
+    let Some(descriptor) = table::descriptor(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    match descriptor.close(descriptor.generation()) {
+        Close::Already => i64::from(GOROUTINE_EBADF),
+        Close::Begun { waiters, now } => {
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
+            wake_blocked(fd);
+            if now { finish_close(fd, descriptor) } else { 0 }
+        }
+    }
+}
+
+/// The last of this generation (`netpoll::descriptor`, I3).
+#[cold]
+fn finish_close(fd: i32, descriptor: &'static Fd) -> i64 {
+    forget(fd, descriptor.end());
+    // It waits for what is unsent, if SO_LINGER says so.
+    // SAFETY: a plain system call.
+    let closed = blocking_call(|| result(unsafe { libc::close(fd) } as isize));
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) };
+    match closed {
+        Ok(_) | Err(libc::EINTR) => 0, // it is closed then, too
+        Err(error) => negative(error),
+    }
+}
+
+/// The poller of this number gives no more edges of `fd`: another process, or a dup, may keep the file.
+fn forget(fd: i32, registered: u32) {
+    if registered != 0
+        && let Some(inside) = runtime::enter()
+        && let Some(poller) = inside.net.poller()
+        && poller.id() == registered
+    {
+        poller.remove(fd);
+    }
+}
+
+/// `goroutine_fd_release`: as a close, but the number stays open, and is the caller's alone.
+pub extern "C" fn release(fd: i32) -> GoroutineStatus {
+    let Some(descriptor) = table::descriptor(fd) else {
+        return GOROUTINE_EBADF;
+    };
+    let Some(generation) = descriptor.enter(0) else {
+        return GOROUTINE_EBADF;
+    };
+    let Close::Begun { waiters, .. } = descriptor.close(generation) else {
+        drop(Stay {
+            fd,
+            descriptor,
+            generation,
+        });
+        return GOROUTINE_EBADF;
+    };
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
+    wake_blocked(fd);
+    descriptor.leave_last();
+    forget(fd, descriptor.end());
+    GOROUTINE_OK
+}
+
+// ---- waiting ----
+
+/// The directions of poll's events; None: one that is not known here.
+fn directions(events: u32) -> Option<u32> {
+    const READS: u32 =
+        (libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLRDHUP) as u32;
+    const WRITES: u32 = (libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND) as u32;
+    let mut mask = 0;
+    if events & READS != 0 {
+        mask |= READ;
+    }
+    if events & WRITES != 0 {
+        mask |= WRITE;
+    }
+    (events & !(READS | WRITES) == 0).then_some(mask)
+}
+
+/// `goroutine_fd_wait`. Nothing that was found out before is relied on: the descriptor may be somebody else's, who closes it as he likes.
+pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> GoroutineStatus {
+    let Some(mask) = directions(events) else {
+        return GOROUTINE_EINVAL;
+    };
+    let Some(mut stay) = Stay::new(fd) else {
+        return GOROUTINE_EBADF;
+    };
+    let deadline = park::deadline_after(timeout_ns);
+    let is_thread = tls::current().is_null();
+    loop {
+        let seen = stay.descriptor.readiness();
+        let mut one = libc::pollfd {
+            fd,
+            events: events as i16,
+            revents: 0,
+        };
+        // SAFETY: lives through the call.
+        if unsafe { libc::poll(&mut one, 1, 0) } != 0 {
+            if one.revents & libc::POLLNVAL != 0 {
+                return GOROUTINE_EBADF;
+            }
+            *ready = one.revents as u32;
+            return GOROUTINE_OK;
+        }
+        if timeout_ns == 0 {
+            return GOROUTINE_EAGAIN;
+        }
+        if is_thread {
+            let (again, polled) = poll_as_thread(stay, events as i16, deadline);
+            match (again, polled) {
+                (Some(again), Ok(_)) => stay = again,
+                (_, Err(status)) => return status,
+                (None, Ok(_)) => return GOROUTINE_EBADF,
+            }
+            continue;
+        }
+        if let Err(status) = register(&stay, true) {
+            return status;
+        }
+        let (descriptor, generation) = (stay.descriptor, stay.generation);
+        let mut waiter = Waiter::new(Want {
+            // An error or hang-up is an edge in both directions.
+            mask: if mask == 0 { READ | WRITE } else { mask },
+            uses: false,
+        });
+        let place = &raw mut waiter;
+        let (again, status) = stay.outside(|| wait_in_line(descriptor, generation, place, seen, deadline));
+        match (again, status) {
+            (Some(again), GOROUTINE_OK) => stay = again,
+            (None, GOROUTINE_OK) => return GOROUTINE_EBADF,
+            (_, status) => return status,
+        }
+    }
+}
+
+/// `goroutine_set_deadline`.
+pub extern "C" fn set_deadline(fd: i32, events: u32, timeout_ns: u64) -> GoroutineStatus {
+    let Some(mask) = directions(events).filter(|&mask| mask != 0) else {
+        return GOROUTINE_EINVAL;
+    };
+    let Some(stay) = Stay::new(fd) else {
+        return GOROUTINE_EBADF;
+    };
+    stay.descriptor
+        .set_deadline(mask, park::deadline_after(timeout_ns));
+    GOROUTINE_OK
+}
