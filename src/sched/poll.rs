@@ -98,7 +98,7 @@ impl Net {
             && (self.held)
                 .compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok();
-        free.then_some(Held { net: self, poller })
+        free.then(|| Held { net: self, poller })
     }
 }
 
