@@ -25,8 +25,8 @@ for mutation in "${mutations[@]}"; do
     status=0
     timeout 600 cargo test --release --lib loom >>"$log" 2>&1 || status=$?
     # A model that fails while loom takes its threads down ends the process before its verdict.
-    models=$(sed -nE -e 's/.*loom_models::([a-z_]+) \.\.\. FAILED.*/\1/p' \
-        -e "s/^thread 'loom_models::([a-z_]+)'.* panicked at .*/\\1/p" "$log" | sort -u | tr '\n' ' ')
+    models=$(sed -nE -e 's/.*loom_models::[a-z_]+::([a-z_]+) \.\.\. FAILED.*/\1/p' \
+        -e "s/^thread 'loom_models::[a-z_]+::([a-z_]+)'.* panicked at .*/\\1/p" "$log" | sort -u | tr '\n' ' ')
     if [[ $status -eq 0 || -z $models ]]; then
         echo "survived: $mutation ($([[ $status -ne 124 ]] || echo "out of time, ")see $log)" >&2
         survived=$((survived + 1))
