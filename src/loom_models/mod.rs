@@ -5,6 +5,7 @@
 
 mod bias;
 mod channel;
+mod condition;
 mod ffi;
 mod goroutine;
 mod promise;

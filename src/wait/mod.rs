@@ -13,9 +13,11 @@
 //! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
+//! | `condition` | until somebody says that something changed (model-checked) |
 
 pub mod biased;
 pub mod channel;
+pub mod condition;
 pub mod count;
 pub mod lock;
 #[cfg(not(loom))]
