@@ -3,7 +3,7 @@
 use super::{Parked, Seat, Shared, free, model, seat};
 use crate::goroutine::park::Ready;
 use crate::wait::condition::{Condition, Stage};
-use crate::wait::next_claimed;
+use crate::wait::{Waiter, next_claimed};
 use loom::sync::{Arc, Mutex};
 use loom::thread::{self, JoinHandle};
 
@@ -11,17 +11,17 @@ type ConditionSeat = Shared<Seat<Stage>>;
 
 /// One that has joined.
 fn joined(condition: &Condition<Parked>) -> ConditionSeat {
-    let seat = seat(Stage::Joined, 0);
+    let seat = seat(Stage::new(), 0);
     // SAFETY: the models keep their seats until the end, here and below.
     unsafe { condition.join(&raw mut (*seat.get()).waiter) };
     seat
 }
 
 /// Step 3. False: it was told.
-fn parks(condition: &Condition<Parked>, seat: ConditionSeat) -> bool {
+fn parks(seat: ConditionSeat) -> bool {
     unsafe {
         let (word, sequence) = (&raw const (*seat.get()).word, 1);
-        condition.park(&raw mut (*seat.get()).waiter, Parked { word, sequence })
+        Condition::park(&raw mut (*seat.get()).waiter, Parked { word, sequence })
     }
 }
 
@@ -30,12 +30,9 @@ fn gives_up(seat: ConditionSeat) -> bool {
     unsafe { (*seat.get()).word.ready(1) == Ready::Won }
 }
 
-/// It takes itself out of the queue, and passes on what it was told. Gives whom that woke.
-fn leaves(condition: &Condition<Parked>, seat: ConditionSeat) -> Vec<usize> {
-    if unsafe { condition.leave(&raw mut (*seat.get()).waiter) } {
-        return signals(condition, 1);
-    }
-    Vec::new()
+/// It takes itself out of the queue. False: it was told.
+fn leaves(condition: &Condition<Parked>, seat: ConditionSeat) -> bool {
+    unsafe { condition.leave(&raw mut (*seat.get()).waiter) }
 }
 
 /// Gives whom it woke.
@@ -65,7 +62,7 @@ fn loom_condition_signal_is_not_lost() {
                 }
                 let seat = joined(&condition);
                 drop(mutex);
-                Some((seat, parks(&condition, seat)))
+                Some((seat, parks(seat)))
             })
         };
         *changed.lock().unwrap() = true;
@@ -87,13 +84,13 @@ fn loom_condition_signal_or_time_out() {
     model(|| {
         let condition = Arc::new(Condition::<Parked>::new());
         let (first, second) = (joined(&condition), joined(&condition));
-        assert!(parks(&condition, first) && parks(&condition, second));
+        assert!(parks(first) && parks(second));
         let timer = {
             let condition = condition.clone();
             thread::spawn(move || {
                 let gave_up = gives_up(first);
                 if gave_up {
-                    assert!(leaves(&condition, first).is_empty());
+                    assert!(leaves(&condition, first));
                 }
                 gave_up
             })
@@ -113,24 +110,22 @@ fn loom_condition_signal_or_time_out() {
     });
 }
 
-/// The first is cancelled before it parks, while a signal comes: the one behind it has it.
+/// The first is cancelled before it parks, while a signal comes: it takes it, or the one behind it does.
 #[test]
-fn loom_condition_passes_on_what_it_does_not_take() {
+fn loom_condition_signal_or_cancel() {
     model(|| {
         let condition = Arc::new(Condition::<Parked>::new());
         let (first, second) = (joined(&condition), joined(&condition));
-        assert!(parks(&condition, second));
+        assert!(parks(second));
         let cancelled = {
             let condition = condition.clone();
             thread::spawn(move || leaves(&condition, first))
         };
-        let mut woken = signals(&condition, 1);
-        woken.extend(cancelled.join().unwrap());
-        assert!(
-            woken.len() == 1 && is_among(second, &woken),
-            "the signal was lost"
-        );
-        assert!(condition.is_idle());
+        let woken = signals(&condition, 1);
+        let left = cancelled.join().unwrap();
+        assert_eq!(left, is_among(second, &woken), "nobody has the signal, or both");
+        assert_eq!(woken.len(), usize::from(left));
+        assert_eq!(condition.is_idle(), left);
         unsafe {
             free(first);
             free(second);
@@ -144,11 +139,8 @@ fn loom_condition_broadcast_tells_all() {
     model(|| {
         let condition = Arc::new(Condition::<Parked>::new());
         let (first, second, third) = (joined(&condition), joined(&condition), joined(&condition));
-        assert!(parks(&condition, first) && parks(&condition, third));
-        let parking = {
-            let condition = condition.clone();
-            thread::spawn(move || parks(&condition, second))
-        };
+        assert!(parks(first) && parks(third));
+        let parking = thread::spawn(move || parks(second));
         let woken = signals(&condition, usize::MAX);
         let waits = parking.join().unwrap();
         assert_eq!(waits, is_among(second, &woken), "it waits, or was told twice");
@@ -158,6 +150,60 @@ fn loom_condition_broadcast_tells_all() {
             free(first);
             free(second);
             free(third);
+        }
+    });
+}
+
+/// One is told before it parks, or before it leaves, and the condition is freed at once: nobody touches it again.
+#[test]
+fn loom_condition_freed_after_the_signal() {
+    for cancelled in [false, true] {
+        model(move || {
+            let condition = Arc::new(Condition::<Parked>::new());
+            let seat = joined(&condition);
+            let going_on = {
+                let condition = condition.clone();
+                thread::spawn(move || {
+                    if cancelled {
+                        leaves(&condition, seat)
+                    } else {
+                        parks(seat)
+                    }
+                })
+            };
+            let woken = signals(&condition, 1);
+            if condition.is_idle() {
+                condition.poison();
+            }
+            let waits = going_on.join().unwrap() && !cancelled;
+            assert_eq!(waits, is_among(seat, &woken));
+            unsafe { free(seat) };
+        });
+    }
+}
+
+/// Two are told at once. The first goes on, and uses its stack for something else, while the other one is looked for.
+#[test]
+fn loom_condition_told_one_goes_on() {
+    model(|| {
+        let condition = Arc::new(Condition::<Parked>::new());
+        let (first, second) = (joined(&condition), joined(&condition));
+        let goes_on = thread::spawn(move || {
+            let waits = parks(first);
+            if !waits {
+                // SAFETY: told: its own again.
+                unsafe { (*first.get()).waiter = Waiter::new(Stage::new()) };
+            }
+            waits
+        });
+        let woken = signals(&condition, usize::MAX);
+        let waits = goes_on.join().unwrap();
+        assert_eq!(waits, is_among(first, &woken));
+        assert!(!parks(second), "it was forgotten");
+        assert!(condition.is_idle());
+        unsafe {
+            free(first);
+            free(second);
         }
     });
 }

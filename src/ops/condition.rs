@@ -10,9 +10,11 @@ use crate::wait::Party;
 use crate::wait::condition::{self, ConditionWaiter, Stage};
 use crate::wait::thread::ThreadWait;
 
+type Protocol = condition::Condition<Party>;
+
 /// A condition. Opaque.
 pub struct GoroutineCondition {
-    protocol: condition::Condition<Party>,
+    protocol: Protocol,
 }
 /// The name inside the library.
 pub use GoroutineCondition as Condition;
@@ -20,7 +22,7 @@ pub use GoroutineCondition as Condition;
 /// `goroutine_condition_new`.
 pub fn new() -> *mut Condition {
     new_object(Condition {
-        protocol: condition::Condition::new(),
+        protocol: Protocol::new(),
     })
 }
 
@@ -49,16 +51,16 @@ impl Condition {
             return GOROUTINE_EAGAIN;
         }
         let deadline = park::deadline_after(timeout_ns);
-        let mut waiter = ConditionWaiter::new(Stage::Joined);
+        let mut waiter = ConditionWaiter::new(Stage::new());
         let word = ThreadWait::new();
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was told, claimed or left.
         unsafe {
             self.protocol.join(place);
             let depth = mutex.unlock_all();
-            let status = wait(&word, deadline, move |party| self.protocol.park(place, party));
-            if status != GOROUTINE_OK && self.protocol.leave(place) {
-                self.signal();
+            let mut status = wait(&word, deadline, move |party| Protocol::park(place, party));
+            if status != GOROUTINE_OK && !self.protocol.leave(place) {
+                status = GOROUTINE_OK; // it was told before
             }
             lock_again(mutex, depth, status)
         }

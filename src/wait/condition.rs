@@ -2,29 +2,57 @@
 //!
 //! ```text
 //!   who waits                                                   who signals
-//!   1. joins the queue, not parked yet      (has the mutex)     takes the first in the queue:
-//!   2. gives the mutex up                                         parked: claims it (`queue`)
-//!   3. parks, if it was not signalled meanwhile                   not parked yet: marks it (TOLD), it will not park
+//!   1. joins the queue                      (has the mutex)     takes the first in the queue:
+//!   2. gives the mutex up                                         PARKED: claims it (`queue`)
+//!   3. parks, if it was not told meanwhile                        JOINED: tells it, it will not park
 //!   4. takes the mutex again, however long that takes
 //! ```
 //!
-//! I1. The mark and the party are read and written under the condition's lock.
-//! I2. A signal goes to one who had given up the mutex, or was about to, when it came; to the first of them. One that was told and does
-//!     not take it (it was cancelled before it parked) passes it on.
+//! A word in the waiter says how far its owner has come:
+//!
+//! | state | who changes it |
+//! |---|---|
+//! | JOINED | whoever wins: a signal to TOLD, the owner to PARKED (step 3), or to GONE if it does not get there (it is cancelled) |
+//! | PARKED, GONE, TOLD | nobody. PARKED's wait is decided by the claim |
+//!
+//! I1. The queue is read and written under the condition's lock. The party is written before PARKED (Release), and read after it (Acquire).
+//! I2. A signal goes to one who had given up the mutex, or was about to, when it came; to the first of them. It takes it: a time-out or
+//!     a cancel that comes after TOLD, or after the claim, is too late.
+//! I3. TOLD is the signal's last touch of the waiter, which is out of the queue then; and its owner does not come back to the
+//!     condition. So whoever finds the queue empty (under the lock) may free it, also while those it told are still on their way
+//!     to the mutex. C++ says so of its condition variables.
 
-use super::queue::{Claimed, Sleeper, WaitQueue, Waiter, chain_claimed};
-use crate::sync::{Guarded, SpinLock, mutated};
+use super::queue::{Sleeper, WaitQueue, Waiter, chain_claimed};
+use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock, mutated};
 use std::ptr::null_mut;
 
+const JOINED: u32 = 0;
+const PARKED: u32 = 1;
+const GONE: u32 = 2;
+const TOLD: u32 = 3;
+
 /// How far one who waits has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Step 1.
-    Joined,
-    /// Signalled before step 3, and out of the queue.
-    Told,
-    /// Step 3.
-    Parked,
+pub struct Stage(AtomicU32);
+
+impl Stage {
+    /// Before step 1.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(AtomicU32::new(JOINED))
+    }
+
+    /// Out of JOINED. AcqRel: the party, and what the owner did before, for who signals; what that one did before TOLD for the owner.
+    #[inline(always)]
+    fn advance(&self, to: u32) -> bool {
+        self.0
+            .compare_exchange(JOINED, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Acquire: partner of `advance`.
+    fn is(&self, state: u32) -> bool {
+        self.0.load(Ordering::Acquire) == state
+    }
 }
 
 /// One who waits.
@@ -40,12 +68,6 @@ pub struct Condition<P: Sleeper> {
 unsafe impl<P: Sleeper> Sync for Condition<P> {}
 // SAFETY: as above.
 unsafe impl<P: Sleeper> Send for Condition<P> {}
-
-enum Told<P> {
-    Nobody,
-    Unparked,
-    Claimed(*mut ConditionWaiter<P>, Claimed<P>),
-}
 
 impl<P: Sleeper> Condition<P> {
     /// Nobody waits.
@@ -68,7 +90,7 @@ impl<P: Sleeper> Condition<P> {
     /// Step 1.
     ///
     /// # Safety
-    /// `waiter` is Joined; it stays in place until it was told, claimed or left.
+    /// `waiter` is new; it stays in place until it was told, claimed or left.
     pub unsafe fn join(&self, waiter: *mut ConditionWaiter<P>) {
         // SAFETY: we hold the lock; the caller's promise.
         self.locked(|waiters| unsafe { waiters.join(waiter) });
@@ -77,76 +99,83 @@ impl<P: Sleeper> Condition<P> {
     /// Step 3, as `party`. False: it was told.
     ///
     /// # Safety
-    /// `waiter` has joined.
+    /// `waiter` has joined, and is the caller's.
+    #[inline(always)]
     #[must_use]
-    pub unsafe fn park(&self, waiter: *mut ConditionWaiter<P>, party: P) -> bool {
-        // SAFETY: I1; the caller's promise.
-        self.locked(|_| unsafe {
-            if (*waiter).what == Stage::Told && !mutated!("condition_parks_though_told") {
-                return false;
-            }
+    pub unsafe fn park(waiter: *mut ConditionWaiter<P>, party: P) -> bool {
+        // SAFETY: the caller's promise; until PARKED nobody else looks at the party.
+        unsafe {
             (*waiter).party = party;
-            (*waiter).what = Stage::Parked;
-            true
-        })
+            (*waiter).what.advance(PARKED) || mutated!("condition_parks_though_told")
+        }
     }
 
-    /// Its wait ended otherwise: out of the queue. True: it was told, and has to pass that on (I2).
+    /// Its wait ended otherwise: out of the queue. False: it was told before (I2), and the condition may be gone (I3).
     ///
     /// # Safety
-    /// `waiter` has joined, and is alive.
+    /// `waiter` has joined, is the caller's, and was not claimed.
     #[must_use]
     pub unsafe fn leave(&self, waiter: *mut ConditionWaiter<P>) -> bool {
-        // SAFETY: we hold the lock; the caller's promise.
-        self.locked(|waiters| unsafe {
-            waiters.leave(waiter);
-            (*waiter).what == Stage::Told && !mutated!("condition_keeps_the_signal")
-        })
+        // SAFETY: the caller's promise.
+        let stage = unsafe { &(*waiter).what };
+        let told = if mutated!("condition_leaves_without_cas") {
+            stage.is(TOLD)
+        } else {
+            !stage.advance(GONE) && stage.is(TOLD)
+        };
+        if !told {
+            // SAFETY: we hold the lock; the caller's promise.
+            self.locked(|waiters| unsafe { waiters.leave(waiter) });
+        }
+        !told
     }
 
-    /// Tells the first `most` who wait. Gives those that are to be woken, chained.
+    /// Tells the first `most` who wait. Gives those that are to be woken, chained. Those whose wait is over already stay for
+    /// themselves to leave.
     #[must_use]
     pub fn tell(&self, most: usize) -> *mut ConditionWaiter<P> {
         self.locked(|waiters| {
             let mut woken = null_mut();
             let mut end = &raw mut woken;
-            for _ in 0..most {
-                // SAFETY: we hold the lock.
+            let mut left = most;
+            let mut waiter = waiters.first();
+            while left != 0 && !waiter.is_null() {
+                // SAFETY: we hold the lock; linked, so alive (`queue`, I4), and not looked at again once it was told (I3).
                 unsafe {
-                    match Self::tell_first(waiters) {
-                        Told::Nobody => break,
-                        Told::Unparked => {}
-                        Told::Claimed(waiter, claimed) => end = chain_claimed(end, waiter, claimed),
+                    let following = (*waiter).following();
+                    if Self::tell_unparked(waiters, waiter) {
+                        left -= 1;
+                    } else if (*waiter).what.is(PARKED)
+                        && let Some(claimed) = waiters.claim(waiter)
+                    {
+                        end = chain_claimed(end, waiter, claimed);
+                        left -= 1;
                     }
+                    waiter = following;
                 }
             }
             woken
         })
     }
 
-    /// Under the lock. Those whose wait is over already stay for themselves to leave.
-    unsafe fn tell_first(waiters: &mut WaitQueue<P, Stage>) -> Told<P> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let Some((waiter, claimed)) = waiters.claim_first_if(|w| w.what == Stage::Parked) {
-                return Told::Claimed(waiter, claimed);
-            }
-            // The first that is not parked, if all before it are over.
-            let mut waiter = waiters.first();
-            while !waiter.is_null() && (*waiter).what == Stage::Parked {
-                waiter = (*waiter).following();
-            }
-            if waiter.is_null() || mutated!("condition_tells_the_parked_only") {
-                return Told::Nobody;
-            }
-            waiters.leave(waiter);
-            (*waiter).what = Stage::Told;
-            Told::Unparked
+    /// # Safety
+    /// Under the lock; `waiter` is linked.
+    unsafe fn tell_unparked(waiters: &mut WaitQueue<P, Stage>, waiter: *mut ConditionWaiter<P>) -> bool {
+        if mutated!("condition_tells_the_parked_only") {
+            return false;
         }
+        // SAFETY: the caller's promise.
+        unsafe { waiters.leave_if(waiter, |w| w.what.advance(TOLD)) }
     }
 
-    /// Whether nobody waits.
+    /// Whether nobody waits, and whoever was here is done with it (I3).
     pub fn is_idle(&self) -> bool {
         self.locked(|waiters| waiters.is_empty())
+    }
+
+    /// For a model, in place of freeing it: who touches it now waits for ever.
+    #[cfg(all(test, loom))]
+    pub fn poison(&self) {
+        self.lock.lock();
     }
 }
