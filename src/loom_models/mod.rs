@@ -8,6 +8,7 @@ mod channel;
 mod condition;
 mod ffi;
 mod goroutine;
+mod group;
 mod promise;
 mod sched;
 mod threads;
