@@ -1,10 +1,11 @@
-//! Waiting in line: locks, threads' words, permits, counts.
+//! Waiting in line: locks, threads' words, permits, counts, once.
 
 use super::{Parked, free, model, seat};
 use crate::goroutine::park::Ready;
 use crate::sync::Guarded;
 use crate::wait::count::Count;
 use crate::wait::lock::{HANDED, Lock, Take};
+use crate::wait::once::Once;
 use crate::wait::permits::Permits;
 use crate::wait::thread::ThreadWait;
 use loom::sync::Arc;
@@ -205,5 +206,49 @@ fn loom_wait_count_join_or_zero() {
         assert!(count.is_zero() && count.is_idle());
         // SAFETY: as above.
         unsafe { free(other) };
+    });
+}
+
+/// Two ask, and one only looks: it is made once, and all have it who have anything.
+#[test]
+fn loom_wait_once_made_once() {
+    model(|| {
+        let once = Arc::new(Once::<u32>::new());
+        let lock = Arc::new(Lock::<Parked>::new());
+        let (made, value) = (Arc::new(Guarded::new(0u32)), 8 as *mut u32);
+        let ask = {
+            let (once, lock, made) = (once.clone(), lock.clone(), made.clone());
+            move |me: u64| {
+                if let Some(value) = once.get() {
+                    return Some(value);
+                }
+                if lock.try_take(me) == Take::Held {
+                    return None; // the real one waits in line
+                }
+                let value = once.get_or_make(|| {
+                    // SAFETY: under the lock, and once; loom checks.
+                    unsafe { made.with(|n| *n += 1) };
+                    value
+                });
+                assert!(lock.release(me).is_none());
+                Some(value)
+            }
+        };
+        let second = thread::spawn({
+            let ask = ask.clone();
+            move || ask(4)
+        });
+        let looks = thread::spawn({
+            let once = once.clone();
+            move || once.get()
+        });
+        let asked = [ask(2), second.join().unwrap(), looks.join().unwrap()];
+        assert!(asked[0].is_some() || asked[1].is_some());
+        assert!(
+            asked.into_iter().flatten().all(|got| got == value),
+            "done, without the value"
+        );
+        // SAFETY: alone again.
+        assert_eq!(unsafe { made.with(|n| *n) }, 1);
     });
 }
