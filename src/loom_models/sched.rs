@@ -61,6 +61,42 @@ fn loom_gate_growth_and_two_thieves() {
     });
 }
 
+/// One parks and the next one runs, all in one section (`sched::park`), while a thief comes, and somebody readies the one that parked: it
+/// is readied once, when its stack was left, and every item comes out once.
+#[test]
+fn loom_gate_park_takes_the_next() {
+    model(|| {
+        let queue = Arc::new(RunQueue::<u32>::new(2));
+        let word = Arc::new(ParkWord::new());
+        let joined = Arc::new(AtomicU32::new(0));
+        let stack = Arc::new(Guarded::new(0u32));
+        let _ = queue.push(1);
+        let _ = queue.push(10);
+        let thief = thief::<2>(&queue);
+        let readier = {
+            let (word, joined, stack) = (word.clone(), joined.clone(), stack.clone());
+            thread::spawn(move || {
+                let readied = joined.load(Ordering::Acquire) == 1 && word.ready(3) == Ready::Won;
+                if readied {
+                    // SAFETY: it runs here now; loom checks.
+                    unsafe { stack.with(|s| *s += 1) };
+                }
+                readied
+            })
+        };
+        queue.enter();
+        // SAFETY: the join step, on the stack of the one that parks.
+        unsafe { stack.with(|s| *s += 1) };
+        word.wait(3);
+        joined.store(1, Ordering::Release);
+        // SAFETY: inside.
+        let next = unsafe { queue.leave_with_next(false) };
+        let theirs = thief.join().unwrap();
+        assert!(readier.join().unwrap() || word.ready(3) == Ready::Won);
+        assert_eq!(next.unwrap_or(0) + theirs + rest_of(&queue), 11);
+    });
+}
+
 /// A worker goes to sleep while another one pushes: it sees the work, or it is claimed.
 #[test]
 fn loom_idle_no_lost_wakeup_from_owner() {
