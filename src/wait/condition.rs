@@ -50,6 +50,7 @@ impl Stage {
     }
 
     /// Acquire: partner of `advance`.
+    #[inline(always)]
     fn is(&self, state: u32) -> bool {
         self.0.load(Ordering::Acquire) == state
     }
@@ -160,12 +161,14 @@ impl<P: Sleeper> Condition<P> {
 
     /// # Safety
     /// Under the lock; `waiter` is linked.
+    #[inline(always)]
     unsafe fn tell_unparked(waiters: &mut WaitQueue<P, Stage>, waiter: *mut ConditionWaiter<P>) -> bool {
-        if mutated!("condition_tells_the_parked_only") {
-            return false;
+        // SAFETY: the caller's promise. Nearly always it is parked: a look is cheaper than a CAS in vain.
+        unsafe {
+            (*waiter).what.is(JOINED)
+                && !mutated!("condition_tells_the_parked_only")
+                && waiters.leave_if(waiter, |w| w.what.advance(TOLD))
         }
-        // SAFETY: the caller's promise.
-        unsafe { waiters.leave_if(waiter, |w| w.what.advance(TOLD)) }
     }
 
     /// Whether nobody waits, and whoever was here is done with it (I3).
