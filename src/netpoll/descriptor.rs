@@ -270,7 +270,7 @@ impl<P: Sleeper> Descriptor<P> {
                 let next = (*waiter).following();
                 let want = (*waiter).what;
                 if want.mask & directions != 0 && (all || !want.uses || want.mask & served == 0) {
-                    if let Some(claimed) = state.waiters.claim_this(waiter) {
+                    if let Some(claimed) = state.waiters.claim(waiter) {
                         if want.uses {
                             served |= want.mask & directions;
                         } else {

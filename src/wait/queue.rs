@@ -19,7 +19,7 @@
 //! A waiter may be one of several of the same wait, in different queues (a select): the claim is one for all of them.
 
 use crate::goroutine::park::Ready;
-use crate::sync::mutated;
+use crate::sync::{backoff, mutated};
 use std::ptr::null_mut;
 
 /// Somebody who waits, or will.
@@ -142,13 +142,48 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
     /// Under the object's lock; `waiter` is alive, and in no other queue.
     #[inline(always)]
     pub unsafe fn leave(&mut self, waiter: *mut Waiter<P, T>) -> bool {
-        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        // SAFETY: I1.
         unsafe {
             if !(*waiter).linked {
                 return false;
             }
             (*waiter).linked = false;
-            let (next, previous) = ((*waiter).next, (*waiter).previous);
+            self.bypass((*waiter).previous, (*waiter).next);
+        }
+        true
+    }
+
+    /// As [`WaitQueue::leave`], if it `goes`, which is the last touch of it: its owner may go on with it at once.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is linked here.
+    #[inline(always)]
+    pub unsafe fn leave_if(
+        &mut self,
+        waiter: *mut Waiter<P, T>,
+        goes: impl FnOnce(&Waiter<P, T>) -> bool,
+    ) -> bool {
+        // SAFETY: I1.
+        unsafe {
+            if mutated!("leaves_after_it_went") {
+                let gone = goes(&*waiter);
+                backoff(&mut 0); // where the owner may go on
+                return gone && self.leave(waiter);
+            }
+            let (previous, next) = ((*waiter).previous, (*waiter).next);
+            let gone = goes(&*waiter);
+            if gone {
+                self.bypass(previous, next);
+            }
+            gone
+        }
+    }
+
+    /// Takes out what is between these two.
+    #[inline(always)]
+    unsafe fn bypass(&mut self, previous: *mut Waiter<P, T>, next: *mut Waiter<P, T>) {
+        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        unsafe {
             if previous.is_null() {
                 self.first = next;
             } else {
@@ -160,7 +195,6 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 (*next).previous = previous;
             }
         }
-        true
     }
 
     /// Steps a and b: the first that can be claimed, unlinked. The waiter is the caller's until it wakes its owner (I3).
@@ -189,7 +223,7 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 if !fits(&*waiter) {
                     return None;
                 }
-                if let Some(claimed) = self.claim_this(waiter) {
+                if let Some(claimed) = self.claim(waiter) {
                     return Some((waiter, claimed));
                 }
                 waiter = (*waiter).next; // it is on its way out (I3)
@@ -198,12 +232,12 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         None
     }
 
-    /// This very one, if it can be claimed, unlinked.
+    /// Steps a and b for this one. None: its wait is over otherwise.
     ///
     /// # Safety
-    /// Under the object's lock; `waiter` is linked here.
-    #[inline]
-    pub unsafe fn claim_this(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
+    /// Under the object's lock; `waiter` is linked here, and its party is set.
+    #[inline(always)]
+    pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
         // SAFETY: linked, so alive (I4); I1.
         unsafe {
             let party = (*waiter).party;
