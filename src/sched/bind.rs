@@ -309,7 +309,8 @@ pub unsafe fn park_bound(
     g
 }
 
-/// [`park_bound`] with a join step of the library's own.
+/// [`park_bound`] with a join step of the library's own. If that found no need to wait, what it did counts: a cancel that came
+/// meanwhile, of which no gate keeps us here, has nothing to say.
 ///
 /// # Safety
 /// As [`park_bound`]; `arg` is what `join` wants.
@@ -321,9 +322,15 @@ pub unsafe fn park_joining(
 ) -> *mut Goroutine {
     // SAFETY: the caller's promise.
     unsafe {
+        let mut waits = true;
         park_bound(g, deadline, |sequence| {
-            join.is_none_or(|join| join(g, sequence, arg))
-        })
+            waits = join.is_none_or(|join| join(g, sequence, arg));
+            waits
+        });
+        if !waits {
+            (*g).wake_status = GOROUTINE_OK;
+        }
+        g
     }
 }
 
