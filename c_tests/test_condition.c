@@ -101,7 +101,7 @@ static void *cancelled(void *arg) {
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
-/* One worker. The cancelled one is told by a signal before it could park; it goes to the one behind it. */
+/* One worker. Of one that is cancelled no signal is taken, also while it lets others run: it goes to the one behind it. */
 static GoroutineMutex *another;
 static uint64_t told;
 static void *behind(void *arg) {

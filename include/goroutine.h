@@ -1797,8 +1797,8 @@ GoroutineCondition *goroutine_condition_new(void);
 
 /**
  * Unlocks `mutex` (however often its owner locked it), waits for a signal, and locks it as before, also when the wait ended otherwise, and
- * however long that takes. No signal between the unlock and the wait is missed; a wake without a signal is possible (one that was passed on):
- * look whether what is waited for is there.
+ * however long that takes. No signal between the unlock and the wait is missed. Look whether what is waited for is there: somebody may
+ * have come in between. After a signal, who got it does not use the condition any more: it may be freed.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `condition` and `mutex`.

@@ -2,33 +2,68 @@
 //!
 //! ```text
 //!   who waits                                                   who signals
-//!   1. joins the queue, not parked yet      (has the mutex)     takes the first in the queue:
-//!   2. gives the mutex up                                         parked: claims it (`wait::queue`)
-//!   3. parks, if it was not signalled meanwhile                   not parked yet: marks it (TOLD), it will not park
+//!   1. joins the queue, JOINED              (has the mutex)     takes the first in the queue:
+//!   2. gives the mutex up                                         PARKED: claims it (`wait::queue`)
+//!   3. parks: JOINED -> PARKED, or it was told meanwhile           JOINED -> TELLING, unlinks it, TOLD: it will not park
 //!   4. takes the mutex again, however long that takes
 //! ```
 //!
-//! I1. The mark and the party are read and written under the condition's lock.
-//! I2. A signal goes to one who had given up the mutex, or was about to, when it came; to the first of them. One that was told and does
-//!     not take it (it was cancelled before it parked) passes it on.
+//! I1. The stage leaves JOINED by a CAS. The party is written before PARKED (Release), and read after it (Acquire).
+//! I2. A signal goes to one who had given up the mutex, or was about to, when it came; to the first of them. One that was told has it,
+//!     also if it was cancelled after that, and before it parked; one that was cancelled before it came joins nothing.
+//! I3. TOLD is the signaller's last touch of the waiter, and one that was told does not touch the condition again: after the signal
+//!     nobody waits on it, and it may be freed. The others are linked, or were claimed.
 
 use super::mutex::Mutex;
 use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
-use crate::context::tls;
+use crate::context::{goroutine_asm_yield, tls};
+use crate::goroutine::Goroutine;
 use crate::sched::park;
-use crate::sync::{Guarded, SpinLock};
+use crate::sync::{AtomicU32, Guarded, Ordering, SpinLock, backoff};
 use crate::wait::queue::chain_claimed;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Claimed, Party, WaitQueue, Waiter};
 use std::ptr::null_mut;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Joined,
-    Told,
-    Parked,
+/// How far one is that waits. See the module's head.
+struct Stage(AtomicU32);
+
+const JOINED: u32 = 0;
+const TELLING: u32 = 1;
+const TOLD: u32 = 2;
+const PARKED: u32 = 3;
+/// Its wait is over, and it did not park: it is about to leave.
+const GONE: u32 = 4;
+
+impl Stage {
+    /// JOINED becomes `to`, or it stays what it is. Gives what it was. Release and Acquire: I1.
+    fn leave_joined(&self, to: u32) -> u32 {
+        match self
+            .0
+            .compare_exchange(JOINED, to, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(stage) | Err(stage) => stage,
+        }
+    }
+
+    /// The owner's: JOINED becomes `to`, PARKED or GONE. False: it was told; the signaller is done with it, and so are we with the
+    /// condition (I3).
+    fn go_on(&self, to: u32) -> bool {
+        let mut round = 0;
+        let stage = self.leave_joined(to);
+        if stage == TELLING {
+            while self.0.load(Ordering::Acquire) == TELLING {
+                backoff(&mut round); // a few instructions of the signaller
+            }
+        }
+        stage == JOINED || stage == PARKED
+    }
+
+    fn is_parked(&self) -> bool {
+        self.0.load(Ordering::Acquire) == PARKED
+    }
 }
 
 /// A condition. Opaque.
@@ -81,43 +116,40 @@ impl Condition {
         if timeout_ns == 0 {
             return GOROUTINE_EAGAIN;
         }
+        if is_cancelled() {
+            // It takes nobody's signal.
+            let depth = mutex.unlock_all();
+            // SAFETY: on a goroutine.
+            unsafe {
+                goroutine_asm_yield();
+                return Self::lock_again(mutex, depth, GOROUTINE_ECANCELED);
+            }
+        }
         let deadline = park::deadline_after(timeout_ns);
-        let mut waiter = Waiter::new(Stage::Joined);
+        let mut waiter = Waiter::new(Stage(AtomicU32::new(JOINED)));
         let word = ThreadWait::new();
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was told, claimed or left.
         unsafe {
             self.locked(|waiters| waiters.join(place));
             let depth = mutex.unlock_all();
-            let status = wait(&word, deadline, move |party| {
-                self.locked(|_| {
-                    if (*place).what == Stage::Told {
-                        return false;
-                    }
-                    (*place).party = party;
-                    (*place).what = Stage::Parked;
-                    true
-                })
+            let mut status = wait(&word, deadline, move |party| {
+                (*place).party = party;
+                (*place).what.go_on(PARKED)
             });
-            if status != GOROUTINE_OK && self.leave(place) == Stage::Told {
-                self.signal(); // I2
+            if status != GOROUTINE_OK {
+                if (*place).what.go_on(GONE) {
+                    self.locked(|waiters| waiters.leave(place));
+                } else {
+                    status = GOROUTINE_OK; // I2
+                }
             }
-            self.lock_again(mutex, depth, status)
+            Self::lock_again(mutex, depth, status)
         }
     }
 
-    unsafe fn leave(&self, waiter: *mut Waiter<Party, Stage>) -> Stage {
-        self.locked(|waiters| {
-            // SAFETY: it was meant for this queue, and is alive.
-            unsafe {
-                waiters.leave(waiter);
-                (*waiter).what
-            }
-        })
-    }
-
     /// Step 4: no cancel ends it.
-    unsafe fn lock_again(&self, mutex: &Mutex, depth: u32, status: GoroutineStatus) -> GoroutineStatus {
+    unsafe fn lock_again(mutex: &Mutex, depth: u32, status: GoroutineStatus) -> GoroutineStatus {
         let g = tls::current();
         // SAFETY: the running goroutine, if any.
         let locked = unsafe {
@@ -165,24 +197,31 @@ impl Condition {
 
     /// Under the lock. Those whose wait is over already stay for themselves to leave.
     unsafe fn tell_first(waiters: &mut WaitQueue<Party, Stage>) -> Told {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; who is linked is alive, and what was claimed is ours.
         unsafe {
-            if let Some((waiter, claimed)) = waiters.claim_first_if(|w| w.what == Stage::Parked) {
-                return Told::Claimed(waiter, claimed);
-            }
-            // The first that is not parked, if all before it are over.
             let mut waiter = waiters.first();
-            while !waiter.is_null() && (*waiter).what == Stage::Parked {
+            while !waiter.is_null() {
+                if (*waiter).what.leave_joined(TELLING) == JOINED {
+                    waiters.leave(waiter);
+                    (*waiter).what.0.store(TOLD, Ordering::Release); // I3; partner: go_on
+                    return Told::Unparked;
+                }
+                if (*waiter).what.is_parked()
+                    && let Some(claimed) = waiters.claim(waiter)
+                {
+                    return Told::Claimed(waiter, claimed);
+                }
                 waiter = (*waiter).following();
             }
-            if waiter.is_null() {
-                return Told::Nobody;
-            }
-            waiters.leave(waiter);
-            (*waiter).what = Stage::Told;
-            Told::Unparked
+            Told::Nobody
         }
     }
+}
+
+/// Whether the caller is a goroutine that was asked to stop.
+fn is_cancelled() -> bool {
+    // SAFETY: the running goroutine, if any.
+    unsafe { tls::current().as_ref() }.is_some_and(Goroutine::is_cancelled)
 }
 
 enum Told {

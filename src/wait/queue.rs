@@ -59,6 +59,13 @@ impl<P: Sleeper, T> Waiter<P, T> {
 }
 
 impl<P, T> Waiter<P, T> {
+    /// For its owner, whose wait is over and was not granted: whether it has a queue to leave. (Only a claim unlinks one that
+    /// is not its owner, and that was not.) If it never joined the object may be gone.
+    #[inline(always)]
+    pub fn is_linked(&self) -> bool {
+        self.linked
+    }
+
     /// The one behind it in its queue, under the lock.
     pub fn following(&self) -> *mut Self {
         self.next
@@ -189,17 +196,32 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 if !fits(&*waiter) {
                     return None;
                 }
-                let party = (*waiter).party;
-                let claim = party.claim();
-                if claim != Ready::Lost || mutated!("grant_to_who_gave_up") {
-                    self.leave(waiter);
-                    let early = claim == Ready::Early;
-                    return Some((waiter, Claimed { party, early }));
+                if let Some(claimed) = self.claim(waiter) {
+                    return Some((waiter, claimed));
                 }
                 waiter = (*waiter).next; // it is on its way out (I3)
             }
         }
         None
+    }
+
+    /// Steps a and b for this one. None: it cannot be claimed.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is linked here.
+    #[inline(always)]
+    pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
+        // SAFETY: linked, so alive (I4); I1.
+        unsafe {
+            let party = (*waiter).party;
+            let claim = party.claim();
+            if claim == Ready::Lost && !mutated!("grant_to_who_gave_up") {
+                return None;
+            }
+            self.leave(waiter);
+            let early = claim == Ready::Early;
+            Some(Claimed { party, early })
+        }
     }
 
     /// All that can be claimed, the first first, chained: see [`next_claimed`].
