@@ -94,8 +94,9 @@ impl Once {
                 self.value.set(value);
                 self.done.store(1, Ordering::Release);
             }
-            (*self.mutex).unlock();
+            let value = self.value.get();
+            (*self.mutex).unlock(); // the last touch: who sees `done` may free it
+            Ok(value)
         }
-        Ok(self.value.get())
     }
 }
