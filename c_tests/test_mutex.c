@@ -173,6 +173,28 @@ static void *line(void *arg) {
     return NULL;
 }
 
+/* Who was robbed waits still, though it is in no queue: the mutex cannot be freed. */
+static void *is_robbed(void *arg) {
+    OK(goroutine_mutex_lock((GoroutineMutex *)arg, 60 * SECOND));
+    OK(goroutine_mutex_unlock((GoroutineMutex *)arg));
+    return NULL;
+}
+static void *robs(void *arg) {
+    GoroutineMutex *one = goroutine_mutex_new(0);
+    GoroutinePromise *promise;
+    OK(goroutine_mutex_lock(one, 0));
+    promise = goroutine_spawn(is_robbed, one);
+    goroutine_yield(); /* one worker: it has parked */
+    OK(goroutine_mutex_unlock(one));
+    OK(goroutine_mutex_try_lock(one));
+    CHECK_EQ(goroutine_mutex_free(one), GOROUTINE_EBUSY);
+    OK(goroutine_mutex_unlock(one));
+    CHECK_EQ(goroutine_mutex_free(one), GOROUTINE_EBUSY);
+    OK(goroutine_promise_await_take(promise, 60 * SECOND, NULL));
+    OK(goroutine_mutex_free(one));
+    return arg;
+}
+
 /* ---- cancels, time-outs, and a grant at the same instant ---- */
 static void *cancelled(void *arg) {
     ADD(arrived, 1);
@@ -361,6 +383,7 @@ int main(void) {
     stop();
     start_workers(1);
     run_goroutine(line, NULL);
+    run_goroutine(robs, NULL);
     run_goroutine(dead_owners, NULL);
     stop();
     OK(goroutine_mutex_free(mutex));

@@ -57,6 +57,8 @@ pub struct Lock<P: Sleeper> {
     /// 1: an owner ended with it, and nobody has been told. Written before the word becomes free, taken by the next owner.
     orphaned: AtomicU32,
     waiters: Guarded<WaitQueue<P, u64>>,
+    /// Those that were robbed and are in no queue for it: they come back (I4), so it is not idle. Under the queue's lock.
+    robbed: Guarded<u32>,
 }
 
 // SAFETY: the table and I1 to I3; waiters are woken on behalf of their owners from any thread.
@@ -73,6 +75,7 @@ impl<P: Sleeper> Lock<P> {
             lock: BiasedLock::new(),
             orphaned: AtomicU32::new(0),
             waiters: Guarded::new(WaitQueue::new()),
+            robbed: Guarded::new(0),
         }
     }
 
@@ -176,6 +179,10 @@ impl<P: Sleeper> Lock<P> {
     /// # Safety
     /// `waiter` was meant for this lock, and is alive.
     pub unsafe fn leave(&self, waiter: *mut Waiter<P, u64>) {
+        // SAFETY: the caller's.
+        if unsafe { !(*waiter).is_linked() } {
+            return;
+        }
         self.lock.lock();
         // SAFETY: we hold the lock.
         unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
@@ -210,9 +217,20 @@ impl<P: Sleeper> Lock<P> {
         let handed = word & HANDED != 0;
         if handed {
             self.word.store(me | word & WAITERS, Ordering::Relaxed);
+            // SAFETY: we hold the lock.
+            unsafe { self.robbed.with(|robbed| *robbed += 1) };
         }
         self.lock.unlock();
         handed
+    }
+
+    /// One that was robbed (`confirm` said so) has the lock by now, or has given up: its last touch then.
+    #[cold]
+    pub fn is_back(&self) {
+        self.lock.lock();
+        // SAFETY: we hold the lock.
+        unsafe { self.robbed.with(|robbed| *robbed -= 1) };
+        self.lock.unlock();
     }
 
     /// Gives it up. Some: it went to that one, who is to be woken.
@@ -287,11 +305,15 @@ impl<P: Sleeper> Lock<P> {
         }
     }
 
-    /// Whether nobody has it and nobody waits, and whoever was here is done with it.
+    /// Whether nobody has it and nobody waits or was robbed, and whoever was here is done with it.
     pub fn is_idle(&self) -> bool {
         self.lock.lock();
         // SAFETY: we hold the lock.
-        let idle = self.owner() == FREE && unsafe { self.waiters.with(|waiters| waiters.is_empty()) };
+        let idle = unsafe {
+            self.owner() == FREE
+                && self.waiters.with(|waiters| waiters.is_empty())
+                && self.robbed.with(|robbed| *robbed == 0)
+        };
         self.lock.unlock();
         idle
     }
