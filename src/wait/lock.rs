@@ -22,7 +22,7 @@
 //! I3. The last touch of an owner that unlocks is its CAS, or the unlock of the queue's lock. Who frees the object takes that
 //!     lock first.
 //! I4. Who only tries may take the lock from an owner that has not run since it was granted it, which then queues up again in front of
-//!     all others, and nobody takes it from that one again. Without this, goroutines that lock one of several and try the others
+//!     all others (but of those who were robbed before it), and nobody takes it from that one again. Without this, goroutines that lock one of several and try the others
 //!     (std::lock, std::scoped_lock) can go in circles for ever: each time, what one tries has just been handed to one who sleeps.
 //!     With it, a try on a lock that nobody is using fails only after a theft, and the thief got on.
 
@@ -161,7 +161,7 @@ impl<P: Sleeper> Lock<P> {
                 unsafe {
                     self.waiters.with(|waiters| {
                         if (*waiter).what & HANDED == 0 {
-                            waiters.join_first(waiter);
+                            waiters.join_in_front(waiter, |other| other.what & HANDED == 0);
                         } else {
                             waiters.join(waiter);
                         }
