@@ -190,7 +190,6 @@ impl Mutex {
             (take, status) = self.wait_in_line(me, deadline, HANDED);
             while take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
                 (take, status) = self.wait_in_line(me, deadline, 0); // robbed, and never again
-                self.lock.is_back();
             }
             if take == Take::Held && status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
                 return status;
