@@ -132,4 +132,19 @@ impl<P: Sleeper> Count<P> {
         self.lock.unlock();
         idle
     }
+
+    /// The same, at 0: in this order. The step to 0 may still be under the lock (WAITERS stays when those who waited have left), and
+    /// taking the lock afterwards waits for its end (I2).
+    pub fn is_over(&self) -> bool {
+        if mutated!("count_looks_at_the_line_first") {
+            return self.is_idle() && self.is_zero();
+        }
+        self.is_zero() && self.is_idle()
+    }
+
+    /// For a model.
+    #[cfg(all(test, loom))]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
 }

@@ -19,7 +19,7 @@
 //! A waiter may be one of several of the same wait, in different queues (a select): the claim is one for all of them.
 
 use crate::goroutine::park::Ready;
-use crate::sync::mutated;
+use crate::sync::{backoff, mutated};
 use std::ptr::null_mut;
 
 /// Somebody who waits, or will.
@@ -162,13 +162,48 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
     /// Under the object's lock; `waiter` is alive, and in no other queue.
     #[inline(always)]
     pub unsafe fn leave(&mut self, waiter: *mut Waiter<P, T>) -> bool {
-        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        // SAFETY: I1.
         unsafe {
             if !(*waiter).linked {
                 return false;
             }
             (*waiter).linked = false;
-            let (next, previous) = ((*waiter).next, (*waiter).previous);
+            self.bypass((*waiter).previous, (*waiter).next);
+        }
+        true
+    }
+
+    /// As [`WaitQueue::leave`], if it `goes`, which is the last touch of it: its owner may go on with it at once.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is linked here.
+    #[inline(always)]
+    pub unsafe fn leave_if(
+        &mut self,
+        waiter: *mut Waiter<P, T>,
+        goes: impl FnOnce(&Waiter<P, T>) -> bool,
+    ) -> bool {
+        // SAFETY: I1.
+        unsafe {
+            if mutated!("leaves_after_it_went") {
+                let gone = goes(&*waiter);
+                backoff(&mut 0); // where the owner may go on
+                return gone && self.leave(waiter);
+            }
+            let (previous, next) = ((*waiter).previous, (*waiter).next);
+            let gone = goes(&*waiter);
+            if gone {
+                self.bypass(previous, next);
+            }
+            gone
+        }
+    }
+
+    /// Takes out what is between these two.
+    #[inline(always)]
+    unsafe fn bypass(&mut self, previous: *mut Waiter<P, T>, next: *mut Waiter<P, T>) {
+        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        unsafe {
             if previous.is_null() {
                 self.first = next;
             } else {
@@ -180,7 +215,6 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 (*next).previous = previous;
             }
         }
-        true
     }
 
     /// Steps a and b: the first that can be claimed, unlinked. The waiter is the caller's until it wakes its owner (I3).
@@ -218,10 +252,10 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         None
     }
 
-    /// Steps a and b for this one. None: it cannot be claimed.
+    /// Steps a and b for this one. None: its wait is over otherwise.
     ///
     /// # Safety
-    /// Under the object's lock; `waiter` is linked here.
+    /// Under the object's lock; `waiter` is linked here, and its party is set.
     #[inline(always)]
     pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
         // SAFETY: linked, so alive (I4); I1.
