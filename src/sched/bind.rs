@@ -294,23 +294,28 @@ pub unsafe fn park_bound(
         (*g).wake_status = GOROUTINE_OK;
         (*g).park.commit(sequence);
         fence_light(); // partner: the heavy fence in sched::cancel
+        let mut waits = true;
         if (*g).is_cancelled() {
             if (*g).park.ready(sequence) == Ready::Early {
                 (*g).wake_status = GOROUTINE_ECANCELED;
                 (*g).park.early_done(sequence);
             }
-        } else if !commit(sequence) && (*g).park.ready(sequence) == Ready::Early {
-            (*g).park.early_done(sequence);
+        } else {
+            waits = commit(sequence);
+            if !waits && (*g).park.ready(sequence) == Ready::Early {
+                (*g).park.early_done(sequence);
+            }
         }
         if (*g).park.committed(sequence) {
             wait(g, sequence, deadline);
+        } else if !waits {
+            (*g).wake_status = GOROUTINE_OK; // what the commit did counts, also if a cancel came meanwhile
         }
     }
     g
 }
 
-/// [`park_bound`] with a join step of the library's own. If that found no need to wait, what it did counts: a cancel that came
-/// meanwhile, of which no gate keeps us here, has nothing to say.
+/// [`park_bound`] with a join step of the library's own.
 ///
 /// # Safety
 /// As [`park_bound`]; `arg` is what `join` wants.
@@ -322,15 +327,9 @@ pub unsafe fn park_joining(
 ) -> *mut Goroutine {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut waits = true;
         park_bound(g, deadline, |sequence| {
-            waits = join.is_none_or(|join| join(g, sequence, arg));
-            waits
-        });
-        if !waits {
-            (*g).wake_status = GOROUTINE_OK;
-        }
-        g
+            join.is_none_or(|join| join(g, sequence, arg))
+        })
     }
 }
 
