@@ -17,16 +17,16 @@ for mutation in "${mutations[@]}"; do
     export RUSTC_WORKSPACE_WRAPPER=$wrappers/$mutation.sh
     printf '#!/bin/sh\nexec "$@" --cfg %s\n' "'mutation=\"$mutation\"'" >"$RUSTC_WORKSPACE_WRAPPER"
     chmod +x "$RUSTC_WORKSPACE_WRAPPER"
-    if ! cargo test --release --lib --no-run >"$log" 2>&1; then
+    if ! cargo test --profile loom --lib --no-run >"$log" 2>&1; then
         echo "did not compile: $mutation (see $log)" >&2
         survived=$((survived + 1))
         continue
     fi
     status=0
-    timeout 600 cargo test --release --lib loom >>"$log" 2>&1 || status=$?
+    timeout 600 cargo test --profile loom --lib loom >>"$log" 2>&1 || status=$?
     # A model that fails while loom takes its threads down ends the process before its verdict.
-    models=$(sed -nE -e 's/.*loom_models::([a-z_]+) \.\.\. FAILED.*/\1/p' \
-        -e "s/^thread 'loom_models::([a-z_]+)'.* panicked at .*/\\1/p" "$log" | sort -u | tr '\n' ' ')
+    models=$(sed -nE -e 's/.*loom_models::[a-z_]+::([a-z_]+) \.\.\. FAILED.*/\1/p' \
+        -e "s/^thread 'loom_models::[a-z_]+::([a-z_]+)'.* panicked at .*/\\1/p" "$log" | sort -u | tr '\n' ' ')
     if [[ $status -eq 0 || -z $models ]]; then
         echo "survived: $mutation ($([[ $status -ne 124 ]] || echo "out of time, ")see $log)" >&2
         survived=$((survived + 1))

@@ -56,15 +56,10 @@ pub unsafe fn next_inside(worker: &Worker) -> *mut Goroutine {
         let local = worker.local();
         let turn = local.turn.wrapping_add(1);
         // (POLL_APART is set when `local.apart` is.)
-        if !turn.is_multiple_of(TURNS)
-            && worker.queue.poll.load(Ordering::Relaxed) == 0
-            && let Some(g) = worker.queue.pop_inside()
-        {
+        if let Some(g) = worker.queue.leave_with_next(turn.is_multiple_of(TURNS)) {
             local.turn = turn;
-            worker.queue.leave();
             return g.0;
         }
-        worker.queue.leave();
         next_with_care(worker)
     }
 }

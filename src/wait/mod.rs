@@ -13,11 +13,15 @@
 //! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
+//! | `condition` | until somebody says that something changed (model-checked) |
+//! | `once` | a value that the first who asks makes (model-checked) |
 
 pub mod biased;
 pub mod channel;
+pub mod condition;
 pub mod count;
 pub mod lock;
+pub mod once;
 #[cfg(not(loom))]
 mod party;
 pub mod permits;
