@@ -17,7 +17,7 @@
 #endif
 enum { GOROUTINES = 50, THREADS = 2, PARTIES = GOROUTINES + THREADS }; /* on either side */
 enum { SHARED = 9, CHANNELS = SHARED + 3, CASES = 4, BIGGEST = 1000, CANARY = 0x55AA };
-enum { SLOTS_BEYOND = 100000, CANCELLED_AT_ONCE = 5 };
+enum { SLOTS_BEYOND = 100000, CANCELLED_AT_ONCE = 5, SHORT = 3000, CLOSES = 40 };
 enum { ENDED = 1, CANCELLED = 2 }; /* what a goroutine returns */
 
 static const struct { size_t bytes, capacity; } SHAPES[CHANNELS] = {
@@ -308,7 +308,7 @@ static void *watch(void *arg) {
     uint64_t before = 0, i;
     int still = 0;
     while (GET(done) == 0) {
-        for (i = 0; i < 10 && GET(done) == 0; i++) thread_sleep(100 * MS);
+        for (i = 0; i < 200 && GET(done) == 0; i++) thread_sleep(5 * MS);
         if (isatty(2)) fprintf(stderr, "\r%" PRIu64 " received ", GET(passed));
         still = before == GET(passed) ? still + 1 : 0;
         before = GET(passed);
@@ -337,7 +337,7 @@ static Party *a_party(Party *of, unsigned i, bool sends) {
     }
     return p;
 }
-static void all_received_once(uint64_t n, uint32_t workers) {
+static void all_received_once(uint64_t n, uint32_t workers, bool tells) {
     pthread_t threads[2 * THREADS], watcher;
     uint64_t random = random_seed(seed, 5000), begin = now_ns(), cancelling = 0, i, total = 0, left = 0, next = n / 500 + 1;
     Party sum;
@@ -418,6 +418,7 @@ static void all_received_once(uint64_t n, uint32_t workers) {
     stop();
     free(sent);
     free(received);
+    if (!tells) return;
     fprintf(stderr,
             "%u workers: %" PRIu64 " messages in %.1f s (%" PRIu64 " sent and %" PRIu64 " received by threads; %" PRIu64
             " sends and receives by select, %" PRIu64 " time-outs, %" PRIu64 " not possible, %" PRIu64 " cancelled in %" PRIu64
@@ -425,18 +426,26 @@ static void all_received_once(uint64_t n, uint32_t workers) {
             workers, total, (double)(now_ns() - begin) / 1e9, by_threads[0], by_threads[1], sum.selected, sum.timeouts, sum.misses,
             sum.cancelled, cancelling, sum.refused, left);
 }
-
+/* Then some short ones, for the close at the end of each. */
+static void on_workers(uint32_t workers, uint64_t n) {
+    uint64_t i;
+    all_received_once(n, workers, true);
+    for (i = 0; i < scaled(CLOSES, 10); i++) {
+        seed++;
+        all_received_once(SHORT, workers, false);
+    }
+}
 int main(int argc, char **argv) {
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 0) : environment_number("GOROUTINE_STRESS_COUNT", MESSAGES);
     seed = environment_number("GOROUTINE_SEED", now_ns() ^ (uint64_t)getpid() << 40);
     fprintf(stderr, "GOROUTINE_SEED=%" PRIu64 "\n", seed);
     if (is_slow() && argc < 2) n = n / 1000 + 5000;
     if (argc > 2) {
-        all_received_once(n, (uint32_t)strtoul(argv[2], NULL, 0));
+        on_workers((uint32_t)strtoul(argv[2], NULL, 0), n);
         return 0;
     }
-    all_received_once(n, 1);
-    all_received_once(n, 2);
-    all_received_once(n, 8);
+    on_workers(1, n);
+    on_workers(2, n);
+    on_workers(8, n);
     return 0;
 }
