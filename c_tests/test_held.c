@@ -158,7 +158,7 @@ static void make_condition(void) {
     waiting = woken = 0;
 }
 static void hold_condition(void) {
-    while (GET(waiting) < ALL) OK(goroutine_sleep(MS));
+    while (GET(waiting) < ALL || GET(timeouts) == 0) OK(goroutine_sleep(MS));
     OK(goroutine_mutex_lock(mutex, 100 * SECOND));
     SET(woken, 1);
     OK(goroutine_condition_broadcast(condition));
