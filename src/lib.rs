@@ -16,6 +16,8 @@
 #[cfg(not(loom))]
 pub mod abi;
 #[cfg(not(loom))]
+mod assembly;
+#[cfg(not(loom))]
 pub mod capi;
 #[cfg(not(loom))]
 pub mod context;
