@@ -4,9 +4,9 @@
 use crate::abi::GoroutineContext as C;
 use crate::context::{on_context_end, plain_yield, tls};
 use crate::goroutine::Goroutine as G;
+use crate::goroutine::call_word::{self, CallWord};
 use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
 use crate::sched::attach::on_callback_of_thread;
-use crate::sched::call_word::{self, CallWord};
 use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
 };

@@ -41,6 +41,7 @@ pub mod wait;
 #[cfg(loom)]
 pub mod goroutine {
     //! Under loom: the words that goroutines wait on, alone.
+    pub mod call_word;
     pub mod park;
     pub mod thread_word;
 }
