@@ -4,7 +4,7 @@
 
 static GoroutineMutex *mutex;
 static GoroutineCondition *condition, *other;
-static uint64_t items, taken, produced, done, order[20], order_count;
+static uint64_t items, taken, produced, done, order[21], order_count;
 
 /* ---- a queue of items: producers signal, consumers wait; each item is taken once, and nobody sleeps while there is one ---- */
 static void *producer(void *arg) {

@@ -14,11 +14,12 @@
 //! Ownership: whoever runs, has queued, or has won the park word (`park`, I3) of a goroutine owns its control block.
 //! Fields that others read are atomics and say so.
 
+pub mod call_word;
 pub mod park;
 pub mod thread_word;
 
 use crate::promise::Promise;
-use crate::sched::call_word::LentCall;
+use call_word::LentCall;
 use park::ParkWord;
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -92,7 +93,7 @@ pub struct Goroutine {
     /// Its goroutine-local values (`ops::local`), 0: none. Its own.
     pub(crate) locals: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
-    pub(crate) lent: *mut crate::sched::Worker,
+    pub(crate) lent: *mut c_void,
     /// The call it lent it for: set while it is in a blocking call and has no worker.
     pub(crate) lent_call: LentCall,
 
