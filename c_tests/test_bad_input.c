@@ -1,6 +1,8 @@
 /* Bad input: every function of the header with NULL, numbers out of range, in the wrong place and once too often. Each gives
  * the documented status or report. At the end the names that were tried are compared with include/goroutine.symbols. */
 #include "check.h"
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <stdint.h>
 
@@ -312,6 +314,58 @@ static void mutexes(void) {
     ROW(goroutine_mutex_free, (mutex), GOROUTINE_OK);
 }
 
+/* Descriptors that are none, directions that are none, NULL where the kernel or we want something. */
+static void io(void) {
+    static const int none[] = {-1, -4096, INT32_MIN, INT32_MAX, 8388607, 8388608};
+    int ends[2];
+    char c = 0;
+    uint32_t ready = 0;
+    size_t i;
+    struct iovec v;
+    struct msghdr m;
+    memset(&m, 0, sizeof m);
+    v.iov_base = &c;
+    v.iov_len = 1;
+    for (i = 0; i < sizeof none / sizeof *none; i++) {
+        int fd = none[i];
+        ROW(goroutine_read, (fd, &c, 1), -EBADF);
+        ROW(goroutine_write, (fd, &c, 1), -EBADF);
+        ROW(goroutine_readv, (fd, &v, 1), -EBADF);
+        ROW(goroutine_writev, (fd, &v, 1), -EBADF);
+        ROW(goroutine_recvmsg, (fd, &m, 0), -EBADF);
+        ROW(goroutine_sendmsg, (fd, &m, 0), -EBADF);
+        ROW(goroutine_accept, (fd, NULL, NULL), -EBADF);
+        ROW(goroutine_connect, (fd, NULL, 0), -EBADF);
+        ROW(goroutine_fd_wait, (fd, 1, 0, &ready), GOROUTINE_EBADF);
+        ROW(goroutine_close, (fd), -EBADF);
+        if (fd < 0 || fd == INT32_MAX || fd == 8388608) {
+            ROW(goroutine_set_deadline, (fd, 1, 0), GOROUTINE_EBADF);
+            ROW(goroutine_fd_release, (fd), GOROUTINE_EBADF);
+        }
+    }
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    ROW(goroutine_read, (ends[0], NULL, 0), 0);
+    ROW(goroutine_write, (ends[1], "x", 1), 1);
+    ROW(goroutine_read, (ends[0], NULL, 1), -EFAULT);
+    ROW(goroutine_readv, (ends[0], NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_readv, (ends[0], &v, -1), GOROUTINE_EINVAL);
+    ROW(goroutine_writev, (ends[0], NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_writev, (ends[0], &v, 1 << 20), GOROUTINE_EINVAL);
+    ROW(goroutine_recvmsg, (ends[0], NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_sendmsg, (ends[0], NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_accept, (ends[0], NULL, NULL), -EINVAL);
+    ROW(goroutine_connect, (ends[0], NULL, 0), -EINVAL);
+    ROW(goroutine_fd_wait, (ends[0], 1, 0, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_wait, (ends[0], 0x80000000u, 0, &ready), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_wait, (ends[1], 1, 0, &ready), GOROUTINE_EAGAIN);
+    ROW(goroutine_set_deadline, (ends[0], 0, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_set_deadline, (ends[0], 0x80000001u, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_release, (ends[0]), GOROUTINE_OK);
+    ROW(goroutine_close, (ends[0]), 0);
+    ROW(goroutine_close, (ends[0]), -EBADF);
+    ROW(goroutine_close, (ends[1]), 0);
+}
+
 static void synchronization(void) {
     GoroutineSemaphore *semaphore = goroutine_semaphore_new(UINT32_MAX);
     GoroutineWaitGroup *count = goroutine_wait_group_new();
@@ -461,6 +515,7 @@ static void foreign_calls(void) {
     lanes();
     mutexes();
     synchronization();
+    io();
 }
 
 static void on_plain_thread(void) {
