@@ -60,9 +60,9 @@
  *   through the library as a plain pointer: the library never reads, copies or frees what it points to.
  *
  * Callbacks
- *   Unless it says otherwise a callback is no goroutine: it runs on the stack of the thread that came to it, goroutine_current() is
- *   NULL there, and a call that would park blocks that thread, and with it a worker. It may spawn, settle, ready, unlock. It must not
- *   wait for a goroutine.
+ *   Unless it says otherwise a callback is no goroutine of its own. It runs on the stack of whoever came to it: mostly a thread of the
+ *   library between two goroutines, where goroutine_current() is NULL, and a call that would park blocks that thread, and with it a
+ *   worker. It may spawn, settle, ready, unlock. It must not wait for a goroutine.
  *
  * Errors
  *   GoroutineStatus is 0 (GOROUTINE_OK) or negative: -errno where an errno fits, from -4096 down where none does.
