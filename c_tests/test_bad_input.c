@@ -618,7 +618,7 @@ static void after_shutdown(void) {
     ROW(goroutine_runtime_shutdown, (0), GOROUTINE_OK);
     ROW(goroutine_runtime_wait, (0), GOROUTINE_OK);
     ROW(goroutine_runtime_wait, (GOROUTINE_FOREVER), GOROUTINE_OK);
-    ROW(goroutine_runtime_release, (0), GOROUTINE_EINVAL);
+    ROW(goroutine_runtime_release, (0), GOROUTINE_EPERM);
     ROW(goroutine_go, (same, NULL), GOROUTINE_ESHUTDOWN);
     ROW(goroutine_spawn, (same, NULL), NULL);
     ROW(goroutine_spawn_with, (&s, NULL), GOROUTINE_ESHUTDOWN);
@@ -759,16 +759,56 @@ static void reported(void *arg) {
 
 /* A failure that nobody looks at is reported, on stderr or to the callback. */
 static void *fail(void *arg) { goroutine_exit((GoroutineStatus)(intptr_t)arg, P(0x1234)); }
+enum { OF_A_PROMISE, OF_A_GOROUTINE, OF_A_NAMED_ONE, OF_A_NAMED_BOUND_ONE, WITHOUT_A_RUNTIME, AFTER_ONE };
 static void unhandled_on_stderr(void *arg) {
-    if (arg != NULL) {
+    if (U(arg) == OF_A_GOROUTINE) {
         OK(goroutine_go(fail, P((intptr_t)GOROUTINE_EREJECTED)));
+    } else if (U(arg) == OF_A_NAMED_ONE || U(arg) == OF_A_NAMED_BOUND_ONE) {
+        GoroutineSpawn s;
+        goroutine_spawn_init(&s);
+        s.fn = CODE(fail);
+        s.int_args[0] = (uint64_t)(int64_t)GOROUTINE_EREJECTED;
+        s.flags = U(arg) == OF_A_NAMED_BOUND_ONE ? GOROUTINE_SPAWN_BOUND : 0;
+        s.name = "fails";
+        OK(goroutine_spawn_with(&s, NULL));
     } else {
         GoroutinePromise *promise = goroutine_promise_new();
-        OK(goroutine_runtime_start(NULL));
+        if (U(arg) != WITHOUT_A_RUNTIME) OK(goroutine_runtime_start(NULL));
+        if (U(arg) == AFTER_ONE) stop();
         goroutine_promise_reject(promise, P(0x1234));
         goroutine_promise_release(promise);
     }
     OK(goroutine_runtime_wait(GOROUTINE_FOREVER));
+}
+/* What a shutdown cancelled is no news, also when its promise is released later. */
+static void *until_cancelled(void *arg) {
+    CHECK_EQ(goroutine_sleep(3600 * SECOND), GOROUTINE_ECANCELED);
+    goroutine_exit(GOROUTINE_ECANCELED, arg);
+}
+static void released_late(void *arg) {
+    GoroutinePromise *promise;
+    start_workers(1);
+    promise = goroutine_spawn(until_cancelled, arg);
+    stop();
+    goroutine_promise_release(promise);
+}
+static void quiet_when_cancelled(void) {
+    static Child child;
+    run_child(released_late, NULL, &child);
+    CHECK(child.signal == 0 && child.status == 0);
+    CHECK(strcmp(child.text, "") == 0);
+}
+
+/* A start or a spawn that is refused says which field is to blame. */
+static void wrong_fields(void *arg) {
+    GoroutineConfig config;
+    GoroutineSpawn s;
+    goroutine_config_init(&config);
+    goroutine_spawn_init(&s);
+    config.workers = 257;
+    if (U(arg) == 1) memset(&config, 0, sizeof config);
+    if (U(arg) < 2) CHECK_EQ(goroutine_runtime_start(&config), GOROUTINE_EINVAL);
+    else CHECK_EQ(goroutine_spawn_with(&s, NULL), GOROUTINE_EINVAL);
 }
 static void unhandled(const Goroutine *g, GoroutineStatus status, void *reason, void *arg) {
     fprintf(stderr, "unhandled of %s: %d %#llx %#llx\n", g != NULL ? "a goroutine" : "nobody", status,
@@ -846,7 +886,15 @@ int main(void) {
     expect_child("reported", reported, P(1), 0, 0, "goroutine: unhandled: goroutine 18 ended with status 1, reason 0x1234\n");
     cover("goroutine_report_unhandled");
     expect_child("unhandled", unhandled_on_stderr, NULL, 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
-    expect_child("unhandled", unhandled_on_stderr, P(1), 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("unhandled", unhandled_on_stderr, P(OF_A_GOROUTINE), 0, 0, " ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("named", unhandled_on_stderr, P(OF_A_NAMED_ONE), 0, 0, " \"fails\" ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("bound", unhandled_on_stderr, P(OF_A_NAMED_BOUND_ONE), 0, 0, " \"fails\" ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("no runtime", unhandled_on_stderr, P(WITHOUT_A_RUNTIME), 0, 0, "released that had been rejected with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("no more runtime", unhandled_on_stderr, P(AFTER_ONE), 0, 0, "released that had been rejected with GOROUTINE_EREJECTED, reason 0x1234");
+    quiet_when_cancelled();
+    expect_child("field", wrong_fields, P(0), 0, 0, "goroutine: GOROUTINE_EINVAL: workers is out of range\n");
+    expect_child("field", wrong_fields, P(1), 0, 0, "goroutine: GOROUTINE_EINVAL: size is not that of a GoroutineConfig: see goroutine_config_init\n");
+    expect_child("field", wrong_fields, P(2), 0, 0, "goroutine: GOROUTINE_EINVAL: fn is NULL\n");
     expect_child("unhandled", unhandled_to_callback, P(1), 0, 0, "unhandled of a goroutine: -32 0x1234 0x99");
     expect_child("unhandled", unhandled_to_callback, NULL, 0, 0, "-4096 0x1234 0x99");
 
