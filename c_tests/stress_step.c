@@ -5,6 +5,8 @@
  * stress_step [SCENE [KINDS]]: those whose names contain SCENE; KINDS: 1 plain threads, 2 goroutines, 4 bound ones. */
 #include "step.h"
 
+#include <sys/socket.h>
+
 #ifndef STEP_STRIDE
 #define STEP_STRIDE 1
 #define STEPS_MAX 2500
@@ -413,7 +415,121 @@ static void one_was_refused(void) {
     OK(goroutine_semaphore_free(semaphore));
 }
 
+/* ---- Descriptors: the edge, the cancel or the close comes at each instruction of a read; a close is stopped in the middle ---- */
+static int ends[2];
+static int64_t got, other_got, closed;
+static char byte;
+static uint32_t stale_at; /* the first step at which a read found out that it was closed */
+
+static void new_pair(void) {
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    if (step == 1) stale_at = UINT32_MAX;
+    byte = 0;
+    got = other_got = closed = 1;
+}
+/* One that the poller knows. */
+static void *waits_once(void *arg) {
+    char c;
+    OK(goroutine_set_deadline(ends[0], 1, 100 * US));
+    CHECK_EQ(goroutine_read(ends[0], &c, 1), -ETIMEDOUT);
+    OK(goroutine_set_deadline(ends[0], 1, GOROUTINE_FOREVER));
+    return arg;
+}
+static void new_pair_known(void) {
+    new_pair();
+    run_goroutine(waits_once, NULL);
+}
+static void reads(void) { got = goroutine_read(ends[0], &byte, 1); }
+static void writes_cancels(void) {
+    CHECK_EQ(goroutine_write(ends[1], "a", 1), 1);
+    cancel();
+}
+static void cancels_writes(void) {
+    cancel();
+    CHECK_EQ(goroutine_write(ends[1], "a", 1), 1);
+}
+static void closes_pair(void) {
+    goroutine_close(ends[0]);
+    goroutine_close(ends[1]);
+}
+static void one_byte(void) {
+    char c = 0;
+    MUST((got == 1 && byte == 'a') || got == -ECANCELED);
+    MUST(recv(ends[0], &c, 1, MSG_DONTWAIT) == (got == 1 ? -1 : 1));
+    closes_pair();
+}
+/* Two wait, one edge is for both. */
+static void *reads_second(void *arg) {
+    char c;
+    SET(is_ready, 1u);
+    other_got = goroutine_read(ends[0], &c, 1);
+    return arg;
+}
+static void new_pair_with_a_reader(void) {
+    new_pair_known();
+    second = goroutine_spawn(reads_second, NULL);
+    while (GET(is_ready) == 0) sched_yield();
+}
+static void writes_two(void) { CHECK_EQ(goroutine_write(ends[1], "ab", 2), 2); }
+static void both_read(void) {
+    MUST(got == 1);
+    OK(goroutine_promise_await_take(second, 10 * SECOND, NULL));
+    MUST(other_got == 1);
+    closes_pair();
+}
+static void writes_two_cancels(void) {
+    writes_two();
+    cancel();
+}
+static void other_reads(void) {
+    MUST(got == 1 || got == -ECANCELED);
+    OK(goroutine_promise_await_take(second, 10 * SECOND, NULL));
+    MUST(other_got == 1);
+    closes_pair();
+}
+/* The number is another connection's at once, where there is something to read. */
+static void closes_and_connects(void) {
+    int others[2];
+    closed = goroutine_close(ends[0]);
+    goroutine_close(ends[1]);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, others) == 0);
+    ends[0] = others[0];
+    ends[1] = others[1];
+    CHECK_EQ(goroutine_write(ends[1], "z", 1), 1);
+}
+static void read_none_of_it(void) {
+    MUST(closed == 0);
+    /* Before the call had looked at the descriptor it cannot know; once it has, never. */
+    if (got == -EBADF && step < stale_at) stale_at = step;
+    MUST(got == -EBADF || got == 0 || (got == 1 && byte == 'z' && step < stale_at)); /* 0: it was in the middle, and the other end is closed, too */
+    closes_pair();
+}
+static void closes_end(void) { closed = goroutine_close(ends[0]); }
+static void reads_as_other(void) {
+    char c;
+    other_got = goroutine_read(ends[0], &c, 1);
+}
+static void both_know(void) {
+    MUST(closed == 0 && other_got == -EBADF);
+    goroutine_close(ends[1]);
+}
+static void closes_as_well(void) { other_got = goroutine_close(ends[0]); }
+static void one_closed(void) {
+    MUST((closed == 0 && other_got == -EBADF) || (closed == -EBADF && other_got == 0));
+    goroutine_close(ends[1]);
+}
+
 static const Scene scenes[] = {
+    {"read: write, cancel", new_pair, NULL, reads, NULL, writes_cancels, one_byte, WHEN_STOPPED, 7, false},
+    {"read: cancel, write", new_pair, NULL, reads, NULL, cancels_writes, one_byte, WHEN_STOPPED, 6, false},
+    {"read again: write, cancel", new_pair_known, NULL, reads, NULL, writes_cancels, one_byte, WHEN_STOPPED, 7, false},
+    {"read of two: write two", new_pair_with_a_reader, NULL, reads, NULL, writes_two, both_read, WHEN_STOPPED, 6, true},
+    {"read of two: write two, cancel", new_pair_with_a_reader, NULL, reads, NULL, writes_two_cancels, other_reads, WHEN_STOPPED, 6, false},
+    {"read: close, connect", new_pair, NULL, reads, NULL, closes_and_connects, read_none_of_it, WHEN_STOPPED, 7, true},
+    {"read again: close, connect", new_pair_known, NULL, reads, NULL, closes_and_connects, read_none_of_it, WHEN_STOPPED, 7, false},
+    {"close: reads", new_pair_known, NULL, closes_end, NULL, reads_as_other, both_know, AT_ONCE, 7, false},
+    {"close: read", new_pair_known, NULL, closes_end, NULL, reads_as_other, both_know, WHEN_STOPPED, 7, true},
+    {"close: close", new_pair_known, NULL, closes_end, NULL, closes_as_well, one_closed, WHEN_STOPPED, 7, false},
     {"acquire: release, cancel", new_semaphore, NULL, acquires, NULL, release_cancel, one_permit, WHEN_STOPPED, 7, true},
     {"acquire: cancel, release", new_semaphore, NULL, acquires, NULL, cancel_release, one_permit, WHEN_STOPPED, 7, false},
     {"lock: unlock, cancel", new_mutex_held, NULL, locks, unlock_if_owned, unlock_cancel, owned_if_ok, WHEN_STOPPED, 7, false},

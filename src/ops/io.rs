@@ -302,6 +302,9 @@ fn poll_as_thread(stay: Stay, events: i16, deadline: u64) -> (Option<Stay>, Resu
         Err(status) => return (Some(stay), Err(status)),
     };
     let (fd, descriptor, generation) = (stay.fd, stay.descriptor, stay.generation);
+    if wake == fd {
+        return (Some(stay), Err(GOROUTINE_EBADF)); // it was closed just now, and the number is ours
+    }
     BLOCKED_COUNT.fetch_add(1, Ordering::SeqCst); // before the look at the generation: partner in `wake_blocked`
     BLOCKED.lock().push(Blocked { fd, wake });
     let (again, polled) = stay.outside(|| {
@@ -766,6 +769,7 @@ fn finish_close(fd: i32, descriptor: &'static Fd) -> i64 {
     let closed = blocking_call(|| result(unsafe { libc::close(fd) } as isize));
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) };
+    wake_blocked(fd); // those, too, who came between the end and the close
     match closed {
         Ok(_) | Err(libc::EINTR) => 0, // it is closed then, too
         Err(error) => negative(error),
