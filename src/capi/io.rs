@@ -43,8 +43,8 @@ pub extern "C" fn goroutine_set_deadline(fd: i32, events: u32, timeout_ns: u64) 
 
 /// Reads up to `n` bytes, as read(2); waits until there are some, or the end.
 /// Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
-/// they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Regular files take
-/// that way always.
+/// they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Of regular files what is in
+/// memory is read at once, and threads of the library do the rest.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `buffer`.

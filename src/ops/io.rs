@@ -38,7 +38,7 @@ const CAREFUL: u32 = 5;
 /// Always "ready": a regular file.
 const FILE: u32 = 6;
 
-fn errno() -> i32 {
+pub(super) fn errno() -> i32 {
     // SAFETY: the thread's own; not kept.
     unsafe { *libc::__errno_location() }
 }
@@ -48,19 +48,19 @@ fn negative(error: i32) -> i64 {
 }
 
 /// What a system call gave.
-fn result(n: isize) -> Result<usize, i32> {
+pub(super) fn result(n: isize) -> Result<usize, i32> {
     usize::try_from(n).map_err(|_| errno())
 }
 
 /// A stay (I1).
-struct Stay {
+pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
 }
 
 impl Stay {
-    fn new(fd: i32) -> Option<Self> {
+    pub(super) fn new(fd: i32) -> Option<Self> {
         let descriptor = table::descriptor(fd)?;
         let generation = descriptor.enter(0)?;
         Some(Self {
@@ -474,7 +474,7 @@ unsafe fn attempt(
                 }
             }
             NONBLOCKING => Some(plain(fd, reads, vectors, count)),
-            FILE => Some(blocking_call(|| plain(fd, reads, vectors, count))),
+            FILE => Some(super::file::transfer_here(fd, reads, vectors, count)),
             _ => {
                 if !is_ready_now(fd, if reads { libc::POLLIN } else { libc::POLLOUT }) {
                     return Some(Err(libc::EAGAIN));

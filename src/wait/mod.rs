@@ -12,11 +12,13 @@
 //! | `channel` | values from senders to receivers (model-checked) |
 //! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
+//! | `done` | until one thing that somebody else does is done (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
 
 pub mod biased;
 pub mod channel;
 pub mod count;
+pub mod done;
 pub mod lock;
 #[cfg(not(loom))]
 mod party;
