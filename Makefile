@@ -76,7 +76,7 @@ deps-hosts: ## install Bun, Node.js and koffi, under target/foreign
 	tools/deps.sh hosts
 
 # A loom build replaces every atomic, so it has a target directory of its own.
-LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release --lib loom
+LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --profile loom --lib loom
 loom: ## model-check the protocols
 	@$(LOOM) -- --list | grep -q ': test$$' || { echo "make loom: no models found" >&2; exit 1; }
 	$(LOOM)

@@ -4,7 +4,7 @@
 
 static GoroutineMutex *mutex;
 static GoroutineCondition *condition, *other;
-static uint64_t items, taken, produced, done, order[20], order_count;
+static uint64_t items, taken, produced, done, order[21], order_count;
 
 /* ---- a queue of items: producers signal, consumers wait; each item is taken once, and nobody sleeps while there is one ---- */
 static void *producer(void *arg) {
@@ -101,7 +101,8 @@ static void *cancelled(void *arg) {
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
-/* One worker. The cancelled one is told by a signal before it could park; it goes to the one behind it. */
+/* One worker. A cancelled one is signalled before it could park: it takes the signal, and the one behind it gets the next. It does not go
+   back to the condition, which may be gone. */
 static GoroutineMutex *another;
 static uint64_t told;
 static void *behind(void *arg) {
@@ -120,11 +121,13 @@ static void *told_and_cancelled(void *arg) {
     goroutine_yield(); /* it is cancelled meanwhile */
     OK(goroutine_go(behind, NULL));
     OK(goroutine_go(signals, NULL));
+    OK(goroutine_condition_wait(condition, mutex, GOROUTINE_FOREVER));
+    CHECK(goroutine_mutex_is_owned(mutex));
     CHECK_EQ(goroutine_condition_wait(condition, mutex, GOROUTINE_FOREVER), GOROUTINE_ECANCELED);
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
-static void *passes_on(void *arg) {
+static void *takes_it(void *arg) {
     GoroutinePromise *p = goroutine_spawn(told_and_cancelled, NULL);
     uint64_t i;
     mutex = goroutine_mutex_new(0);
@@ -133,11 +136,46 @@ static void *passes_on(void *arg) {
     goroutine_yield();
     OK(goroutine_cancel(p));
     OK(goroutine_promise_await_take(p, 10 * SECOND, NULL));
+    CHECK_EQ(told, 0);
+    OK(goroutine_condition_signal(condition));
     for (i = 0; i < 10 && GET(told) == 0; i++) goroutine_yield();
     CHECK_EQ(told, 1);
     OK(goroutine_condition_free(condition));
     OK(goroutine_mutex_free(mutex));
     OK(goroutine_mutex_free(another));
+    return arg;
+}
+#define SIZES 16
+static void *in_its_place[SIZES];
+static void *signals_and_frees(void *arg) {
+    size_t i;
+    OK(goroutine_condition_signal(condition));
+    OK(goroutine_condition_free(condition));
+    for (i = 0; i < SIZES; i++) { /* who takes this for a condition finds its lock taken, for ever */
+        in_its_place[i] = malloc(16 * i + 24); /* all that malloc has for that size */
+        CHECK(in_its_place[i] != NULL);
+        memset(in_its_place[i], 0xff, 16 * i + 24);
+    }
+    return arg;
+}
+static void *told_then_freed(void *arg) {
+    OK(goroutine_mutex_lock(mutex, 0));
+    goroutine_yield(); /* it is cancelled meanwhile */
+    OK(goroutine_go(signals_and_frees, NULL));
+    OK(goroutine_condition_wait(condition, mutex, GOROUTINE_FOREVER));
+    OK(goroutine_mutex_unlock(mutex));
+    return arg;
+}
+static void *freed_by_who_signals(void *arg) {
+    GoroutinePromise *p = goroutine_spawn(told_then_freed, NULL);
+    size_t i;
+    mutex = goroutine_mutex_new(0);
+    condition = goroutine_condition_new();
+    goroutine_yield();
+    OK(goroutine_cancel(p));
+    OK(goroutine_promise_await_take(p, 10 * SECOND, NULL));
+    for (i = 0; i < SIZES; i++) free(in_its_place[i]);
+    OK(goroutine_mutex_free(mutex));
     return arg;
 }
 static void *line(void *arg) {
@@ -157,11 +195,16 @@ static void *line(void *arg) {
     OK(goroutine_cancel(gone));
     OK(goroutine_promise_await_take(gone, 10 * SECOND, NULL));
     CHECK_EQ(goroutine_condition_free(condition), GOROUTINE_EBUSY);
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY); /* nobody has it, but they will lock it again */
     CHECK_EQ(order_count, 0);
     for (i = 0; i < 10; i++) OK(goroutine_condition_signal(condition));
     for (i = 0; i < 10; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     CHECK_EQ(order_count, 10);
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY);
     OK(goroutine_condition_broadcast(condition));
+    OK(goroutine_condition_free(condition)); /* nobody waits on it any more, and they have not run yet */
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY);
+    condition = goroutine_condition_new();
     for (i = 10; i < 20; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     for (i = 0; i < 20; i++) CHECK_EQ(order[i], i);
     /* Locked three times, it is free while one waits, and locked three times afterwards. */
@@ -181,7 +224,8 @@ static void *line(void *arg) {
 int main(void) {
     start_workers(1);
     run_goroutine(line, NULL);
-    run_goroutine(passes_on, NULL);
+    run_goroutine(takes_it, NULL);
+    run_goroutine(freed_by_who_signals, NULL);
     stop();
     queue(1);
     queue(2);

@@ -17,8 +17,8 @@ pub extern "C" fn goroutine_condition_new() -> *mut GoroutineCondition {
 }
 
 /// Unlocks `mutex` (however often its owner locked it), waits for a signal, and locks it as before, also when the wait ended otherwise, and
-/// however long that takes. No signal between the unlock and the wait is missed; a wake without a signal is possible (one that was passed on):
-/// look whether what is waited for is there.
+/// however long that takes. No signal between the unlock and the wait is missed. Whoever gets the mutex in between may change things again:
+/// look whether what is waited for is there. A time-out or a cancel that comes after the signal is too late: it is GOROUTINE_OK.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `condition` and `mutex`.
@@ -75,7 +75,8 @@ pub unsafe extern "C" fn goroutine_condition_broadcast(
 /// Context:   T, G.
 /// Parks:     never.
 /// Ownership: consumes `condition`.
-/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened.
+/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody waits on it; nothing happened. Those that were signalled do not wait
+/// any more, also while they are about to take the mutex again.
 /// Since:     ABI 1.
 ///
 /// # Safety

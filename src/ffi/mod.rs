@@ -6,7 +6,6 @@
 //! | `load` | loading libraries without letting them change the host's signal handlers |
 //! | `error` | what the loader said, per goroutine and thread |
 
-pub use crate::sched::crew; // its models know it by this name
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]

@@ -165,7 +165,7 @@ unsafe fn by_ring(g: *mut Goroutine, call: Call) -> Option<i64> {
     {
         let inside = runtime::enter()?;
         let wanted = inside.config.flags & GOROUTINE_CONFIG_NO_IO_URING == 0;
-        let ring = inside.net.poller_or_new().ok()?.ring(wanted)?;
+        let ring = inside.net.poller_for_wait().ok()?.ring(wanted)?;
         // SAFETY: what it names is the caller's, or lies here, until `until_done` has seen the end (I1).
         if !unsafe { ring.submit(entry, &raw const operation) } {
             return None;

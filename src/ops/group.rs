@@ -5,6 +5,11 @@
 //!
 //! I1. Members and the outcome are read and written under `members`. Nothing that waits happens under it.
 //! I2. A member holds a reference to its promise until it is off the list, so whoever finds it there may take one, too.
+//! I3. Who finds the count at 0 reads the outcome of all members, and may free the group (`wait::count`, I2): whatever a member does with
+//!     the group, a cancel of the others included, comes before its step of the count.
+//!
+//! Between threads this is `promise::cell`, a lock and `wait::count`; the last steps of a member against a wait and a free are modelled as they
+//! are put together here (`loom_group_*`).
 
 use super::object::{free_object, new_object};
 use super::wait_group::WaitGroup;
@@ -62,7 +67,7 @@ pub fn new(cancel_on_error: bool) -> *mut Group {
 pub unsafe fn free(group: *mut Group) -> GoroutineStatus {
     // SAFETY: the caller's promise.
     unsafe {
-        if !(*group).running.is_idle() || !(*group).running.is_zero() {
+        if !(*group).running.is_over() {
             return GOROUTINE_EBUSY;
         }
         free_object(group);

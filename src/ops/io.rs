@@ -11,7 +11,7 @@ use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
 use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
-use crate::netpoll::table;
+use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
@@ -129,7 +129,7 @@ fn wait_for(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Goroutine
     if tls::current().is_null() {
         return wait_as_thread(stay, direction, deadline);
     }
-    register(&stay, false)?;
+    register(&stay)?;
     let (descriptor, generation) = (stay.descriptor, stay.generation);
     let mut waiter = Waiter::new(Want {
         mask: direction,
@@ -165,25 +165,40 @@ fn wait_in_line(
     }
 }
 
-/// The poller knows the descriptor afterwards. `anew`: also if it should know it already; then what is ready now gives an edge, too.
-fn register(stay: &Stay, anew: bool) -> Result<(), GoroutineStatus> {
-    let Some(inside) = runtime::enter() else {
-        return Err(GOROUTINE_ESHUTDOWN);
-    };
-    let poller = inside.net.poller_or_new()?;
-    if anew || !stay.descriptor.is_registered(poller.id()) {
-        if let Err(error) = poller.add(stay.fd, stay.generation) {
-            return Err(-error.raw_os_error().unwrap_or(libc::ENOMEM));
+/// The poller knows the descriptor afterwards.
+fn register(stay: &Stay) -> Result<(), GoroutineStatus> {
+    with_poller(|poller| {
+        if stay.descriptor.is_registered(poller.id()) {
+            return Ok(());
         }
+        add(poller, stay)?;
         stay.descriptor.set_registered(stay.generation, poller.id());
         if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && protocol(stay.fd) == libc::IPPROTO_TCP {
             stay.descriptor.kind.store(TCP, Ordering::Relaxed);
         }
-    }
+        Ok(())
+    })
+}
+
+/// The same for one wait, whatever the poller knows: if it is ready now that gives an edge, too. Nobody relies on it later, for the number may be
+/// another file's then.
+fn register_anew(stay: &Stay) -> Result<(), GoroutineStatus> {
+    with_poller(|poller| add(poller, stay))
+}
+
+fn with_poller(f: impl FnOnce(&Poller) -> Result<(), GoroutineStatus>) -> Result<(), GoroutineStatus> {
+    let Some(inside) = runtime::enter() else {
+        return Err(GOROUTINE_ESHUTDOWN);
+    };
+    f(inside.net.poller_for_wait()?)?;
     if tls::worker().is_null() {
         inside.see_that_somebody_polls();
     }
     Ok(())
+}
+
+fn add(poller: &Poller, stay: &Stay) -> Result<(), GoroutineStatus> {
+    (poller.add(stay.fd, stay.generation)).map_err(|error| -error.raw_os_error().unwrap_or(libc::ENOMEM))
 }
 
 fn protocol(fd: i32) -> i32 {
@@ -361,6 +376,9 @@ fn wake_blocked(fd: i32) {
 
 // ---- reading and writing ----
 
+/// Most buffers of a call, as for the kernel.
+const IOV_MAX: i32 = 1024;
+
 /// A buffer for preadv2 and its like.
 fn vector(buffer: *const c_void, n: usize) -> iovec {
     iovec {
@@ -394,7 +412,7 @@ pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 
 /// # Safety
 /// `vectors` are `count` buffers as readv and writev want them.
 pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
-    if count < 0 || (vectors.is_null() && count != 0) {
+    if !(0..=IOV_MAX).contains(&count) || (vectors.is_null() && count != 0) {
         return i64::from(GOROUTINE_EINVAL);
     }
     // SAFETY: the caller's promise.
@@ -821,7 +839,7 @@ pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> Gorout
             }
             continue;
         }
-        if let Err(status) = register(&stay, true) {
+        if let Err(status) = register_anew(&stay) {
             return status;
         }
         let (descriptor, generation) = (stay.descriptor, stay.generation);

@@ -2,6 +2,9 @@
 //!
 //! A goroutine that has any has a block of them; most have none, so the control block holds the block's number only. Blocks lie in a
 //! table that grows by chunks and never shrinks; a block is its goroutine's alone, from the number's coming to its going.
+//!
+//! So there is no handshake between threads, and no model: numbers and keys are given out under one lock, and what everybody reads without it
+//! (how many keys there are, where a chunk is) is written once and published by a store (Release).
 
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, note_control_words, tls};

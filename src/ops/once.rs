@@ -1,4 +1,4 @@
-//! Once: a function that runs for the first who asks, while the others wait.
+//! Once: a function that runs for the first who asks, while the others wait. `wait::once` says when.
 //!
 //! It is a mutex around the run. So one that asks within the run gets GOROUTINE_EDEADLK, and if the goroutine that runs it ends meanwhile,
 //! the next in line, which gets the mutex as an orphan, runs it anew.
@@ -7,22 +7,17 @@ use super::mutex::Mutex;
 use super::object::{free_object, new_object};
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
-use std::cell::Cell;
+use crate::wait::once;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// See the module's head. Opaque.
 pub struct GoroutineOnce {
     mutex: *mut Mutex,
-    /// 1: it ran. Release, after `value`.
-    done: AtomicU32,
-    value: Cell<*mut c_void>,
+    protocol: once::Once<c_void>,
 }
 /// The name inside the library.
 pub use GoroutineOnce as Once;
-// SAFETY: `value` is written before `done`, under the mutex.
-unsafe impl Sync for Once {}
 
 /// `goroutine_once_new`.
 pub fn new() -> *mut Once {
@@ -32,8 +27,7 @@ pub fn new() -> *mut Once {
     }
     let once = new_object(Once {
         mutex,
-        done: AtomicU32::new(0),
-        value: Cell::new(null_mut()),
+        protocol: once::Once::new(),
     });
     if once.is_null() {
         // SAFETY: ours alone.
@@ -69,8 +63,8 @@ impl Once {
         arg: *mut c_void,
         timeout_ns: u64,
     ) -> Result<*mut c_void, GoroutineStatus> {
-        if self.done.load(Ordering::Acquire) == 1 {
-            return Ok(self.value.get());
+        if let Some(value) = self.protocol.get() {
+            return Ok(value);
         }
         // SAFETY: the caller's promise.
         unsafe { self.run_first(f, arg, timeout_ns) }
@@ -89,13 +83,11 @@ impl Once {
                 GOROUTINE_OK | GOROUTINE_EOWNERDEAD => {}
                 status => return Err(status),
             }
-            if self.done.load(Ordering::Relaxed) == 0 {
-                let value = goroutine_asm_call(f, arg as usize, 0, 0) as *mut c_void;
-                self.value.set(value);
-                self.done.store(1, Ordering::Release);
-            }
-            (*self.mutex).unlock();
+            let value = self
+                .protocol
+                .get_or_make(|| goroutine_asm_call(f, arg as usize, 0, 0) as *mut c_void);
+            (*self.mutex).unlock(); // the last touch
+            Ok(value)
         }
-        Ok(self.value.get())
     }
 }

@@ -27,7 +27,7 @@ pub fn new() -> *mut WaitGroup {
 pub unsafe fn free(group: *mut WaitGroup) -> GoroutineStatus {
     // SAFETY: the caller's promise.
     unsafe {
-        if !(*group).is_idle() {
+        if !(*group).count.is_idle() {
             return GOROUTINE_EBUSY;
         }
         free_object(group);
@@ -40,12 +40,9 @@ impl WaitGroup {
         Self { count: Count::new() }
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.count.is_idle()
-    }
-
-    pub(super) fn is_zero(&self) -> bool {
-        self.count.is_zero()
+    /// See [`Count::is_over`].
+    pub(super) fn is_over(&self) -> bool {
+        self.count.is_over()
     }
 
     /// `goroutine_wait_group_add`, `goroutine_wait_group_done`.

@@ -219,6 +219,26 @@ impl<T: Copy> RunQueue<T> {
         Some(item)
     }
 
+    /// Owner, after a park: goes out of the section that the park was in, with the oldest, if nothing is up. A bit that comes after the look
+    /// at `poll` is seen in the next section; a visitor waits for the end of this one, as of any (I1).
+    ///
+    /// # Safety
+    /// Inside the gate.
+    #[inline(always)]
+    pub unsafe fn leave_with_next(&self, looks_around: bool) -> Option<T> {
+        if mutated!("leaves_before_it_pops") {
+            self.leave();
+        }
+        let next = if !looks_around && self.poll.load(Ordering::Relaxed) == 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.pop_inside() }
+        } else {
+            None
+        };
+        self.leave();
+        next
+    }
+
     /// Owner: shows those at `places`, as far as there are any, to `look`; the oldest is at 0.
     pub fn peek(&self, places: std::ops::Range<u32>, mut look: impl FnMut(T)) {
         self.enter();

@@ -114,6 +114,10 @@ impl<P: Sleeper> Count<P> {
     /// # Safety
     /// `waiter` was meant for this line, and is alive.
     pub unsafe fn leave(&self, waiter: *mut CountWaiter<P>) {
+        // SAFETY: the caller's.
+        if unsafe { !(*waiter).is_linked() } {
+            return;
+        }
         self.lock.lock();
         // SAFETY: we hold the lock.
         unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
@@ -127,5 +131,20 @@ impl<P: Sleeper> Count<P> {
         let idle = unsafe { self.waiters.with(|waiters| waiters.is_empty()) };
         self.lock.unlock();
         idle
+    }
+
+    /// The same, at 0: in this order. The step to 0 may still be under the lock (WAITERS stays when those who waited have left), and
+    /// taking the lock afterwards waits for its end (I2).
+    pub fn is_over(&self) -> bool {
+        if mutated!("count_looks_at_the_line_first") {
+            return self.is_idle() && self.is_zero();
+        }
+        self.is_zero() && self.is_idle()
+    }
+
+    /// For a model.
+    #[cfg(all(test, loom))]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
     }
 }

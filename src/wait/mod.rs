@@ -14,12 +14,16 @@
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
 //! | `done` | until one thing that somebody else does is done (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
+//! | `condition` | until somebody says that something changed (model-checked) |
+//! | `once` | a value that the first who asks makes (model-checked) |
 
 pub mod biased;
 pub mod channel;
+pub mod condition;
 pub mod count;
 pub mod done;
 pub mod lock;
+pub mod once;
 #[cfg(not(loom))]
 mod party;
 pub mod permits;

@@ -19,7 +19,7 @@
 //! A waiter may be one of several of the same wait, in different queues (a select): the claim is one for all of them.
 
 use crate::goroutine::park::Ready;
-use crate::sync::mutated;
+use crate::sync::{backoff, mutated};
 use std::ptr::null_mut;
 
 /// Somebody who waits, or will.
@@ -59,6 +59,13 @@ impl<P: Sleeper, T> Waiter<P, T> {
 }
 
 impl<P, T> Waiter<P, T> {
+    /// For its owner, whose wait is over and was not granted: whether it has a queue to leave. (Only a claim unlinks one that
+    /// is not its owner, and that was not.) If it never joined the object may be gone.
+    #[inline(always)]
+    pub fn is_linked(&self) -> bool {
+        self.linked
+    }
+
     /// The one behind it in its queue, under the lock.
     pub fn following(&self) -> *mut Self {
         self.next
@@ -117,23 +124,36 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         self.last = waiter;
     }
 
-    /// Step 1, before all others: for one that was first already.
+    /// Step 1, for one that was first already: in front of all but those for whom `comes_first` is true, who are in front.
     ///
     /// # Safety
     /// As [`WaitQueue::join`].
-    pub unsafe fn join_first(&mut self, waiter: *mut Waiter<P, T>) {
+    pub unsafe fn join_in_front(
+        &mut self,
+        waiter: *mut Waiter<P, T>,
+        comes_first: impl Fn(&Waiter<P, T>) -> bool,
+    ) {
+        let (mut previous, mut next) = (null_mut::<Waiter<P, T>>(), self.first);
         // SAFETY: as in `join`.
         unsafe {
+            while !next.is_null() && comes_first(&*next) {
+                previous = next;
+                next = (*next).next;
+            }
             (*waiter).linked = true;
-            (*waiter).previous = null_mut();
-            (*waiter).next = self.first;
-            if self.first.is_null() {
+            (*waiter).previous = previous;
+            (*waiter).next = next;
+            if previous.is_null() {
+                self.first = waiter;
+            } else {
+                (*previous).next = waiter;
+            }
+            if next.is_null() {
                 self.last = waiter;
             } else {
-                (*self.first).previous = waiter;
+                (*next).previous = waiter;
             }
         }
-        self.first = waiter;
     }
 
     /// Step 4, or nothing if it is not linked. Gives whether it was.
@@ -142,13 +162,44 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
     /// Under the object's lock; `waiter` is alive, and in no other queue.
     #[inline(always)]
     pub unsafe fn leave(&mut self, waiter: *mut Waiter<P, T>) -> bool {
-        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        // SAFETY: I1.
         unsafe {
             if !(*waiter).linked {
                 return false;
             }
             (*waiter).linked = false;
-            let (next, previous) = ((*waiter).next, (*waiter).previous);
+            self.bypass((*waiter).previous, (*waiter).next);
+        }
+        true
+    }
+
+    /// As [`WaitQueue::leave`], if it `goes`, which is the last touch of it: its owner may go on at once, and it be gone.
+    ///
+    /// # Safety
+    /// Under the object's lock; `waiter` is linked here.
+    #[inline(always)]
+    pub unsafe fn leave_if(&mut self, waiter: *mut Waiter<P, T>, goes: impl FnOnce() -> bool) -> bool {
+        // SAFETY: I1.
+        unsafe {
+            if mutated!("leaves_after_it_went") {
+                let gone = goes();
+                backoff(&mut 0); // where the owner may go on
+                return gone && self.leave(waiter);
+            }
+            let (previous, next) = ((*waiter).previous, (*waiter).next);
+            let gone = goes();
+            if gone {
+                self.bypass(previous, next);
+            }
+            gone
+        }
+    }
+
+    /// Takes out what is between these two.
+    #[inline(always)]
+    unsafe fn bypass(&mut self, previous: *mut Waiter<P, T>, next: *mut Waiter<P, T>) {
+        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        unsafe {
             if previous.is_null() {
                 self.first = next;
             } else {
@@ -160,7 +211,6 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 (*next).previous = previous;
             }
         }
-        true
     }
 
     /// Steps a and b: the first that can be claimed, unlinked. The waiter is the caller's until it wakes its owner (I3).
@@ -189,7 +239,7 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
                 if !fits(&*waiter) {
                     return None;
                 }
-                if let Some(claimed) = self.claim_this(waiter) {
+                if let Some(claimed) = self.claim(waiter) {
                     return Some((waiter, claimed));
                 }
                 waiter = (*waiter).next; // it is on its way out (I3)
@@ -198,12 +248,12 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         None
     }
 
-    /// This very one, if it can be claimed, unlinked.
+    /// Steps a and b for this one. None: its wait is over otherwise.
     ///
     /// # Safety
-    /// Under the object's lock; `waiter` is linked here.
-    #[inline]
-    pub unsafe fn claim_this(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
+    /// Under the object's lock; `waiter` is linked here, and its party is set.
+    #[inline(always)]
+    pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
         // SAFETY: linked, so alive (I4); I1.
         unsafe {
             let party = (*waiter).party;
