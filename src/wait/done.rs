@@ -69,21 +69,28 @@ impl<P: Sleeper, T: Copy> Done<P, T> {
     #[must_use]
     pub fn leave(&self) -> Option<T> {
         self.locked(|state| {
-            if !mutated!("done_leaves_a_name") {
-                state.waits = None;
-            }
+            state.waits = None;
             state.result
         })
     }
 
     /// Step b, once. Some: to be woken, by that name alone.
     pub fn finish(&self, result: T) -> Option<Claimed<P>> {
+        if mutated!("done_is_said_too_late") {
+            let claimed = self.locked(Self::claim);
+            self.locked(|state| state.result = Some(result));
+            return claimed;
+        }
         self.locked(|state| {
             state.result = Some(result);
-            let party = state.waits.take()?;
-            let claim = party.claim();
-            let early = claim == Ready::Early;
-            (claim != Ready::Lost).then_some(Claimed { party, early })
+            Self::claim(state)
         })
+    }
+
+    fn claim(state: &mut State<P, T>) -> Option<Claimed<P>> {
+        let party = state.waits.take()?;
+        let claim = party.claim();
+        let early = claim == Ready::Early;
+        (claim != Ready::Lost).then_some(Claimed { party, early })
     }
 }
