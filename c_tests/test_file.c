@@ -145,7 +145,7 @@ static void *battery(void *arg) {
     enum { SIZE = 100000 };
     char long_name[5000], *huge;
     int file = make_file("battery", SIZE), readable, writable, appended, ends[2], pair[2], dir, full, closed, i;
-    const size_t beyond = 3ull << 30;
+    const size_t beyond = (4ull << 30) + 10;
     volatile size_t most = SIZE_MAX;
     if (arg != NULL) OK(goroutine_ffi_bind());
 
