@@ -15,6 +15,7 @@ enum { BLOCK = 4096, FILE_THREADS = 16 };
 
 static char directory[128];
 static bool with_ring; /* what the runtime is told */
+static uint32_t workers = 2;
 static bool kernel_has_ring;
 
 static const char *path_of(const char *name) {
@@ -58,7 +59,7 @@ static int rings_open(void) {
 static void start(void) {
     GoroutineConfig config;
     goroutine_config_init(&config);
-    config.workers = 2;
+    config.workers = workers;
     if (!with_ring) config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     OK(goroutine_runtime_start(&config));
 }
@@ -386,6 +387,14 @@ static void *queued_sync(void *arg) {
     q->result = goroutine_fsync(q->fd);
     return NULL;
 }
+static void *release_it(void *arg) {
+    OK(goroutine_fd_release(((Queued *)arg)->fd)); /* waits for the call */
+    return NULL;
+}
+static void *close_it(void *arg) {
+    CHECK_EQ(goroutine_close(((Queued *)arg)->fd), 0);
+    return NULL;
+}
 static void *resolve_number(void *arg) {
     struct addrinfo *list = NULL;
     (void)arg;
@@ -402,7 +411,8 @@ static void *read_cached(void *arg) {
 static void all_threads_taken(void) {
     static Fifo fifos[FILE_THREADS];
     GoroutinePromise *openers[FILE_THREADS], *reader, *syncer;
-    Queued read_q, sync_q, cached_q;
+    GoroutinePromise *released = NULL, *releaser = NULL;
+    Queued read_q, sync_q, cached_q, released_q;
     const bool ring = with_ring && kernel_has_ring;
     int i, n = ring ? FILE_THREADS / 2 : FILE_THREADS, ends[FILE_THREADS]; /* the kernel's threads are of some number, too */
     memset(&read_q, 0, sizeof read_q);
@@ -425,13 +435,20 @@ static void all_threads_taken(void) {
         reader = goroutine_spawn(queued_read, &read_q);
         syncer = goroutine_spawn(queued_sync, &sync_q);
         CHECK(reader != NULL && syncer != NULL);
-        while (!GET(sync_q.begun) || !GET(read_q.begun)) thread_sleep(MS);
-        /* What has not begun is cancelled at once. */
+        /* One worker: what is spawned later comes when those before have parked. What has not begun is cancelled at once. */
+        run_goroutine(resolve_number, NULL);
+        CHECK(GET(sync_q.begun) && GET(read_q.begun));
         OK(goroutine_cancel(syncer));
         OK(goroutine_promise_await_take(syncer, 60 * SECOND, NULL));
         CHECK_EQ(sync_q.result, GOROUTINE_ECANCELED);
+        /* Who waits for a queued call to end keeps nobody from that. */
+        memset(&released_q, 0, sizeof released_q);
+        released_q.fd = dup(read_q.fd);
+        released = goroutine_spawn(queued_sync, &released_q);
+        releaser = goroutine_spawn(release_it, &released_q);
+        CHECK(released != NULL && releaser != NULL);
         /* A close lets what is queued end first. */
-        CHECK_EQ(goroutine_close(read_q.fd), 0);
+        run_goroutine(close_it, &read_q);
         CHECK(fcntl(read_q.fd, F_GETFD) >= 0);
     } else {
         reader = goroutine_spawn(queued_read, &read_q);
@@ -462,6 +479,12 @@ static void all_threads_taken(void) {
             CHECK_EQ(goroutine_close((int)fifos[i].result), 0);
         }
         close(ends[i]);
+    }
+    if (!ring) {
+        OK(goroutine_promise_await_take(released, 60 * SECOND, NULL));
+        OK(goroutine_promise_await_take(releaser, 60 * SECOND, NULL));
+        CHECK_EQ(released_q.result, 0);
+        CHECK(close(released_q.fd) == 0);
     }
     OK(goroutine_promise_await_take(reader, 60 * SECOND, NULL));
     CHECK_EQ(read_q.result, 1);
@@ -630,7 +653,13 @@ static void whole(void) {
     CHECK(pthread_create(&thread, NULL, on_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
     run_goroutine(in_order, NULL);
     many_on_one_file();
+    stop();
+    workers = 1;
+    start();
     all_threads_taken();
+    stop();
+    workers = 2;
+    start();
     cancelled_in_flight();
     forked();
     stop_with_calls_under_way();

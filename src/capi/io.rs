@@ -182,7 +182,7 @@ pub extern "C" fn goroutine_close(fd: i32) -> i64 {
 
 /// The library knows the descriptor no more, as after goroutine_close, but it stays open: for one that somebody else closes.
 /// Context:   T, G.
-/// Parks:     never.
+/// Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
 /// Ownership: `fd` is the caller's alone again.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
 /// Since:     ABI 1.

@@ -9,7 +9,7 @@ use libc::addrinfo;
 /// on copies of what it is given: after a time-out or a cancel the caller is free, and what comes too late is freed. A look-up that has begun keeps
 /// its thread until glibc gives up; its patience with name servers that do not answer is cut to what is left of the time-out, in whole seconds, at
 /// least one per server. A shutdown waits for it.
-/// Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo.
+/// Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo, else it starts the runtime as a spawn does.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `node`, `service` and `hints`. The list is the caller's, who frees it with freeaddrinfo.
 /// Output:    `*result`, if 0 is returned.

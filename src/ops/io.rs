@@ -761,6 +761,9 @@ fn forget(fd: i32, registered: u32) {
     }
 }
 
+/// Between two looks whether the others have left.
+const OTHERS_NS: u64 = 50_000;
+
 /// `goroutine_fd_release`: as a close, but the number stays open, and is the caller's alone.
 pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let Some(descriptor) = table::descriptor(fd) else {
@@ -780,6 +783,10 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
+    // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
+    while !descriptor.has_one_user() {
+        super::sleep::sleep(OTHERS_NS);
+    }
     descriptor.leave_last();
     forget(fd, descriptor.end());
     GOROUTINE_OK
