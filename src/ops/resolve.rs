@@ -41,6 +41,7 @@ struct Question {
 
 /// What came of it. A promise's value.
 struct Answer {
+    /// As of the call.
     code: i32,
     /// Of EAI_SYSTEM.
     errno: i32,
@@ -120,12 +121,12 @@ impl Question {
     /// On the calling thread.
     fn ask(&self) -> Answer {
         let mut answer = Answer {
-            code: libc::EAI_AGAIN,
+            code: GOROUTINE_ETIMEDOUT,
             errno: 0,
             list: null_mut(),
         };
         let Some(_cut) = Cut::to(self.deadline) else {
-            return answer; // nobody waits any more
+            return answer; // who waits may see this before the time-out that is due
         };
         let hints = self.hints.as_ref().map_or(null(), std::ptr::from_ref);
         // SAFETY: all of them live through the call.
