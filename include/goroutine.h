@@ -1465,7 +1465,7 @@ int64_t goroutine_close(int32_t fd);
 /**
  * The library knows the descriptor no more, as after goroutine_close, but it stays open: for one that somebody else closes.
  * Context:   T, G.
- * Parks:     never.
+ * Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
  * Ownership: `fd` is the caller's alone again.
  * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
  * Since:     ABI 1.
@@ -1567,7 +1567,7 @@ int64_t goroutine_fstat(int32_t fd, struct stat *result);
  * on copies of what it is given: after a time-out or a cancel the caller is free, and what comes too late is freed. A look-up that has begun keeps
  * its thread until glibc gives up; its patience with name servers that do not answer is cut to what is left of the time-out, in whole seconds, at
  * least one per server. A shutdown waits for it.
- * Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo.
+ * Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo, else it starts the runtime as a spawn does.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `node`, `service` and `hints`. The list is the caller's, who frees it with freeaddrinfo.
  * Output:    `*result`, if 0 is returned.
