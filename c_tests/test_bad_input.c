@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <netdb.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 static const char *covered[300];
 static size_t covered_count;
@@ -57,6 +59,30 @@ static GoroutineTicket made_up(uint64_t goroutine, uint64_t sequence) {
     ticket.goroutine = goroutine;
     ticket.sequence = sequence;
     return ticket;
+}
+
+static void files_and_names(void) {
+    const int numbers[] = {-1, INT32_MIN, INT32_MAX, 8388607, 8388608};
+    static struct stat stat_of;
+    struct addrinfo *list = NULL;
+    char byte = 0;
+    size_t i;
+    ROW(goroutine_open, (NULL, 0, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_open, ("", 0, 0), -ENOENT);
+    ROW(goroutine_stat, (NULL, &stat_of), GOROUTINE_EINVAL);
+    ROW(goroutine_stat, ("/", NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_fstat, (0, NULL), GOROUTINE_EINVAL);
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        ROW(goroutine_fstat, (numbers[i], &stat_of), GOROUTINE_EBADF);
+        ROW(goroutine_pread, (numbers[i], &byte, 1, 0), GOROUTINE_EBADF);
+        ROW(goroutine_pread, (numbers[i], &byte, 1, -1), GOROUTINE_EINVAL);
+        ROW(goroutine_pwrite, (numbers[i], &byte, 1, 0), GOROUTINE_EBADF);
+        ROW(goroutine_pwrite, (numbers[i], &byte, 1, INT64_MIN), GOROUTINE_EINVAL);
+        ROW(goroutine_fsync, (numbers[i]), GOROUTINE_EBADF);
+    }
+    ROW(goroutine_getaddrinfo, ("127.0.0.1", "80", NULL, NULL, SECOND), GOROUTINE_EINVAL);
+    ROW(goroutine_getaddrinfo, ("127.0.0.1", "80", NULL, &list, 0), GOROUTINE_ETIMEDOUT);
+    CHECK(list == NULL);
 }
 
 /* ---- What needs no runtime: the same before start, inside goroutines and after the shutdown. ---- */
@@ -132,6 +158,7 @@ static void anywhere(void) {
     ROW(goroutine_timer_start, (1, 1, NULL, NULL), GOROUTINE_EINVAL);
     ROW(goroutine_timer_start_with, (1, 1, NULL, NULL, 0), GOROUTINE_EINVAL);
     ROW(goroutine_runtime_run, (NULL, NULL, NULL), GOROUTINE_EINVAL);
+    files_and_names();
     for (i = 0; i < STRANGE; i++) {
         int64_t id = STRANGE_IDS[i];
         ROW(goroutine_timer_stop, (id), false);
@@ -584,7 +611,7 @@ static void configurations(void) {
     ROW(goroutine_runtime_start, (&c), status)
     NOT_STARTED(c.size = 0, GOROUTINE_EINVAL);
     NOT_STARTED(c.size = 8, GOROUTINE_EINVAL);
-    NOT_STARTED(c.flags = 32, GOROUTINE_EINVAL);
+    NOT_STARTED(c.flags = 64, GOROUTINE_EINVAL);
     NOT_STARTED(c.flags = UINT32_MAX, GOROUTINE_EINVAL);
     NOT_STARTED(c.workers = 257, GOROUTINE_EINVAL);
     NOT_STARTED(c.workers = UINT32_MAX, GOROUTINE_EINVAL);

@@ -87,6 +87,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #if !defined(__x86_64__) || !defined(__linux__)
@@ -102,6 +104,9 @@
 
 /** A goroutine. Opaque but for its first GOROUTINE_HEADER_BYTES, which emitted code reads: GOROUTINE_OFFSET_*. */
 typedef struct Goroutine Goroutine;
+/* <netdb.h>, whose other names need not be everybody's. */
+struct addrinfo;
+
 /** A value to come. Opaque but for its state and value, which emitted code reads: GOROUTINE_PROMISE_OFFSET_*. */
 typedef struct GoroutinePromise GoroutinePromise;
 
@@ -144,6 +149,10 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
 /** Config flag: make no threads ahead for functions whose goroutines nearly always bind. */
 #define GOROUTINE_CONFIG_NO_PREDICTION 16
+/**
+ * Config flag: files are read and written by threads, not by the kernel's io_uring. GOROUTINE_IO_URING=0 in the environment sets it, too.
+ */
+#define GOROUTINE_CONFIG_NO_IO_URING 32
 
 /** Words of `ffi_cpus`. */
 #define GOROUTINE_CPUS_WORDS 16
@@ -729,7 +738,7 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
 
 /**
  * Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
- * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`). The first spawn, timer or async operation of a process starts it so by itself;
+ * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`, `GOROUTINE_IO_URING`). The first spawn, timer or async operation of a process starts it so by itself;
  * after a shutdown only this function does.
  * Context:   T, G.
  * Ownership: `config` is copied.
@@ -1329,8 +1338,8 @@ GoroutineStatus goroutine_set_deadline(int32_t fd,
 /**
  * Reads up to `n` bytes, as read(2); waits until there are some, or the end.
  * Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
- * they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Regular files take
- * that way always.
+ * they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Of regular files what is in
+ * memory is read at once, and threads of the library do the rest.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `buffer`.
@@ -1456,12 +1465,125 @@ int64_t goroutine_close(int32_t fd);
 /**
  * The library knows the descriptor no more, as after goroutine_close, but it stays open: for one that somebody else closes.
  * Context:   T, G.
- * Parks:     never.
+ * Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
  * Ownership: `fd` is the caller's alone again.
  * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
  * Since:     ABI 1.
  */
 GoroutineStatus goroutine_fd_release(int32_t fd);
+
+/* ---- Files: opened, read and written at an offset, while the thread runs other goroutines. ---- */
+
+/**
+ * Opens a file, as open(2). Made by the kernel's io_uring, or by one of 16 threads of the library if the kernel does not allow that
+ * (GOROUTINE_IO_URING=0 and GOROUTINE_CONFIG_NO_IO_URING rule it out); which one does not show. Opening a FIFO waits for its other end: give O_NONBLOCK.
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it is the system call.
+ * Parks:     the goroutine, not its thread. It may resume on another thread. Once begun it is waited for: a cancel ends it only before.
+ * Ownership: borrows `path`; the descriptor is the caller's, who closes it with goroutine_close.
+ * Returns:   the descriptor; or a negative errno: -ENOENT, -EACCES, -EMFILE, -ECANCELED, -EINVAL (also: NULL) ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `path` is a C string, or NULL.
+ */
+int64_t goroutine_open(const char *path,
+                       int32_t flags,
+                       mode_t mode);
+
+/**
+ * Reads up to `n` bytes at `offset`, as pread(2): fewer only at the end of the file. What the kernel has in memory is read at once, anything
+ * else as goroutine_open opens.
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it blocks the thread.
+ * Parks:     as goroutine_open.
+ * Ownership: borrows `buffer`.
+ * Returns:   the number of bytes, 0 at the end; or a negative errno: -EBADF, -EISDIR, -ESPIPE (it has no offsets), -EINVAL, -EIO, -ECANCELED ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `buffer` has room for `n` bytes.
+ */
+int64_t goroutine_pread(int32_t fd,
+                        void *buffer,
+                        size_t n,
+                        off_t offset);
+
+/**
+ * Writes up to `n` bytes at `offset`, as pwrite(2): fewer only if there is no room for more.
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it blocks the thread.
+ * Parks:     as goroutine_open.
+ * Ownership: borrows `buffer`.
+ * Returns:   the number of bytes; or a negative errno: -EBADF, -ENOSPC, -ESPIPE, -EINVAL, -EIO, -ECANCELED ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `buffer` holds `n` bytes.
+ */
+int64_t goroutine_pwrite(int32_t fd,
+                         const void *buffer,
+                         size_t n,
+                         off_t offset);
+
+/**
+ * Waits until what was written is on the disk, as fsync(2).
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it blocks the thread.
+ * Parks:     as goroutine_open.
+ * Returns:   0; or a negative errno: -EBADF, -EINVAL (it cannot be synced), -EIO, -ENOSPC, -ECANCELED ...
+ * Since:     ABI 1.
+ */
+int64_t goroutine_fsync(int32_t fd);
+
+/**
+ * What is known of a file, as stat(2).
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it blocks the thread.
+ * Parks:     as goroutine_open.
+ * Ownership: borrows both.
+ * Output:    `*result`, if 0 is returned.
+ * Returns:   0; or a negative errno: -ENOENT, -EACCES, -ECANCELED, -EINVAL (NULL) ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int64_t goroutine_stat(const char *path, struct stat *result);
+
+/**
+ * The same of an open file, as fstat(2).
+ * Context:   T, G. On a plain thread, and on a bound goroutine's own, it blocks the thread.
+ * Parks:     as goroutine_open.
+ * Ownership: borrows `result`.
+ * Output:    `*result`, if 0 is returned.
+ * Returns:   0; or a negative errno: -EBADF, -ECANCELED, -EINVAL (NULL) ...
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+int64_t goroutine_fstat(int32_t fd, struct stat *result);
+
+/* ---- Names of hosts and services, while the thread runs other goroutines. ---- */
+
+/**
+ * Looks up a host and a service, as getaddrinfo(3), on one of up to 64 threads of the library that are there for this alone. It works
+ * on copies of what it is given: after a time-out or a cancel the caller is free, and what comes too late is freed. A look-up that has begun keeps
+ * its thread until glibc gives up; its patience with name servers that do not answer is cut to what is left of the time-out, in whole seconds, at
+ * least one per server. A shutdown waits for it.
+ * Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo, else it starts the runtime as a spawn does.
+ * Parks:     the goroutine, not its thread. It may resume on another thread.
+ * Ownership: borrows `node`, `service` and `hints`. The list is the caller's, who frees it with freeaddrinfo.
+ * Output:    `*result`, if 0 is returned.
+ * Returns:   0; a negative EAI_ code, for gai_strerror (EAI_AGAIN also when 65,536 look-ups wait; after EAI_SYSTEM errno says more); or
+ *            GOROUTINE_ETIMEDOUT (a time-out of 0: at once), GOROUTINE_ECANCELED, GOROUTINE_ESHUTDOWN, GOROUTINE_EINVAL (`result` NULL), which are none
+ *            of them.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as getaddrinfo wants them; `result` may be NULL.
+ */
+int64_t goroutine_getaddrinfo(const char *node,
+                              const char *service,
+                              const struct addrinfo *hints,
+                              struct addrinfo **result,
+                              uint64_t timeout_ns);
 
 /* ---- Foreign calls: C code under goroutines, and language code under C. ---- */
 

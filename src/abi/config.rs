@@ -14,6 +14,8 @@ pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
 pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
 /// Config flag: make no threads ahead for functions whose goroutines nearly always bind.
 pub const GOROUTINE_CONFIG_NO_PREDICTION: u32 = 16;
+/// Config flag: files are read and written by threads, not by the kernel's io_uring. GOROUTINE_IO_URING=0 in the environment sets it, too.
+pub const GOROUTINE_CONFIG_NO_IO_URING: u32 = 32;
 
 /// Words of `ffi_cpus`.
 pub const GOROUTINE_CPUS_WORDS: usize = 16;

@@ -43,8 +43,8 @@ pub extern "C" fn goroutine_set_deadline(fd: i32, events: u32, timeout_ns: u64) 
 
 /// Reads up to `n` bytes, as read(2); waits until there are some, or the end.
 /// Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
-/// they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Regular files take
-/// that way always.
+/// they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Of regular files what is in
+/// memory is read at once, and threads of the library do the rest.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `buffer`.
@@ -182,7 +182,7 @@ pub extern "C" fn goroutine_close(fd: i32) -> i64 {
 
 /// The library knows the descriptor no more, as after goroutine_close, but it stays open: for one that somebody else closes.
 /// Context:   T, G.
-/// Parks:     never.
+/// Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
 /// Ownership: `fd` is the caller's alone again.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
 /// Since:     ABI 1.

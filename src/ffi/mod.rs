@@ -2,12 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `crew` | how many threads of the pool serve a queue of jobs (model-checked) |
-//! | `jobs` | the queues of jobs: loads, one at a time, and calls from event loops |
+//! | `jobs` | loads, one at a time, and calls from event loops, as jobs of `sched::jobs` |
 //! | `load` | loading libraries without letting them change the host's signal handlers |
 //! | `error` | what the loader said, per goroutine and thread |
 
-pub mod crew;
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]

@@ -1,7 +1,7 @@
 //! Foreign code: the crew of servers of a queue of jobs.
 
 use super::model;
-use crate::ffi::crew::{Crew, Start};
+use crate::sched::crew::{Crew, Start};
 use crate::sync::{AtomicU32, Ordering};
 use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;

@@ -9,6 +9,7 @@ mod condition;
 mod ffi;
 mod goroutine;
 mod group;
+mod io_file;
 mod netpoll;
 mod promise;
 mod sched;

@@ -167,6 +167,11 @@ impl<P: Sleeper> Descriptor<P> {
         word & CLOSING == 0 && (word >> GENERATION) as u32 == generation
     }
 
+    /// By a user: whether nobody else is one.
+    pub fn has_one_user(&self) -> bool {
+        self.word.load(Ordering::Acquire) & USERS == 1
+    }
+
     /// After a close, by a user: leaves as the last one. The others are in system calls that do not wait, or in a file's.
     pub fn leave_last(&self) {
         let mut round = 0;

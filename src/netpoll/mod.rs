@@ -5,6 +5,7 @@
 //! | `descriptor` | who uses one, who waits for it, what is known of it (model-checked) |
 //! | `table` | descriptors by number |
 //! | `epoll` | the backend of Linux |
+//! | `ring` | Linux's io_uring: file operations, whose ends are edges, too |
 //!
 //! What a backend supplies (another one stands beside `epoll.rs`, and `backend` below names it):
 //! - `new()`, and `Drop`, which gives everything back;
@@ -17,6 +18,8 @@
 #[cfg(not(loom))]
 mod epoll;
 #[cfg(not(loom))]
+pub mod ring;
+#[cfg(not(loom))]
 pub mod table;
 
 pub mod descriptor;
@@ -25,18 +28,25 @@ pub mod descriptor;
 mod poller {
     use super::descriptor::DescriptorWaiter;
     use super::epoll as backend;
+    use super::ring::Ring;
     use super::table;
     use crate::abi::GOROUTINE_OK;
     use crate::goroutine::ReadyList;
     use crate::wait::{Party, next_claimed, wake};
     use std::io;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// In place of a descriptor's token: the ring's. (As a descriptor it would be number -2.)
+    const RING: u64 = u64::MAX - 1;
 
     /// Edges of registered descriptors come here.
     pub struct Poller {
         backend: backend::Backend,
         /// Never 0, and not that of another poller of this process.
         id: u32,
+        /// Made at the first file operation, if the kernel allows it.
+        ring: OnceLock<Option<Ring>>,
     }
 
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -48,7 +58,18 @@ mod poller {
             Ok(Self {
                 backend: backend::Backend::new()?,
                 id,
+                ring: OnceLock::new(),
             })
+        }
+
+        /// The ring for files. None: the kernel does not let us, or the program did not want one when it was asked for first.
+        pub fn ring(&self, wanted: bool) -> Option<&Ring> {
+            let ring = self.ring.get_or_init(|| {
+                let ring = wanted.then(Ring::new)?.ok()?;
+                self.backend.add(ring.fd(), RING).ok()?;
+                Some(ring)
+            });
+            ring.as_ref()
         }
 
         /// Its number.
@@ -70,6 +91,9 @@ mod poller {
         /// In a child of fork: the parent's goes on, and these are the child's names for it.
         pub fn close_in_child(&self) {
             self.backend.close();
+            if let Some(Some(ring)) = self.ring.get() {
+                ring.close_in_child();
+            }
         }
 
         /// Ends a wait.
@@ -80,6 +104,12 @@ mod poller {
         /// Waits for edges as `epoll::Backend::wait` does; who may go on is added to `ready`. Gives how many edges there were. One thread at a time.
         pub fn wait(&self, deadline: u64, ready: &mut ReadyList) -> usize {
             self.backend.wait(deadline, |edge| {
+                if edge.token == RING {
+                    if let Some(Some(ring)) = self.ring.get() {
+                        ring.reap(ready);
+                    }
+                    return;
+                }
                 if let Some(descriptor) = table::descriptor(edge.token as u32 as i32) {
                     let generation = (edge.token >> 32) as u32;
                     let chain = descriptor.edge(generation, edge.directions, edge.sticky);

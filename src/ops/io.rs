@@ -40,7 +40,7 @@ const FILE: u32 = 6;
 /// A socket that connections are accepted on: it is non-blocking.
 const LISTENER: u32 = 7;
 
-fn errno() -> i32 {
+pub(super) fn errno() -> i32 {
     // SAFETY: the thread's own; not kept.
     unsafe { *libc::__errno_location() }
 }
@@ -50,19 +50,19 @@ fn negative(error: i32) -> i64 {
 }
 
 /// What a system call gave.
-fn result(n: isize) -> Result<usize, i32> {
+pub(super) fn result(n: isize) -> Result<usize, i32> {
     usize::try_from(n).map_err(|_| errno())
 }
 
 /// A stay (I1).
-struct Stay {
+pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
 }
 
 impl Stay {
-    fn new(fd: i32) -> Option<Self> {
+    pub(super) fn new(fd: i32) -> Option<Self> {
         let descriptor = table::descriptor(fd)?;
         let generation = descriptor.enter(0)?;
         Some(Self {
@@ -497,7 +497,7 @@ unsafe fn attempt(
                 }
             }
             NONBLOCKING => Some(plain(fd, reads, vectors, count)),
-            FILE => Some(blocking_call(|| plain(fd, reads, vectors, count))),
+            FILE => Some(super::file::transfer_here(fd, reads, vectors, count)),
             _ => {
                 if !is_ready_now(fd, if reads { libc::POLLIN } else { libc::POLLOUT }) {
                     return Some(Err(libc::EAGAIN));
@@ -787,6 +787,9 @@ fn forget(fd: i32, registered: u32) {
     }
 }
 
+/// Between two looks whether the others have left.
+const OTHERS_NS: u64 = 50_000;
+
 /// `goroutine_fd_release`: as a close, but the number stays open, and is the caller's alone.
 pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let Some(descriptor) = table::descriptor(fd) else {
@@ -806,6 +809,10 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
+    // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
+    while !descriptor.has_one_user() {
+        super::sleep::sleep(OTHERS_NS);
+    }
     descriptor.leave_last();
     forget(fd, descriptor.end());
     GOROUTINE_OK

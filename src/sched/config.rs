@@ -11,7 +11,8 @@ const FLAGS: u32 = GOROUTINE_CONFIG_OWN_CODE
     | GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS
     | GOROUTINE_CONFIG_DEADLOCK_REPORT
     | GOROUTINE_CONFIG_LEARN_STACKS
-    | GOROUTINE_CONFIG_NO_PREDICTION;
+    | GOROUTINE_CONFIG_NO_PREDICTION
+    | GOROUTINE_CONFIG_NO_IO_URING;
 const FFI_THREADS_MAX: u32 = 1000;
 const FFI_THREADS_IDLE_NS: u64 = 10_000_000_000;
 const STACK_BYTES: u64 = 256 << 10;
@@ -61,7 +62,8 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
     }
 }
 
-/// Fills in what is 0, refuses what is out of range. Gives the stack classes (default, largest), and what threads are like.
+/// Fills in what is 0, refuses what is out of range. GOROUTINE_IO_URING=0 is looked at for every start: it is for whoever runs
+/// the program, not for who wrote it. Gives the stack classes (default, largest), and what threads are like.
 pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings), GoroutineStatus> {
     let ranges = [
         ("flags", config.flags & !FLAGS == 0),
@@ -74,6 +76,9 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     ];
     if let Some((field, _)) = ranges.iter().find(|(_, fits)| !fits) {
         return Err(out_of_range(field));
+    }
+    if number("GOROUTINE_IO_URING")? == Some(0) {
+        config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     }
     let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
     if config.flags & later != 0 || config.stack_overflow.is_some() {

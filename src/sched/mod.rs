@@ -7,6 +7,8 @@
 //! | `turnstile` | plain threads coming in while a shutdown wants them out (model-checked) |
 //! | `ledger` | who has which thread: the accounts of the pool (model-checked) |
 //! | `pool` | the threads: what each does next, how a worker changes threads |
+//! | `crew` | how many threads of the pool serve a queue of jobs (model-checked) |
+//! | `jobs` | queues of jobs, and the threads of the pool that serve them |
 //! | `bind` | goroutines that own their thread |
 //! | `predict` | whose goroutines bind: threads made ahead |
 //! | `pin` | on which CPUs threads for foreign calls run |
@@ -29,6 +31,7 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
+pub mod crew;
 pub mod idle;
 pub mod ledger;
 pub mod net;
@@ -49,6 +52,8 @@ pub mod config;
 mod exhausted;
 #[cfg(not(loom))]
 mod expire;
+#[cfg(not(loom))]
+pub mod jobs;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]

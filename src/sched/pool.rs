@@ -910,6 +910,13 @@ impl Runtime {
         }
     }
 
+    /// The same, beyond `ffi_threads_max`: for the library's own jobs, of which there are few at a time.
+    pub fn run_anyway(&'static self, job: Job) {
+        self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);
+        self.pool.admit_anyway(self);
+        self.pool.give(Order::Job(job));
+    }
+
     /// [`Self::run_on_pool`] for who was accepted before a shutdown began, and keeps it waiting.
     pub fn run_also_when_stopping(&'static self, job: Job) -> Result<(), GoroutineStatus> {
         self.pool.jobs_live.fetch_add(1, Ordering::SeqCst);

@@ -742,11 +742,12 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 13] {
-    let [loads, calls] = crate::ffi::jobs::locks();
+fn fork_locks() -> [&'static dyn ForkLock; 15] {
     [
-        loads,
-        calls,
+        crate::ffi::jobs::LOADS.lock(),
+        crate::ffi::jobs::CALLS.lock(),
+        crate::ops::file::FILES.lock(),
+        crate::ops::resolve::NAMES.lock(),
         crate::ffi::error::table(),
         &LIFECYCLE,
         super::attach::seats(),
@@ -841,7 +842,10 @@ extern "C" fn after_fork_child() {
         crate::ops::lane::forget_all();
         crate::ops::io::forget_all();
         super::attach::forget_all();
-        crate::ffi::jobs::forget_all();
+        crate::ffi::jobs::LOADS.forget_all();
+        crate::ffi::jobs::CALLS.forget_all();
+        crate::ops::file::FILES.forget_all();
+        crate::ops::resolve::NAMES.forget_all();
         crate::ffi::load::forget_loader();
         stack::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());

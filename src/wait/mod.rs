@@ -12,6 +12,7 @@
 //! | `channel` | values from senders to receivers (model-checked) |
 //! | `select` | in many lines of channels at once (model-checked) |
 //! | `permits` | so many at a time: semaphores, readers and writers (model-checked) |
+//! | `done` | until one thing that somebody else does is done (model-checked) |
 //! | `count` | until a count is 0 (model-checked) |
 //! | `condition` | until somebody says that something changed (model-checked) |
 //! | `once` | a value that the first who asks makes (model-checked) |
@@ -20,6 +21,7 @@ pub mod biased;
 pub mod channel;
 pub mod condition;
 pub mod count;
+pub mod done;
 pub mod lock;
 pub mod once;
 #[cfg(not(loom))]

@@ -95,6 +95,12 @@ impl<J> Crew<J> {
         Some(job)
     }
 
+    /// Takes the first job out that `is` says; None: it has begun, or was never there.
+    pub fn withdraw(&mut self, is: impl Fn(&J) -> bool) -> Option<J> {
+        let at = self.jobs.iter().position(is)?;
+        self.jobs.remove(at) // C1 speaks of fewer jobs now
+    }
+
     fn start_one<E>(&mut self, start: impl FnOnce(Start) -> Result<(), E>) -> Result<(), E> {
         if !self.starting && self.servers < self.limit {
             start(if self.servers == 0 {
