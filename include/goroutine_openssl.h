@@ -23,8 +23,8 @@
  *   return when they are done. So OpenSSL runs on the goroutine's own stack, for it parks there. (A foreign call that parks keeps its thread.)
  *
  * Stack
- *   A handshake with a chain of certificates needs up to 24 KiB of the goroutine's stack, as c_tests/adapters/openssl.c measures
- *   for OpenSSL 3.0; the first one in a process up to 32 KiB, for OpenSSL sets itself up. A goroutine has 192 KiB unless
+ *   A handshake with chains of certificates on both sides, the first one in a process too, took 13 KiB of the goroutine's stack with
+ *   OpenSSL 3.0; c_tests/adapters/openssl.c measures it, and allows 24. A goroutine has 192 KiB unless
  *   `stack_bytes` says otherwise: your own callbacks, engines and providers run on it, too.
  *
  * Time-outs and cancels
@@ -32,8 +32,10 @@
  *   SSL_ERROR_WANT_WRITE: nothing is lost, and the call may be made again. With other failures it is SSL_ERROR_SYSCALL, and
  *   goroutine_bio_error tells which: GOROUTINE_ECANCELED, -ECONNRESET ...
  *
- * OpenSSL's errors are kept per thread, and goroutines share threads. The BIO empties the list whenever the goroutine may have been
- * parked, so that what SSL_get_error and ERR_get_error find comes from this call: ask them before anything else that parks.
+ * Errors
+ *   OpenSSL keeps a list of errors per thread, and goroutines share threads. The BIO takes care that after a call the list has what that
+ *   call put there, and nothing of others: empty it before (ERR_clear_error), as OpenSSL wants it anyway, and look at it before anything
+ *   else that parks.
  */
 #ifndef GOROUTINE_OPENSSL_H
 #define GOROUTINE_OPENSSL_H
@@ -67,11 +69,63 @@ typedef struct GoroutineBio {
     bool eof;
 } GoroutineBio;
 
-/* After a read or a write: its result as OpenSSL wants it. The list of errors may be another thread's by now, or have
- * got errors of other goroutines. */
+/** An error of the thread's list, which holds 16. */
+typedef struct GoroutineBioError {
+    unsigned long code;
+    const char *file; /* static strings */
+    const char *function;
+    char *data; /* a copy, or NULL */
+    int line;
+} GoroutineBioError;
+typedef struct GoroutineBioErrors {
+    GoroutineBioError error[16];
+    size_t count;
+} GoroutineBioErrors;
+
+/* Takes the errors that this call has made so far out of the list: it is writing the alert that tells them to the other side. */
+static inline GoroutineBioErrors *goroutine_bio_take_errors(void) {
+    GoroutineBioErrors *errors;
+    if (ERR_peek_error() == 0) return NULL;
+    errors = (GoroutineBioErrors *)calloc(1, sizeof *errors);
+    while (errors != NULL && errors->count < sizeof errors->error / sizeof errors->error[0]) {
+        GoroutineBioError *one = &errors->error[errors->count];
+        const char *data = NULL;
+        int flags = 0;
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+        one->code = ERR_get_error_all(&one->file, &one->line, &one->function, &data, &flags);
+#else
+        one->code = ERR_get_error_line_data(&one->file, &one->line, &data, &flags);
+#endif
+        if (one->code == 0) break;
+        if ((flags & ERR_TXT_STRING) && data != NULL) one->data = OPENSSL_strdup(data);
+        errors->count++;
+    }
+    return errors;
+}
+
+/* The list is this call's again: it may be another thread's by now, or have got errors of other goroutines. */
+static inline void goroutine_bio_put_errors(GoroutineBioErrors *errors) {
+    size_t i;
+    ERR_clear_error();
+    for (i = 0; errors != NULL && i < errors->count; i++) {
+        const GoroutineBioError *one = &errors->error[i];
+        const char *data = one->data == NULL ? "" : one->data;
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+        ERR_new();
+        ERR_set_debug(one->file, one->line, one->function);
+        ERR_set_error(ERR_GET_LIB(one->code), ERR_GET_REASON(one->code), *data == 0 ? NULL : "%s", data);
+#else
+        ERR_put_error(ERR_GET_LIB(one->code), ERR_GET_FUNC(one->code), ERR_GET_REASON(one->code), one->file, one->line);
+        if (*data != 0) ERR_add_error_data(1, data);
+#endif
+        OPENSSL_free(one->data);
+    }
+    free(errors);
+}
+
+/* What a read or a write gave, as OpenSSL wants it. */
 static inline int goroutine_bio_result(BIO *b, int64_t n, int retry) {
     GoroutineBio *own = (GoroutineBio *)BIO_get_data(b);
-    ERR_clear_error();
     BIO_clear_retry_flags(b);
     own->error = n < 0 ? n : 0;
     if (n == GOROUTINE_ETIMEDOUT) BIO_set_flags(b, retry | BIO_FLAGS_SHOULD_RETRY);
@@ -79,16 +133,24 @@ static inline int goroutine_bio_result(BIO *b, int64_t n, int retry) {
 }
 static inline int goroutine_bio_read(BIO *b, char *buffer, int n) {
     GoroutineBio *own = (GoroutineBio *)BIO_get_data(b);
-    int result;
+    GoroutineBioErrors *errors;
+    int64_t got;
     if (buffer == NULL || n <= 0) return 0;
-    result = goroutine_bio_result(b, goroutine_read(own->fd, buffer, (size_t)n), BIO_FLAGS_READ);
-    if (result == 0) own->eof = true;
-    return result;
+    errors = goroutine_bio_take_errors();
+    got = goroutine_read(own->fd, buffer, (size_t)n);
+    goroutine_bio_put_errors(errors);
+    if (got == 0) own->eof = true;
+    return goroutine_bio_result(b, got, BIO_FLAGS_READ);
 }
 static inline int goroutine_bio_write(BIO *b, const char *buffer, int n) {
     GoroutineBio *own = (GoroutineBio *)BIO_get_data(b);
+    GoroutineBioErrors *errors;
+    int64_t done;
     if (buffer == NULL || n <= 0) return 0;
-    return goroutine_bio_result(b, goroutine_write(own->fd, buffer, (size_t)n), BIO_FLAGS_WRITE);
+    errors = goroutine_bio_take_errors();
+    done = goroutine_write(own->fd, buffer, (size_t)n);
+    goroutine_bio_put_errors(errors);
+    return goroutine_bio_result(b, done, BIO_FLAGS_WRITE);
 }
 static inline int goroutine_bio_puts(BIO *b, const char *text) {
     size_t n = 0;

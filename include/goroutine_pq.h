@@ -133,23 +133,44 @@ typedef struct GoroutinePqPump {
     bool read;        /* there is something to read */
     bool flush;       /* not all is sent */
     bool busy;        /* no result yet */
+    bool discard;     /* a COPY that was left unfinished is to end */
     PGresult *result; /* when not busy: PQgetResult's */
 } GoroutinePqPump;
 
+/* Ends a COPY. False: it is not over yet. */
+static inline bool goroutine_pq_end_copy(PGconn *conn, ExecStatusType copy) {
+    char *row = NULL;
+    int n = -1;
+    if (copy == PGRES_COPY_IN) {
+        PQputCopyEnd(conn, "COPY ended by another query");
+    } else {
+        while ((n = PQgetCopyData(conn, &row, 1)) > 0) PQfreemem(row);
+    }
+    return n != 0;
+}
 static inline void *goroutine_pq_pump(void *arg) {
     GoroutinePqPump *pump = (GoroutinePqPump *)arg;
     bool lost = pump->read && !PQconsumeInput(pump->conn);
-    pump->flush = !lost && PQflush(pump->conn) == 1;
-    pump->busy = !lost && PQisBusy(pump->conn);
-    pump->result = pump->busy ? NULL : PQgetResult(pump->conn); /* of a lost connection: why */
-    return NULL;
+    for (;;) {
+        ExecStatusType status;
+        pump->flush = !lost && PQflush(pump->conn) == 1;
+        pump->busy = !lost && PQisBusy(pump->conn);
+        pump->result = pump->busy ? NULL : PQgetResult(pump->conn); /* of a lost connection: why */
+        status = PQresultStatus(pump->result);
+        if (!pump->discard || (status != PGRES_COPY_IN && status != PGRES_COPY_OUT)) return NULL;
+        PQclear(pump->result);
+        pump->result = NULL;
+        pump->busy = !goroutine_pq_end_copy(pump->conn, status);
+        if (pump->busy) return NULL;
+    }
 }
 
 /* The next result, or NULL: there are no more. */
-static inline GoroutineStatus goroutine_pq_next(PGconn *conn, uint64_t deadline, PGresult **result) {
+static inline GoroutineStatus goroutine_pq_next(PGconn *conn, bool discard, uint64_t deadline, PGresult **result) {
     GoroutinePqPump pump;
     memset(&pump, 0, sizeof pump);
     pump.conn = conn;
+    pump.discard = discard;
     for (;;) {
         GoroutineStatus status;
         goroutine_pq_native(goroutine_pq_pump, &pump);
@@ -259,6 +280,7 @@ static inline void *goroutine_pq_send(void *arg) {
 typedef struct GoroutinePqRun {
     PGconn *conn;
     uint64_t deadline;
+    bool discard;             /* what an earlier query has left */
     bool interrupted;         /* the time passed, or it was cancelled: it waits for the end of the query */
     GoroutinePromise *cancel; /* meanwhile */
 } GoroutinePqRun;
@@ -266,7 +288,7 @@ typedef struct GoroutinePqRun {
 /* As goroutine_pq_next; ends the query when the time is over. */
 static inline PGresult *goroutine_pq_run_next(GoroutinePqRun *run) {
     PGresult *result = NULL;
-    while (goroutine_pq_next(run->conn, run->deadline, &result) != GOROUTINE_OK) {
+    while (goroutine_pq_next(run->conn, run->discard, run->deadline, &result) != GOROUTINE_OK) {
         if (!run->interrupted) {
             run->interrupted = true;
             goroutine_cancel_disable();
@@ -306,9 +328,10 @@ static inline PGresult *goroutine_pq_run(GoroutinePqQuery *query, uint64_t timeo
     memset(&run, 0, sizeof run);
     run.conn = query->conn;
     run.deadline = goroutine_pq_deadline(timeout_ns);
-    /* What an earlier query has left. */
+    run.discard = true;
     while ((result = goroutine_pq_run_next(&run)) != NULL && !goroutine_pq_ends(result)) PQclear(result);
     PQclear(result);
+    run.discard = false;
     if (!run.interrupted) {
         goroutine_pq_native(goroutine_pq_send, query);
         last = query->failure;
@@ -492,7 +515,7 @@ static inline GoroutineStatus goroutine_pq_wait(PGconn *conn, uint32_t events, u
 static inline GoroutineStatus goroutine_pq_get_result(PGconn *conn, uint64_t timeout_ns, PGresult **result) {
     GoroutineStatus status;
     if (conn == NULL || result == NULL) return GOROUTINE_EINVAL;
-    status = goroutine_pq_next(conn, goroutine_pq_deadline(timeout_ns), result);
+    status = goroutine_pq_next(conn, false, goroutine_pq_deadline(timeout_ns), result);
     return status == GOROUTINE_ETIMEDOUT && timeout_ns == 0 ? GOROUTINE_EAGAIN : status;
 }
 
