@@ -9,6 +9,7 @@ mod condition;
 mod ffi;
 mod goroutine;
 mod group;
+mod netpoll;
 mod promise;
 mod sched;
 mod threads;

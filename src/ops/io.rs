@@ -190,7 +190,7 @@ fn with_poller(f: impl FnOnce(&Poller) -> Result<(), GoroutineStatus>) -> Result
     let Some(inside) = runtime::enter() else {
         return Err(GOROUTINE_ESHUTDOWN);
     };
-    f(inside.net.poller_or_new()?)?;
+    f(inside.net.poller_for_wait()?)?;
     if tls::worker().is_null() {
         inside.see_that_somebody_polls();
     }
@@ -376,6 +376,9 @@ fn wake_blocked(fd: i32) {
 
 // ---- reading and writing ----
 
+/// Most buffers of a call, as for the kernel.
+const IOV_MAX: i32 = 1024;
+
 /// A buffer for preadv2 and its like.
 fn vector(buffer: *const c_void, n: usize) -> iovec {
     iovec {
@@ -409,7 +412,7 @@ pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 
 /// # Safety
 /// `vectors` are `count` buffers as readv and writev want them.
 pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
-    if count < 0 || (vectors.is_null() && count != 0) {
+    if !(0..=IOV_MAX).contains(&count) || (vectors.is_null() && count != 0) {
         return i64::from(GOROUTINE_EINVAL);
     }
     // SAFETY: the caller's promise.

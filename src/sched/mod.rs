@@ -10,7 +10,6 @@
 //! | `bind` | goroutines that own their thread |
 //! | `predict` | whose goroutines bind: threads made ahead |
 //! | `pin` | on which CPUs threads for foreign calls run |
-//! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
 //! | `blocking` | blocking calls |
 //! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
@@ -20,6 +19,7 @@
 //! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
 //! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
+//! | `net` | who holds the poller (model-checked) |
 //! | `poll` | who waits for edges of descriptors |
 //! | `spawn` | how a goroutine starts |
 //! | `timers` | arming and stopping timers |
@@ -29,9 +29,9 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
-pub mod call_word;
 pub mod idle;
 pub mod ledger;
+pub mod net;
 pub mod run_queue;
 pub mod turnstile;
 

@@ -1,0 +1,376 @@
+//! Descriptors: edges, ends and waits.
+
+use super::{Parked, Seat, Shared, free, model, seat};
+use crate::goroutine::park::Ready;
+use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
+use crate::sched::idle::Idle;
+use crate::sched::net::Net;
+use crate::sched::run_queue::RunQueue;
+use crate::sync::{AtomicU32, Guarded, Ordering};
+use crate::wait::next_claimed;
+use loom::sync::Arc;
+use loom::thread;
+
+type Fd = Descriptor<Parked>;
+
+const READS: Want = Want {
+    mask: READ,
+    uses: true,
+};
+const ASKS: Want = Want {
+    mask: READ,
+    uses: false,
+};
+
+/// What lies in the kernel: bytes to read, and an edge per arrival.
+struct Pipe {
+    descriptor: Fd,
+    bytes: AtomicU32,
+}
+
+impl Pipe {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            descriptor: Fd::new(),
+            bytes: AtomicU32::new(0),
+        })
+    }
+
+    /// Some arrive, and the poller hears of it. Gives how many were woken.
+    fn arrive(&self, n: u32, generation: u32) -> u32 {
+        self.bytes.fetch_add(n, Ordering::AcqRel);
+        count(self.descriptor.edge(generation, READ, false))
+    }
+
+    /// The system call: one byte, or EAGAIN.
+    fn read(&self) -> bool {
+        let mut now = self.bytes.load(Ordering::Acquire);
+        while now != 0 {
+            match (self.bytes).compare_exchange(now, now - 1, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Reads a byte, or gets in line with `seat`. None: it waits.
+    fn read_or_join(&self, generation: u32, seat: Shared<Seat<Want>>) -> Option<u32> {
+        loop {
+            let seen = self.descriptor.readiness();
+            if is_ready(seen, READ) {
+                if self.read() {
+                    return Some(count(self.descriptor.pass_on(READ)));
+                }
+                self.descriptor.drained(READ, seen);
+            }
+            // SAFETY: the seat lives until the end of the model.
+            match unsafe { self.descriptor.join(&raw mut (*seat.get()).waiter, generation, 0) } {
+                Joined::Waits => return None,
+                Joined::Ready => {}
+                Joined::Closed => panic!("nobody closes it"),
+            }
+        }
+    }
+}
+
+/// Takes a chain apart: how many there were.
+fn count(mut chain: *mut DescriptorWaiter<Parked>) -> u32 {
+    let mut n = 0;
+    // SAFETY: the chain is the caller's.
+    while unsafe { next_claimed(&mut chain) }.is_some() {
+        n += 1;
+    }
+    n
+}
+
+/// A byte arrives while a reader finds nothing and gets in line: it reads it, or is woken for it.
+#[test]
+fn loom_netpoll_edge_or_wait() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let reader = seat(READS, 0);
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || pipe.arrive(1, generation))
+        };
+        let read = pipe.read_or_join(generation, reader).is_some();
+        let woken = poller.join().unwrap();
+        assert!(read || woken == 1, "the reader waits for ever");
+        // SAFETY: nobody has it any more.
+        unsafe { free(reader) };
+    });
+}
+
+/// Two in line, two bytes, one edge: who is woken reads one and wakes the other.
+#[test]
+fn loom_netpoll_one_wakes_the_next() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let (first, second) = (seat(READS, 0), seat(READS, 0));
+        assert!(pipe.read_or_join(generation, first).is_none());
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || {
+                // Whoever is woken goes on, here as on another worker.
+                let mut woken = pipe.arrive(2, generation);
+                let mut read = 0;
+                while woken != 0 {
+                    woken -= 1;
+                    let seen = pipe.descriptor.readiness();
+                    if pipe.read() {
+                        read += 1;
+                        woken += count(pipe.descriptor.pass_on(READ));
+                    } else {
+                        pipe.descriptor.drained(READ, seen);
+                    }
+                }
+                read
+            })
+        };
+        let mut mine = 0;
+        let mut woken = 0;
+        if let Some(passed) = pipe.read_or_join(generation, second) {
+            mine = 1;
+            woken = passed;
+        }
+        while woken != 0 {
+            woken -= 1;
+            if pipe.read() {
+                mine += 1;
+                woken += count(pipe.descriptor.pass_on(READ));
+            }
+        }
+        let theirs = poller.join().unwrap();
+        assert_eq!(mine + theirs, 2, "somebody waits while there is a byte");
+        // SAFETY: nobody has them any more.
+        unsafe {
+            free(first);
+            free(second);
+        }
+    });
+}
+
+/// The wait of a reader times out while a byte arrives: one of the two wins, and the byte is there for the next one.
+#[test]
+fn loom_netpoll_edge_or_time_out() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let (first, second) = (seat(READS, 0), seat(READS, 0));
+        assert!(pipe.read_or_join(generation, first).is_none());
+        assert!(pipe.read_or_join(generation, second).is_none());
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || pipe.arrive(1, generation))
+        };
+        // SAFETY: the seats live until the end.
+        let timed_out = unsafe {
+            let won = (*first.get()).word.ready(1) == Ready::Won;
+            if won {
+                pipe.descriptor.leave_line(&raw mut (*first.get()).waiter);
+            }
+            won
+        };
+        let woken = poller.join().unwrap();
+        assert_eq!(
+            woken, 1,
+            "timed out: {timed_out}; somebody else waits while there is a byte"
+        );
+        // SAFETY: nobody has them any more.
+        unsafe {
+            free(first);
+            free(second);
+        }
+    });
+}
+
+/// One that only asks gets in line while there is an edge: it is woken, or finds the tick.
+#[test]
+fn loom_netpoll_ask() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let asker = seat(ASKS, 0);
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || pipe.arrive(1, generation))
+        };
+        let seen = pipe.descriptor.readiness();
+        let has = pipe.bytes.load(Ordering::Acquire) != 0;
+        // SAFETY: the seat lives until the end.
+        let waits = !has
+            && unsafe {
+                pipe.descriptor
+                    .join(&raw mut (*asker.get()).waiter, generation, seen)
+            } == Joined::Waits;
+        let woken = poller.join().unwrap();
+        assert_eq!(woken == 1, waits);
+        // SAFETY: nobody has it any more.
+        unsafe { free(asker) };
+    });
+}
+
+/// A close while another thread makes a call and then waits: the number is given back once, when nobody uses it, and the waiter hears of it.
+#[test]
+fn loom_netpoll_close() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        // What the kernel's number names: touched by each system call, and changed by the end.
+        let file = Arc::new(Guarded::new(1u32));
+        let ends = Arc::new(AtomicU32::new(0));
+        let end = |descriptor: &Fd, file: &Guarded<u32>, ends: &AtomicU32| {
+            let _ = descriptor.end();
+            ends.fetch_add(1, Ordering::Relaxed);
+            // SAFETY: I3; loom checks.
+            unsafe { file.with(|file| *file = 2) };
+            assert!(descriptor.after_end().is_null());
+        };
+        let user = seat(READS, 0);
+        let reader = {
+            let (descriptor, file, ends) = (descriptor.clone(), file.clone(), ends.clone());
+            thread::spawn(move || {
+                let Some(entered) = descriptor.enter(generation) else {
+                    return None;
+                };
+                let seen = descriptor.readiness();
+                // SAFETY: one reader; I3.
+                unsafe { file.with(|file| assert_eq!(*file, 1, "a call on another file")) };
+                descriptor.drained(READ, seen);
+                if descriptor.leave() {
+                    end(&descriptor, &file, &ends);
+                }
+                // SAFETY: the seat lives until the end.
+                Some(unsafe { descriptor.join(&raw mut (*user.get()).waiter, entered, 0) })
+            })
+        };
+        let mut told = 0;
+        match descriptor.close(generation) {
+            Close::Already => panic!("nobody else closes it"),
+            Close::Begun { waiters, now } => {
+                told += count(waiters);
+                if now {
+                    end(&descriptor, &file, &ends);
+                }
+            }
+        }
+        let joined = reader.join().unwrap();
+        assert_eq!(
+            told == 1,
+            joined == Some(Joined::Waits),
+            "it waits for what was closed"
+        );
+        assert_eq!(ends.load(Ordering::Relaxed), 1);
+        assert_eq!(descriptor.generation(), generation + 1);
+        // SAFETY: nobody has it any more.
+        unsafe { free(user) };
+    });
+}
+
+/// An edge that the kernel gave for the file that had the number before: nothing of the new one is touched.
+#[test]
+fn loom_netpoll_stale_edge() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        let poller = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || count(descriptor.edge(generation, READ | WRITE, true)))
+        };
+        let Close::Begun { now: true, .. } = descriptor.close(generation) else {
+            panic!("nobody uses it");
+        };
+        let _ = descriptor.end();
+        // The next file of this number is read at once, and waits; then the closer comes back from the kernel.
+        let new = descriptor.enter(0).unwrap();
+        let seen = descriptor.readiness();
+        descriptor.drained(READ, seen);
+        assert!(!descriptor.leave());
+        let reader = seat(READS, 0);
+        // SAFETY: the seat lives until the end.
+        let joined = unsafe { descriptor.join(&raw mut (*reader.get()).waiter, new, 0) };
+        assert_eq!(joined, Joined::Waits);
+        assert_eq!(poller.join().unwrap(), 0, "a stale wake");
+        assert_eq!(count(descriptor.after_end()), 1); // it looks again: what it registered may have been closed
+        // SAFETY: nobody has it any more.
+        unsafe { free(reader) };
+    });
+}
+
+/// Two closes: one of them closes.
+#[test]
+fn loom_netpoll_close_once() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        let other = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || matches!(descriptor.close(generation), Close::Begun { now: true, .. }))
+        };
+        let mine = matches!(descriptor.close(generation), Close::Begun { now: true, .. });
+        assert!(mine != other.join().unwrap());
+    });
+}
+
+/// A worker goes to sleep, a thread without a worker begins to wait for a descriptor, and the monitor looks: in the end somebody polls, or is
+/// awake and will.
+fn somebody_polls(monitor_looks: bool) {
+    let net = Arc::new(Net::<u32>::new());
+    let idle = Arc::new(Idle::new(0));
+    let worker = {
+        let (net, idle) = (net.clone(), idle.clone());
+        thread::spawn(move || {
+            idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+            // Held for ever: it sleeps in the poller. None: it sleeps on its word.
+            net.hold().map(std::mem::forget).is_some()
+        })
+    };
+    let monitor = {
+        let (net, idle) = (net.clone(), idle.clone());
+        thread::spawn(move || {
+            if monitor_looks {
+                let _ = net.watch(&idle, |_| {});
+            }
+        })
+    };
+    let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+    let _ = net.claim_one_to_poll(&idle);
+    let polls = worker.join().unwrap();
+    monitor.join().unwrap();
+    assert!(polls || !idle.contains(0), "it sleeps, and nobody polls");
+}
+
+#[test]
+fn loom_netpoll_somebody_polls() {
+    model(|| somebody_polls(false));
+}
+
+#[test]
+fn loom_netpoll_somebody_polls_after_the_monitor() {
+    model(|| somebody_polls(true));
+}
+
+/// One holds the poller at a time.
+#[test]
+fn loom_netpoll_one_holds() {
+    model(|| {
+        let net = Arc::new(Net::<u32>::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+        let look = |net: &Net<u32>, inside: &Guarded<u32>| {
+            if let Some(_held) = net.hold() {
+                // SAFETY: held; loom checks.
+                unsafe { inside.with(|n| *n += 1) };
+            }
+        };
+        let other = {
+            let (net, inside) = (net.clone(), inside.clone());
+            thread::spawn(move || look(&net, &inside))
+        };
+        look(&net, &inside);
+        other.join().unwrap();
+    });
+}
