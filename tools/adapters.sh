@@ -2,7 +2,8 @@
 # The tests of the adapters (include/goroutine_curl.h, _pq.h, _openssl.h) against the real things: libcurl and nginx, libpq and PostgreSQL,
 # OpenSSL, with servers of their own in a scratch directory, on ports of the loopback, as an unprivileged user.
 # Usage: tools/adapters.sh [NAME...]. NAME: curl, pq, openssl. Each is compiled as C11 and as C++17.
-# What is not installed is reported by name as skipped (`make deps-adapters` installs it). ADAPTERS_WRAP: a command in front of each program.
+# What is not installed is reported by name as skipped (`make deps-adapters` installs it). ADAPTERS_WRAP: a command in front of each program;
+# ADAPTERS_STANDARDS (c11 c++17), ADAPTERS_SECONDS (how long each may take).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,7 +53,7 @@ needs() {
 run() {
     local log=$work/$1.log status=0
     # shellcheck disable=SC2086 # a command with its arguments
-    timeout --kill-after=10 600 ${ADAPTERS_WRAP-} "$2" </dev/null >"$log" 2>&1 || status=$?
+    timeout --kill-after=10 "${ADAPTERS_SECONDS:-600}" ${ADAPTERS_WRAP-} "$2" </dev/null >"$log" 2>&1 || status=$?
     case $status in
     0)
         echo "passed: adapters: $1"
@@ -83,7 +84,7 @@ for name in "$@"; do
     make_authority
     [[ $name != curl && $name != openssl ]] || [[ -z $nginx ]] || start_nginx
     [[ $name != pq ]] || start_postgres
-    for standard in c11 c++17; do
+    for standard in ${ADAPTERS_STANDARDS:-c11 c++17}; do
         compiler=("${CC:-cc}" -std=c11)
         if [[ $standard == c++17 ]]; then
             command -v "${CXX:-c++}" >/dev/null || { echo "skipped: adapters: $name as C++17 (no compiler)" && continue; }

@@ -1,6 +1,8 @@
 /* include/goroutine_curl.h against libcurl and nginx, over HTTP and HTTPS, and against servers here that misbehave. */
 #include "adapters.h"
 #include <goroutine_curl.h>
+#include <goroutine_curl.h> /* twice */
+#include <linux/filter.h>
 
 enum { MANY = 1000, BIG = 8 << 20, UPLOAD = 4 << 20 };
 
@@ -282,6 +284,41 @@ static void *cancels(void *unused) {
     return unused;
 }
 
+/* A host with two addresses, of which the first one says nothing: libcurl tries the other meanwhile, and waits for both. */
+static void *two_sockets(void *unused) {
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog filter = {1, nothing};
+    struct sockaddr_in6 address;
+    char both[128], url[128];
+    struct curl_slist *hosts;
+    Body body;
+    CURL *easy;
+    int yes = 1, fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memset(&address, 0, sizeof address);
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    address.sin6_port = htons((uint16_t)atoi(strrchr(http, ':') + 1));
+    if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes) != 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        fprintf(stderr, "no IPv6 here: not tried with two addresses\n");
+        if (fd >= 0) close(fd);
+        return unused;
+    }
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0 && listen(fd, 1) == 0);
+    snprintf(both, sizeof both, "two.test%s:[::1],127.0.0.1", strrchr(http, ':'));
+    snprintf(url, sizeof url, "http://two.test%s", strrchr(http, ':'));
+    hosts = curl_slist_append(NULL, both);
+    goroutine_curl_cleanup();
+    easy = transfer(url, 0, "/hello", &body);
+    curl_easy_setopt(easy, CURLOPT_RESOLVE, hosts);
+    curl_easy_setopt(easy, CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS, 20L);
+    expect(easy, &body, CURLE_OK, 200);
+    CHECK(goroutine_curl_shared.idle != NULL && goroutine_curl_shared.idle->epoll >= 0); /* it did wait for both */
+    curl_slist_free_all(hosts);
+    close(fd);
+    return unused;
+}
+
 /* ---- Many at a time. ---- */
 
 static int done_count;
@@ -342,6 +379,7 @@ static void all(uint32_t workers) {
     run_goroutine(errors, NULL);
     run_goroutine(callbacks, NULL);
     run_goroutine(cancels, NULL);
+    run_goroutine(two_sockets, NULL);
     run_goroutine(stack_use, NULL);
     spawn_all(MANY, one_of_gate);
     CHECK_EQ(done_count, MANY);

@@ -1,6 +1,7 @@
 /* include/goroutine_openssl.h against OpenSSL: between goroutines with certificates on both sides, with nginx, and when it goes wrong. */
 #include "adapters.h"
 #include <goroutine_openssl.h>
+#include <goroutine_openssl.h> /* twice */
 #include <poll.h>
 
 enum { MANY = 200, BIG = 1 << 20 };

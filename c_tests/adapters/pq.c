@@ -3,6 +3,7 @@
 #define GOROUTINE_PQ_CANCEL_NS UINT64_C(1000000000)
 #include "adapters.h"
 #include <goroutine_pq.h>
+#include <goroutine_pq.h> /* twice */
 
 enum { ROWS = 200000, BIG = 4 << 20, POOL = 10, CLIENTS = 200, WRITERS = 20, RESTARTS = 3 };
 #define TIME (120 * SECOND)
