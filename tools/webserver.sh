@@ -2,7 +2,8 @@
 # Builds examples/webserver and attacks it: curl, wrk, ab, h2load, nc, malformed requests, slow clients, SIGTERM under load; with PostgreSQL,
 # another server (nginx) and LibTorch behind it. `make deps-webserver deps-torch` installs what it needs.
 # Usage: tools/webserver.sh [--build]. --build: only that; the program is target/webserver/webserver.
-# What is not installed is reported by name as skipped. WEBSERVER_REQUESTS: how many malformed ones (10000).
+# What is not installed is reported by name as skipped. WEBSERVER_REQUESTS: how many malformed ones (10000); WEBSERVER_ROUNDS:
+# how often SIGTERM under load (5).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -204,26 +205,7 @@ if command -v h2load >/dev/null; then
     expect "h2load --h1" "$(sed -nE 's/^requests: .* ([0-9]+ succeeded, [0-9]+ failed), .*/\1/p' "$work/h2load.log")" "20000 succeeded, 0 failed"
 else skip "h2load (make deps-webserver)"; fi
 
-# ---- Slow and broken clients. ----
-
-if command -v nc >/dev/null; then
-    # Half a head, half a body: the server waits for --request-ms. nc goes when the server does.
-    expect "half a head 408" "$( (printf 'GET / HTTP/1.1\r\nHost: x\r\n' && sleep 10) | timeout 30 nc 127.0.0.1 "$port" | head -n 1 | tr -d '\r')" \
-        "HTTP/1.1 408 Request Timeout"
-    expect "half a body 408" "$( (printf 'POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n1,2' && sleep 10) | timeout 30 nc 127.0.0.1 "$port" |
-        head -n 1 | tr -d '\r')" "HTTP/1.1 408 Request Timeout"
-    # One byte at a time helps nobody.
-    expect "drop by drop 408" "$( (for _ in {1..60}; do printf 'G' && sleep 0.1; done) 2>/dev/null | timeout 30 nc 127.0.0.1 "$port" | head -n 1 |
-        grep -cE '^HTTP/1.1 (400|408) ')" 1
-    expect "nonsense 400" "$(printf '\x16\x03\x01\x02\x00\x01' | timeout 30 nc 127.0.0.1 "$port" | head -n 1 | tr -d '\r')" "HTTP/1.1 400 Bad Request"
-    # An answer that nobody reads is given up: the connection goes.
-    (for _ in {1..2000}; do printf 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'; done && sleep 20) 2>/dev/null |
-        timeout 30 nc 127.0.0.1 "$port" 2>/dev/null | (sleep 8 && cat >/dev/null) &
-    unread=$!
-    sleep 6
-    expect "an answer that nobody reads" "$(settled http_connections)" 1
-    kill "$unread" 2>/dev/null || true
-else skip "slow clients (no nc: make deps-webserver)"; fi
+# ---- Malformed requests. ----
 
 requests=${WEBSERVER_REQUESTS:-10000}
 "$work/attack" fuzz "$port" $((requests / 5)) 1 >"$work/fuzz.log" 2>&1 || { fail "malformed requests: $(<"$work/fuzz.log")"; }
@@ -242,6 +224,29 @@ expect "/ afterwards" "$(get /)" hello
 status=0
 end_server || status=$?
 expect "the end" "$status $(tail -n 1 "$log" | sed -E 's/.*"event"/"event"/')" '0 "event":"end","connections":0}'
+
+# ---- Slow and broken clients. ----
+
+if command -v nc >/dev/null; then
+    start_server slow --idle-ms 60000 # so that it is not this that helps
+    # Half a head, half a body: the server waits for --request-ms. nc goes when the server does.
+    expect "half a head 408" "$( (printf 'GET / HTTP/1.1\r\nHost: x\r\n' && sleep 10) | timeout 30 nc 127.0.0.1 "$port" | head -n 1 | tr -d '\r')" \
+        "HTTP/1.1 408 Request Timeout"
+    expect "half a body 408" "$( (printf 'POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n1,2' && sleep 10) | timeout 30 nc 127.0.0.1 "$port" |
+        head -n 1 | tr -d '\r')" "HTTP/1.1 408 Request Timeout"
+    # One byte at a time helps nobody.
+    expect "drop by drop 408" "$( (printf 'GET /' && for _ in {1..100}; do printf a && sleep 0.1; done) 2>/dev/null |
+        timeout 30 nc 127.0.0.1 "$port" | head -n 1 | tr -d '\r')" "HTTP/1.1 408 Request Timeout"
+    expect "nonsense 400" "$(printf '\x16\x03\x01\x02\x00\x01' | timeout 30 nc 127.0.0.1 "$port" | head -n 1 | tr -d '\r')" "HTTP/1.1 400 Bad Request"
+    # An answer that nobody reads is given up: the connection goes.
+    (yes $'GET /metrics HTTP/1.1\r\nHost: x\r\n\r' | head -n 60000 && sleep 20) 2>/dev/null |
+        timeout 30 nc 127.0.0.1 "$port" 2>/dev/null | (sleep 20 && cat >/dev/null) &
+    unread=$!
+    while [[ $(metric http_connections) != 2 ]]; do sleep 0.05; done
+    expect "an answer that nobody reads" "$(settled http_connections)" 1
+    kill "$unread" 2>/dev/null || true
+    end_server || fail "the end: status $?"
+else skip "slow clients (no nc: make deps-webserver)"; fi
 
 start_server many --connections 5 --quiet
 for _ in 1 2 3 4 5; do get /sleep/1500 >/dev/null & done
@@ -266,7 +271,7 @@ if [[ " ${arguments[*]} " != *" --database "* || " ${arguments[*]} " != *" --ups
     skip "SIGTERM under load (it asks for /user, /proxy and /predict)"
     finish
 fi
-for round in 1 2 3 4 5; do
+for ((round = 1; round <= ${WEBSERVER_ROUNDS:-5}; round++)); do
     start_server "term-$round"
     "$work/attack" load "$port" 64 >"$work/load-$round.log" 2>&1 &
     attack=$!

@@ -15,6 +15,9 @@
 
 Options options;
 
+/* How long a client takes to end the handshake of a connection. */
+#define HANDSHAKE_NS (200 * MS)
+
 static int listener;
 static GoroutineGroup *connections;
 
@@ -47,17 +50,25 @@ static void *accept_all(void *unused) {
         else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM) report("accept", "\"error\":\"%s\"", strerror((int)-fd));
         else break;
     }
-    /* Cancelled. No more can come, by now; these have, and their clients think that they are served. */
+    /* Cancelled. No more come; these have, and their clients think that they are served. */
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) serve((int)fd);
     goroutine_close(listener);
     return unused;
 }
 
-/* The kernel answers no connection request any more. (Closing instead would reset those that are made and not accepted yet.) */
+/* The kernel answers no connection request any more: what comes to the listening socket with SYN and without ACK is dropped. Closing it
+ * instead would reset those connections that are made and not accepted yet; dropping all would lose those that are half made. */
 static void refuse_more(void) {
-    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-    struct sock_fprog filter = {1, nothing};
-    setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+    struct sock_filter no_requests[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags: a socket's filter sees the TCP header first */
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xFFFF),
+    };
+    struct sock_fprog filter = {sizeof no_requests / sizeof *no_requests, no_requests};
+    if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
+        report("stop", "\"filter\":\"%s\"", strerror(errno));
 }
 
 static void *program(void *signals) {
@@ -69,6 +80,7 @@ static void *program(void *signals) {
     report("stop", "\"signal\":%d,\"connections\":%d", (int)(intptr_t)signal, GET(connections_now));
     SET(stopping, 1);
     refuse_more();
+    goroutine_sleep(HANDSHAKE_NS);
     goroutine_cancel(acceptor);
     goroutine_promise_await_take(acceptor, GOROUTINE_FOREVER, NULL);
     status = goroutine_group_wait(connections, options.lame_duck_ns, NULL);
