@@ -9,7 +9,7 @@ LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
 .PHONY: all demo test check header symbols bench deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
-        deps-go deps-torch deps-python deps-sqlite deps-hosts install uninstall clean help
+        adapters webserver deps-go deps-torch deps-python deps-sqlite deps-hosts deps-adapters deps-webserver install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
 	$(CARGO) build --release --lib
@@ -59,6 +59,12 @@ hosts: all ## the proof matrix: a Go library inside Bun and Node.js (installs th
 	tools/deps.sh hosts go
 	tools/hosts.sh
 
+adapters: all ## libcurl, libpq and OpenSSL on goroutines, against nginx and PostgreSQL
+	tools/adapters.sh
+
+webserver: all ## the example of all of it: builds examples/webserver, and attacks it
+	tools/webserver.sh
+
 # What is not installed is reported by name as skipped.
 deps-go: ## install the Go versions that foreign and hosts use
 	tools/deps.sh go
@@ -74,6 +80,12 @@ deps-sqlite: ## install SQLite's header
 
 deps-hosts: ## install Bun, Node.js and koffi, under target/foreign
 	tools/deps.sh hosts
+
+deps-adapters: ## install libcurl, libpq, OpenSSL, PostgreSQL and nginx
+	tools/deps.sh adapters
+
+deps-webserver: ## install what the web server needs, but LibTorch: llhttp, wrk, ab, h2load ...
+	tools/deps.sh webserver
 
 # A loom build replaces every atomic, so it has a target directory of its own.
 LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --profile loom --lib loom

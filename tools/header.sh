@@ -99,8 +99,19 @@ done
 for header in "${headers[@]}" "goroutine.h ultrascript_runtime.h" "ultrascript_runtime.h goroutine.h"; do
     compiles "$header" "${CC:-cc}" -std=c11 -x c
 done
+# The adapters: those whose libraries are installed.
+read -ra pq <<<"$(pg_config --includedir 2>/dev/null | sed 's/^/-isystem /')"
+for pair in goroutine_curl.h:curl/curl.h goroutine_pq.h:libpq-fe.h goroutine_openssl.h:openssl/ssl.h; do
+    if ! echo "#include <${pair#*:}>" | "${CC:-cc}" "${pq[@]}" -x c -E - -o /dev/null 2>/dev/null; then
+        echo "skipped: header.sh: ${pair%:*} (no ${pair#*:}: make deps-adapters)"
+        continue
+    fi
+    compiles "${pair%:*}" "${CC:-cc}" "${pq[@]}" -std=c11 -x c
+    ! command -v "${CXX:-c++}" >/dev/null || compiles "${pair%:*}" "${CXX:-c++}" "${pq[@]}" -std=c++17 -x c++
+done
 if command -v "${CXX:-c++}" >/dev/null; then
     for file in include/*.h include/*.hpp; do
+        [[ $file != include/goroutine_*.h ]] || continue # an adapter
         [[ ! -e $file ]] || compiles "$(basename "$file")" "${CXX:-c++}" -std=c++17 -x c++
     done
     compiles "ultrascript_runtime.h goroutine.h" "${CXX:-c++}" -std=c++17 -x c++
