@@ -13,9 +13,10 @@ int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), vo
     *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
     return GET(refuse) ? EAGAIN : next(t, a, f, arg);
 }
-static uint64_t hold, parked, go_on, ran;
+static uint64_t hold, parked, go_on, ran, started;
 static void on_start(void *arg) {
     (void)arg;
+    ADD(started, 1);
     while (GET(hold)) thread_sleep(MS);
 }
 static void *language(void *arg) {
@@ -39,7 +40,9 @@ static void a_worker_waits(uint64_t *what) {
     goroutine_config_init(&config);
     config.workers = 2;
     config.thread_start = on_start;
+    SET(started, 0);
     OK(goroutine_runtime_start(&config));
+    while (GET(started) != 3) thread_sleep(MS); /* two workers, the monitor: they are not those that are held */
     thread_sleep(10 * MS);
     SET(parked, 0);
     SET(go_on, 0);
