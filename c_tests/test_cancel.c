@@ -1,5 +1,6 @@
 /* Cancellation: sticky, wakes any park, can be put off, and never stops a goroutine by force. */
 #include "check.h"
+#include <malloc.h>
 
 static uint64_t step, ended;
 
@@ -163,6 +164,72 @@ static void crowds(void) {
     }
 }
 
+/* A cancelled goroutine waits for nothing and lets others run: so nobody waits, and what it was called for may be gone. It is not
+ * looked at any more: what is freed is filled with a pattern, in which a lock would be waited for for ever. */
+typedef struct Gone {
+    GoroutineMutex *mutex;
+    GoroutineSemaphore *semaphore;
+    GoroutineWaitGroup *wait_group;
+    GoroutineChannel *channel;
+    uint64_t verb;
+} Gone;
+static void *calls_in_vain(void *arg) {
+    const Gone *gone = (const Gone *)arg;
+    GoroutineSelectCase one;
+    size_t chosen;
+    GoroutineStatus status = GOROUTINE_OK;
+    memset(&one, 0, sizeof one);
+    one.op = GOROUTINE_SELECT_RECEIVE;
+    one.object = gone->channel;
+    SET(step, 1);
+    switch (gone->verb) {
+    case 0: status = goroutine_mutex_lock(gone->mutex, GOROUTINE_FOREVER); break;
+    case 1: status = goroutine_semaphore_acquire(gone->semaphore, 1, GOROUTINE_FOREVER); break;
+    case 2: status = goroutine_wait_group_wait(gone->wait_group, GOROUTINE_FOREVER); break;
+    case 3: status = goroutine_channel_receive(gone->channel, NULL, GOROUTINE_FOREVER); break;
+    default: status = goroutine_select(&one, 1, GOROUTINE_FOREVER, &chosen); break;
+    }
+    CHECK_EQ(status, GOROUTINE_ECANCELED);
+    return NULL;
+}
+static void fill(void *freed, size_t bytes) {
+    void *again = malloc(bytes);
+    if (again == freed) memset(freed, 0xEE, bytes);
+    free(again == freed ? NULL : again); /* it keeps the pattern */
+}
+static void *frees(void *arg) {
+    Gone gone;
+    GoroutinePromise *promise;
+    size_t bytes;
+    for (gone.verb = 0; gone.verb < 5; gone.verb++) {
+        gone.mutex = goroutine_mutex_new(0);
+        gone.semaphore = goroutine_semaphore_new(0);
+        gone.wait_group = goroutine_wait_group_new();
+        gone.channel = goroutine_channel_new(0, 0);
+        OK(goroutine_mutex_lock(gone.mutex, 0));
+        OK(goroutine_wait_group_add(gone.wait_group, 1));
+        SET(step, 0);
+        promise = goroutine_spawn(calls_in_vain, &gone);
+        OK(goroutine_cancel(promise));
+        while (GET(step) == 0) goroutine_yield();
+        OK(goroutine_mutex_unlock(gone.mutex));
+        bytes = malloc_usable_size(gone.mutex);
+        OK(goroutine_mutex_free(gone.mutex));
+        fill(gone.mutex, bytes);
+        bytes = malloc_usable_size(gone.semaphore);
+        OK(goroutine_semaphore_free(gone.semaphore));
+        fill(gone.semaphore, bytes);
+        bytes = malloc_usable_size(gone.wait_group);
+        OK(goroutine_wait_group_free(gone.wait_group));
+        fill(gone.wait_group, bytes);
+        bytes = malloc_usable_size(gone.channel);
+        OK(goroutine_channel_free(gone.channel));
+        fill(gone.channel, bytes);
+        OK(goroutine_promise_await_take(promise, 10 * SECOND, NULL));
+    }
+    return arg;
+}
+
 static void all_on(uint32_t workers) {
     GoroutinePromise *pending = goroutine_promise_new();
     GoroutinePromise *promise;
@@ -211,6 +278,9 @@ static void all_on(uint32_t workers) {
 }
 
 int main(void) {
+    start_workers(1);
+    run_goroutine(frees, NULL);
+    stop();
     all_on(1);
     all_on(2);
     all_on(4);

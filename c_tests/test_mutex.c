@@ -2,7 +2,7 @@
 /* Mutexes: exclusion among goroutines, bound ones and plain threads; owners; order; time-outs; cancels; owners that end. */
 #include "check.h"
 
-static GoroutineMutex *mutex;
+static GoroutineMutex *another, *mutex;
 static uint64_t counter, inside, rounds; /* counter: plain, so only the mutex keeps it right */
 static uint64_t order[64], arrived;
 
@@ -171,6 +171,56 @@ static void *line(void *arg) {
         OK(goroutine_promise_await_take(p[i], 60 * SECOND, NULL));
     }
     return NULL;
+}
+
+/* Who was robbed waits still, though it is in no queue: the mutex cannot be freed. */
+static void *is_robbed(void *arg) {
+    OK(goroutine_mutex_lock((GoroutineMutex *)arg, 60 * SECOND));
+    OK(goroutine_mutex_unlock((GoroutineMutex *)arg));
+    return NULL;
+}
+static void *robs(void *arg) {
+    GoroutineMutex *one = goroutine_mutex_new(0);
+    GoroutinePromise *promise;
+    OK(goroutine_mutex_lock(one, 0));
+    promise = goroutine_spawn(is_robbed, one);
+    goroutine_yield(); /* one worker: it has parked */
+    OK(goroutine_mutex_unlock(one));
+    OK(goroutine_mutex_try_lock(one));
+    CHECK_EQ(goroutine_mutex_free(one), GOROUTINE_EBUSY);
+    OK(goroutine_mutex_unlock(one));
+    CHECK_EQ(goroutine_mutex_free(one), GOROUTINE_EBUSY);
+    OK(goroutine_promise_await_take(promise, 60 * SECOND, NULL));
+    OK(goroutine_mutex_free(one));
+    return arg;
+}
+
+/* Several that were robbed one after the other, before any of them ran: they come in the order in which they came. */
+static void *in_robbed_line(void *arg) {
+    OK(goroutine_mutex_lock(another, 60 * SECOND));
+    order[counter++] = U(arg);
+    OK(goroutine_mutex_unlock(another));
+    return NULL;
+}
+static void *robs_many(void *arg) {
+    GoroutinePromise *p[8];
+    uint64_t i;
+    another = goroutine_mutex_new(0);
+    counter = 0;
+    OK(goroutine_mutex_lock(another, 0));
+    for (i = 0; i < 7; i++) p[i] = goroutine_spawn(in_robbed_line, P(i));
+    goroutine_yield(); /* one worker: they have parked */
+    for (i = 0; i < 5; i++) {
+        OK(goroutine_mutex_unlock(another));
+        OK(goroutine_mutex_try_lock(another));
+    }
+    p[7] = goroutine_spawn(in_robbed_line, P(7));
+    goroutine_yield(); /* those who were robbed are in line again, before the 6th and all after it */
+    OK(goroutine_mutex_unlock(another));
+    for (i = 0; i < 8; i++) OK(goroutine_promise_await_take(p[i], 60 * SECOND, NULL));
+    for (i = 0; i < 8; i++) CHECK_EQ(order[i], i);
+    OK(goroutine_mutex_free(another));
+    return arg;
 }
 
 /* ---- cancels, time-outs, and a grant at the same instant ---- */
@@ -361,6 +411,8 @@ int main(void) {
     stop();
     start_workers(1);
     run_goroutine(line, NULL);
+    run_goroutine(robs, NULL);
+    run_goroutine(robs_many, NULL);
     run_goroutine(dead_owners, NULL);
     stop();
     OK(goroutine_mutex_free(mutex));

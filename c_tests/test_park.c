@@ -35,6 +35,36 @@ static bool never_called(GoroutineTicket ticket, void *arg) {
     return true;
 }
 
+/* What it does takes long; meanwhile its goroutine is cancelled, or the time-out is over. */
+static bool take_long_and_refuse(GoroutineTicket ticket, void *arg) {
+    (void)ticket;
+    SET(is_published, 1);
+    if (arg == NULL) {
+        thread_sleep(20 * MS);
+    } else {
+        while (GET(is_published) != 2) thread_sleep(50 * US);
+    }
+    return false;
+}
+static void *refuses_late(void *arg) {
+    if (U(arg) == 2) OK(goroutine_ffi_bind());
+    return P((intptr_t)goroutine_park(take_long_and_refuse, arg, arg == NULL ? MS : GOROUTINE_FOREVER));
+}
+static void refusal_counts(void) {
+    uint64_t how;
+    void *value;
+    for (how = 0; how < 3; how++) { /* a time-out; a cancel; a cancel of a bound one */
+        GoroutinePromise *promise = goroutine_spawn(refuses_late, P(how));
+        while (GET(is_published) == 0) thread_sleep(50 * US);
+        if (how != 0) OK(goroutine_cancel(promise));
+        SET(is_published, 2);
+        value = P(55);
+        OK(goroutine_promise_await_take(promise, 10 * SECOND, &value));
+        CHECK_EQ(U(value), GOROUTINE_OK);
+        SET(is_published, 0);
+    }
+}
+
 static GoroutineTicket wait_published(void) {
     while (GET(is_published) == 0) goroutine_yield();
     SET(is_published, 0);
@@ -173,6 +203,7 @@ static void all_on(uint32_t workers) {
     int i;
     start_workers(workers);
     run_goroutine(alone, NULL);
+    refusal_counts();
     ready_once(true);
     run_goroutine(ready_once_in_goroutine, NULL);
 

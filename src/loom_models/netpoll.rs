@@ -3,6 +3,9 @@
 use super::{Parked, Seat, Shared, free, model, seat};
 use crate::goroutine::park::Ready;
 use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
+use crate::sched::idle::Idle;
+use crate::sched::net::Net;
+use crate::sched::run_queue::RunQueue;
 use crate::sync::{AtomicU32, Guarded, Ordering};
 use crate::wait::next_claimed;
 use loom::sync::Arc;
@@ -309,5 +312,65 @@ fn loom_netpoll_close_once() {
         };
         let mine = matches!(descriptor.close(generation), Close::Begun { now: true, .. });
         assert!(mine != other.join().unwrap());
+    });
+}
+
+/// A worker goes to sleep, a thread without a worker begins to wait for a descriptor, and the monitor looks: in the end somebody polls, or is
+/// awake and will.
+fn somebody_polls(monitor_looks: bool) {
+    let net = Arc::new(Net::<u32>::new());
+    let idle = Arc::new(Idle::new(0));
+    let worker = {
+        let (net, idle) = (net.clone(), idle.clone());
+        thread::spawn(move || {
+            idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+            // Held for ever: it sleeps in the poller. None: it sleeps on its word.
+            net.hold().map(std::mem::forget).is_some()
+        })
+    };
+    let monitor = {
+        let (net, idle) = (net.clone(), idle.clone());
+        thread::spawn(move || {
+            if monitor_looks {
+                let _ = net.watch(&idle, |_| {});
+            }
+        })
+    };
+    let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+    let _ = net.claim_one_to_poll(&idle);
+    let polls = worker.join().unwrap();
+    monitor.join().unwrap();
+    assert!(polls || !idle.contains(0), "it sleeps, and nobody polls");
+}
+
+#[test]
+fn loom_netpoll_somebody_polls() {
+    model(|| somebody_polls(false));
+}
+
+#[test]
+fn loom_netpoll_somebody_polls_after_the_monitor() {
+    model(|| somebody_polls(true));
+}
+
+/// One holds the poller at a time.
+#[test]
+fn loom_netpoll_one_holds() {
+    model(|| {
+        let net = Arc::new(Net::<u32>::new());
+        let inside = Arc::new(Guarded::new(0u32));
+        let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+        let look = |net: &Net<u32>, inside: &Guarded<u32>| {
+            if let Some(_held) = net.hold() {
+                // SAFETY: held; loom checks.
+                unsafe { inside.with(|n| *n += 1) };
+            }
+        };
+        let other = {
+            let (net, inside) = (net.clone(), inside.clone());
+            thread::spawn(move || look(&net, &inside))
+        };
+        look(&net, &inside);
+        other.join().unwrap();
     });
 }

@@ -14,14 +14,14 @@ use loom::thread;
 /// A lock's owner unlocks while another one gets in line: the lock is not lost, and not given twice.
 pub(super) fn lock_join_or_release() {
     let lock = Arc::new(Lock::<Parked>::new());
-    assert!(lock.try_take(2) == Take::Taken);
-    let other = seat(4u64, 0);
+    assert!(lock.try_take(12) == Take::Taken);
+    let other = seat(4 | HANDED, 0);
     let joiner = {
         let lock = lock.clone();
         // SAFETY: the seat lives until the end.
         thread::spawn(move || unsafe { lock.join(&raw mut (*other.get()).waiter, 4) })
     };
-    let granted = lock.release(2).is_some();
+    let granted = lock.release(12).is_some();
     let taken = joiner.join().unwrap() != Take::Held;
     assert!(granted != taken, "the lock was lost, or given twice");
     assert_eq!(lock.owner(), 4);
@@ -39,12 +39,12 @@ fn loom_wait_lock_join_or_release() {
 fn loom_wait_lock_grant_or_time_out() {
     model(|| {
         let lock = Arc::new(Lock::<Parked>::new());
-        assert!(lock.try_take(2) == Take::Taken);
-        let (first, second) = (seat(4u64, 0), seat(6u64, 0));
+        assert!(lock.try_take(12) == Take::Taken);
+        let (first, second) = (seat(4 | HANDED, 0), seat(8 | HANDED, 0));
         // SAFETY: the seats live until the end, here and below.
         unsafe {
             assert!(lock.join(&raw mut (*first.get()).waiter, 4) == Take::Held);
-            assert!(lock.join(&raw mut (*second.get()).waiter, 6) == Take::Held);
+            assert!(lock.join(&raw mut (*second.get()).waiter, 8) == Take::Held);
         }
         let timer = {
             let lock = lock.clone();
@@ -56,13 +56,13 @@ fn loom_wait_lock_grant_or_time_out() {
                 gave_up
             })
         };
-        let mut owners = vec![2];
+        let mut owners = vec![12];
         while let Some(claimed) = lock.release(*owners.last().unwrap()) {
             let is_first = std::ptr::eq(claimed.party.word, unsafe { &raw const (*first.get()).word });
-            owners.push(if is_first { 4 } else { 6 });
+            owners.push(if is_first { 4 } else { 8 });
         }
         let gave_up = timer.join().unwrap();
-        assert_eq!(owners, if gave_up { vec![2, 6] } else { vec![2, 4, 6] });
+        assert_eq!(owners, if gave_up { vec![12, 8] } else { vec![12, 4, 8] });
         assert!(lock.owner() == 0 && lock.is_idle());
         unsafe {
             free(first);

@@ -190,7 +190,7 @@ fn with_poller(f: impl FnOnce(&Poller) -> Result<(), GoroutineStatus>) -> Result
     let Some(inside) = runtime::enter() else {
         return Err(GOROUTINE_ESHUTDOWN);
     };
-    f(inside.net.poller_or_new()?)?;
+    f(inside.net.poller_for_wait()?)?;
     if tls::worker().is_null() {
         inside.see_that_somebody_polls();
     }

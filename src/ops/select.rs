@@ -284,15 +284,25 @@ fn prepare<'a>(
     let slots = unsafe { &mut *(std::ptr::from_mut(slots) as *mut [Slot]) };
     for (i, case) in cases.iter().enumerate() {
         if let Object::Channel { .. } = object(case) {
-            // By insertion: those before it are sorted, and mostly few.
-            let mut at = channels;
-            while at > 0 && cases[slots[at - 1].order].object > case.object {
-                slots[at].order = slots[at - 1].order;
-                at -= 1;
-            }
-            slots[at].order = i;
+            slots[channels].order = i;
             channels += 1;
         }
+    }
+    // Shell's sort, which for the few that there mostly are is that by insertion.
+    let mut gap = 1;
+    while gap < channels / 9 {
+        gap = 3 * gap + 1;
+    }
+    while gap > 0 {
+        for i in gap..channels {
+            let (order, mut at) = (slots[i].order, i);
+            while at >= gap && cases[slots[at - gap].order].object > cases[order].object {
+                slots[at].order = slots[at - gap].order;
+                at -= gap;
+            }
+            slots[at].order = order;
+        }
+        gap /= 3;
     }
     slots
 }

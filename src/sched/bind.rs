@@ -294,16 +294,22 @@ pub unsafe fn park_bound(
         (*g).wake_status = GOROUTINE_OK;
         (*g).park.commit(sequence);
         fence_light(); // partner: the heavy fence in sched::cancel
+        let mut waits = true;
         if (*g).is_cancelled() {
             if (*g).park.ready(sequence) == Ready::Early {
                 (*g).wake_status = GOROUTINE_ECANCELED;
                 (*g).park.early_done(sequence);
             }
-        } else if !commit(sequence) && (*g).park.ready(sequence) == Ready::Early {
-            (*g).park.early_done(sequence);
+        } else {
+            waits = commit(sequence);
+            if !waits && (*g).park.ready(sequence) == Ready::Early {
+                (*g).park.early_done(sequence);
+            }
         }
         if (*g).park.committed(sequence) {
             wait(g, sequence, deadline);
+        } else if !waits {
+            (*g).wake_status = GOROUTINE_OK; // what the commit did counts, also if a cancel came meanwhile
         }
     }
     g

@@ -20,6 +20,7 @@
 //! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
 //! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
+//! | `net` | who holds the poller (model-checked) |
 //! | `poll` | who waits for edges of descriptors |
 //! | `spawn` | how a goroutine starts |
 //! | `timers` | arming and stopping timers |
@@ -32,6 +33,7 @@
 pub mod call_word;
 pub mod idle;
 pub mod ledger;
+pub mod net;
 pub mod run_queue;
 pub mod turnstile;
 

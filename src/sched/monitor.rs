@@ -98,9 +98,9 @@ pub fn run(runtime: &'static Runtime) {
             next_trim = now + TRIM_EVERY_NS;
             trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
         }
+        runtime.poll_from_monitor();
         if !idle {
             dozes = 0;
-            runtime.poll_from_monitor();
             watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);
@@ -118,6 +118,7 @@ pub fn run(runtime: &'static Runtime) {
                 continue;
             }
             fence_seq_cst();
+            runtime.poll_from_monitor(); // the last worker may have found the poller held, by us
             let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             if runtime.all_idle() {
                 wait(

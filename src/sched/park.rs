@@ -244,20 +244,26 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
             goroutine: g as u64,
             sequence,
         };
+        let mut waits = true;
         if (*g).is_cancelled() {
             if (*g).park.ready(sequence) == Ready::Early {
                 (*g).wake_status = GOROUTINE_ECANCELED;
                 (*g).park.early_done(sequence);
             }
-        } else if !call_commit(commit, ticket) && (*g).park.ready(sequence) == Ready::Early {
-            (*g).park.early_done(sequence);
+        } else {
+            waits = call_commit(commit, ticket);
+            if !waits && (*g).park.ready(sequence) == Ready::Early {
+                (*g).park.early_done(sequence);
+            }
         }
         // The callback may have called the library: the worker is the thread's, read again.
         if (*g).park.committed(sequence) {
-            turn::next(&*tls::worker())
-        } else {
-            g
+            return turn::next(&*tls::worker());
         }
+        if !waits {
+            (*g).wake_status = GOROUTINE_OK; // what it did counts, also if a cancel or the time-out came meanwhile
+        }
+        g
     }
 }
 

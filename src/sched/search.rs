@@ -361,7 +361,7 @@ fn doze(worker: &Worker, deadline: u64) -> ReadyList {
     };
     // (A failure means that it was claimed.)
     if change(1, POLLING) {
-        held.wait(deadline, &mut ready);
+        held.poller.wait(deadline, &mut ready);
         let _ = change(POLLING, 1);
     }
     ready

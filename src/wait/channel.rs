@@ -330,6 +330,10 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
     /// `waiter` was meant for the senders of this channel, or for the receivers, and is alive.
     #[inline(always)]
     pub unsafe fn leave(&self, waiter: *mut ChannelWaiter<P, T>, sends: bool) {
+        // SAFETY: the caller's.
+        if unsafe { !(*waiter).is_linked() } {
+            return;
+        }
         self.lock();
         // SAFETY: I1.
         unsafe {

@@ -114,6 +114,10 @@ impl<P: Sleeper> Count<P> {
     /// # Safety
     /// `waiter` was meant for this line, and is alive.
     pub unsafe fn leave(&self, waiter: *mut CountWaiter<P>) {
+        // SAFETY: the caller's.
+        if unsafe { !(*waiter).is_linked() } {
+            return;
+        }
         self.lock.lock();
         // SAFETY: we hold the lock.
         unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };

@@ -22,9 +22,10 @@
 //! I3. The last touch of an owner that unlocks is its CAS, or the unlock of the queue's lock. Who frees the object takes that
 //!     lock first.
 //! I4. Who only tries may take the lock from an owner that has not run since it was granted it, which then queues up again in front of
-//!     all others, and nobody takes it from that one again. Without this, goroutines that lock one of several and try the others
-//!     (std::lock, std::scoped_lock) can go in circles for ever: each time, what one tries has just been handed to one who sleeps.
-//!     With it, a try on a lock that nobody is using fails only after a theft, and the thief got on.
+//!     all others (but of those who were robbed before it), and nobody takes it from that one again. Until then it is in no queue,
+//!     and counted in `robbed`. Without this, goroutines that lock one of several and try the others (std::lock, std::scoped_lock)
+//!     can go in circles for ever: each time, what one tries has just been handed to one who sleeps. With it, a try on a lock that
+//!     nobody is using fails only after a theft, and the thief got on.
 
 use super::biased::BiasedLock;
 use super::queue::{Claimed, Sleeper, WaitQueue, Waiter};
@@ -57,6 +58,8 @@ pub struct Lock<P: Sleeper> {
     /// 1: an owner ended with it, and nobody has been told. Written before the word becomes free, taken by the next owner.
     orphaned: AtomicU32,
     waiters: Guarded<WaitQueue<P, u64>>,
+    /// Those that were robbed and have not come back (I4). Under the queue's lock.
+    robbed: Guarded<u32>,
 }
 
 // SAFETY: the table and I1 to I3; waiters are woken on behalf of their owners from any thread.
@@ -73,6 +76,7 @@ impl<P: Sleeper> Lock<P> {
             lock: BiasedLock::new(),
             orphaned: AtomicU32::new(0),
             waiters: Guarded::new(WaitQueue::new()),
+            robbed: Guarded::new(0),
         }
     }
 
@@ -139,6 +143,8 @@ impl<P: Sleeper> Lock<P> {
     #[inline(always)]
     pub unsafe fn join(&self, waiter: *mut Waiter<P, u64>, me: u64) -> Take {
         self.lock.lock();
+        // SAFETY: the caller's promise; we hold the lock.
+        unsafe { self.comes_back(waiter) };
         let take = loop {
             let word = self.word.load(Ordering::Relaxed);
             if word == FREE {
@@ -158,7 +164,7 @@ impl<P: Sleeper> Lock<P> {
                 unsafe {
                     self.waiters.with(|waiters| {
                         if (*waiter).what & HANDED == 0 {
-                            waiters.join_first(waiter);
+                            waiters.join_in_front(waiter, |other| other.what & HANDED == 0);
                         } else {
                             waiters.join(waiter);
                         }
@@ -171,15 +177,34 @@ impl<P: Sleeper> Lock<P> {
         take
     }
 
+    /// Under the queue's lock: if it was robbed, it is in the queue again, or has the lock, or has given up.
+    #[inline(always)]
+    unsafe fn comes_back(&self, waiter: *const Waiter<P, u64>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if (*waiter).what & HANDED == 0 {
+                self.robbed.with(|robbed| *robbed -= 1);
+            }
+        }
+    }
+
     /// Not granted: out of the queue.
     ///
     /// # Safety
     /// `waiter` was meant for this lock, and is alive.
     pub unsafe fn leave(&self, waiter: *mut Waiter<P, u64>) {
-        self.lock.lock();
-        // SAFETY: we hold the lock.
-        unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
-        self.lock.unlock();
+        // SAFETY: the caller's; the lock is there for one that was robbed, too.
+        unsafe {
+            if (*waiter).is_linked() {
+                self.lock.lock();
+                self.waiters.with(|waiters| waiters.leave(waiter));
+                self.lock.unlock();
+            } else if (*waiter).what & HANDED == 0 {
+                self.lock.lock();
+                self.comes_back(waiter);
+                self.lock.unlock();
+            }
+        }
     }
 
     /// It was granted in the queue: whether it is the caller's still (I4).
@@ -210,6 +235,8 @@ impl<P: Sleeper> Lock<P> {
         let handed = word & HANDED != 0;
         if handed {
             self.word.store(me | word & WAITERS, Ordering::Relaxed);
+            // SAFETY: we hold the lock.
+            unsafe { self.robbed.with(|robbed| *robbed += 1) };
         }
         self.lock.unlock();
         handed
@@ -287,11 +314,15 @@ impl<P: Sleeper> Lock<P> {
         }
     }
 
-    /// Whether nobody has it and nobody waits, and whoever was here is done with it.
+    /// Whether nobody has it and nobody waits or was robbed, and whoever was here is done with it.
     pub fn is_idle(&self) -> bool {
         self.lock.lock();
         // SAFETY: we hold the lock.
-        let idle = self.owner() == FREE && unsafe { self.waiters.with(|waiters| waiters.is_empty()) };
+        let idle = unsafe {
+            self.owner() == FREE
+                && self.waiters.with(|waiters| waiters.is_empty())
+                && self.robbed.with(|robbed| *robbed == 0)
+        };
         self.lock.unlock();
         idle
     }

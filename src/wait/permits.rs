@@ -106,6 +106,10 @@ impl<P: Sleeper> Permits<P> {
     /// `waiter` was meant for this line, and is alive.
     #[must_use]
     pub unsafe fn leave(&self, waiter: *mut PermitWaiter<P>) -> *mut PermitWaiter<P> {
+        // SAFETY: the caller's.
+        if unsafe { !(*waiter).is_linked() } {
+            return null_mut();
+        }
         self.lock.lock();
         // SAFETY: we hold the lock.
         unsafe { self.waiters.with(|waiters| waiters.leave(waiter)) };
@@ -126,28 +130,35 @@ impl<P: Sleeper> Permits<P> {
             if u64::from(word as u32) + u64::from(n) > u64::from(most) {
                 return None;
             }
-            if word & WAITERS != 0 {
-                break;
+            if word & WAITERS == 0 {
+                match self.word.compare_exchange(
+                    word,
+                    word + u64::from(n),
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return Some(null_mut()),
+                    Err(now) => word = now,
+                }
+                continue;
             }
-            match self
-                .word
-                .compare_exchange(word, word + u64::from(n), Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => return Some(null_mut()),
-                Err(now) => word = now,
+            self.lock.lock();
+            word = self.word.load(Ordering::Relaxed);
+            // Looked at again: another one may have given meanwhile, or the last one in line may have left.
+            let fits = u64::from(word as u32) + u64::from(n) <= u64::from(most);
+            if word & WAITERS != 0 && fits {
+                let granted = self.grant(n);
+                self.lock.unlock();
+                return Some(granted);
             }
+            self.lock.unlock();
         }
-        self.lock.lock();
-        let granted = self.grant(n);
-        self.lock.unlock();
-        Some(granted)
     }
 
-    /// Under the lock: `n` more, and the first in line get theirs. If WAITERS is not set there is nobody in line, and others may
-    /// take and give meanwhile.
+    /// Under the lock: `n` more, and the first in line get theirs. If WAITERS is not set there is nobody in line, `n` is 0, and others
+    /// may take and give meanwhile.
     fn grant(&self, n: u32) -> *mut PermitWaiter<P> {
         if self.word.load(Ordering::Relaxed) & WAITERS == 0 {
-            self.word.fetch_add(u64::from(n), Ordering::Release);
             return null_mut();
         }
         let mut free = self.free() + n;

@@ -59,6 +59,13 @@ impl<P: Sleeper, T> Waiter<P, T> {
 }
 
 impl<P, T> Waiter<P, T> {
+    /// For its owner, whose wait is over and was not granted: whether it has a queue to leave. (Only a claim unlinks one that
+    /// is not its owner, and that was not.) If it never joined the object may be gone.
+    #[inline(always)]
+    pub fn is_linked(&self) -> bool {
+        self.linked
+    }
+
     /// The one behind it in its queue, under the lock.
     pub fn following(&self) -> *mut Self {
         self.next
@@ -117,23 +124,36 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         self.last = waiter;
     }
 
-    /// Step 1, before all others: for one that was first already.
+    /// Step 1, for one that was first already: in front of all but those for whom `comes_first` is true, who are in front.
     ///
     /// # Safety
     /// As [`WaitQueue::join`].
-    pub unsafe fn join_first(&mut self, waiter: *mut Waiter<P, T>) {
+    pub unsafe fn join_in_front(
+        &mut self,
+        waiter: *mut Waiter<P, T>,
+        comes_first: impl Fn(&Waiter<P, T>) -> bool,
+    ) {
+        let (mut previous, mut next) = (null_mut::<Waiter<P, T>>(), self.first);
         // SAFETY: as in `join`.
         unsafe {
+            while !next.is_null() && comes_first(&*next) {
+                previous = next;
+                next = (*next).next;
+            }
             (*waiter).linked = true;
-            (*waiter).previous = null_mut();
-            (*waiter).next = self.first;
-            if self.first.is_null() {
+            (*waiter).previous = previous;
+            (*waiter).next = next;
+            if previous.is_null() {
+                self.first = waiter;
+            } else {
+                (*previous).next = waiter;
+            }
+            if next.is_null() {
                 self.last = waiter;
             } else {
-                (*self.first).previous = waiter;
+                (*next).previous = waiter;
             }
         }
-        self.first = waiter;
     }
 
     /// Step 4, or nothing if it is not linked. Gives whether it was.

@@ -1,0 +1,127 @@
+//! Who holds the poller: one thread at a time waits for edges of descriptors.
+//!
+//! ```text
+//!   a worker that goes to sleep            a thread without a worker            the monitor, each tick
+//!   1. joins the idle set                  that waits for a descriptor          a. nobody holds it, somebody is idle: wakes one
+//!   2. fence                               1. the poller is there               b. nobody is idle: holds it, looks, lets go,
+//!   3. there is a poller, and nobody       2. fence                                then fence, and a. once more
+//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one
+//! ```
+//!
+//! I1. While a goroutine waits for a descriptor, somebody holds the poller who will have another look, or a worker is awake that comes to 3 before it sleeps.
+//!     A worker that finds it held for a moment only (by another worker's look, by the monitor's) sleeps without it: the other worker comes to 3 itself, and
+//!     the monitor looks at the idle set after it let go.
+//! I2. A worker that loses its thread counts a poller that nobody holds as work (`search::has_work`).
+
+use super::idle::Idle;
+use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence_seq_cst, mutated};
+use std::ptr::null_mut;
+
+/// A poller, once there is one, and whether somebody holds it.
+pub struct Net<P> {
+    poller: AtomicPtr<P>,
+    held: AtomicU32,
+}
+
+/// The poller, held by the calling thread.
+pub struct Held<'r, P> {
+    net: &'r Net<P>,
+    /// What is held.
+    pub poller: &'r P,
+}
+
+impl<P> Drop for Held<'_, P> {
+    fn drop(&mut self) {
+        self.net.held.store(0, Ordering::SeqCst);
+    }
+}
+
+impl<P> Net<P> {
+    /// None yet.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self {
+            poller: AtomicPtr::new(null_mut()),
+            held: AtomicU32::new(0),
+        }
+    }
+
+    /// The poller, if there is one.
+    #[inline]
+    pub fn poller(&self) -> Option<&P> {
+        // SAFETY: once there it stays as long as this.
+        unsafe { self.poller.load(Ordering::SeqCst).as_ref() }
+    }
+
+    /// The same, made if need be.
+    pub fn poller_or_new<E>(&self, make: impl FnOnce() -> Result<P, E>) -> Result<&P, E> {
+        if let Some(poller) = self.poller() {
+            return Ok(poller);
+        }
+        let made = Box::into_raw(Box::new(make()?));
+        let won = (self.poller)
+            .compare_exchange(null_mut(), made, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
+        if !won {
+            // SAFETY: nobody else has it.
+            drop(unsafe { Box::from_raw(made) });
+        }
+        Ok(self.poller().expect("just made"))
+    }
+
+    /// Whether there is a poller that nobody holds.
+    #[inline]
+    pub fn is_unheld(&self) -> bool {
+        self.poller().is_some() && self.held.load(Ordering::SeqCst) == 0
+    }
+
+    /// Holds it. None: there is none, or somebody does.
+    #[inline]
+    pub fn hold(&self) -> Option<Held<'_, P>> {
+        let poller = self.poller()?;
+        let free = mutated!("two_hold_the_poller")
+            || (self.held)
+                .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok();
+        free.then(|| Held { net: self, poller })
+    }
+
+    /// A thread without a worker is about to wait for a descriptor, or has let go of the poller: whom to wake, if anybody, so that
+    /// somebody polls.
+    #[must_use]
+    pub fn claim_one_to_poll(&self, idle: &Idle) -> Option<usize> {
+        if mutated!("nobody_is_woken_to_poll") {
+            return None;
+        }
+        fence_seq_cst(); // partner: the fence in `Idle::announce`
+        if self.is_unheld() { idle.claim() } else { None }
+    }
+
+    /// The monitor's column; `look` is done with the poller held, if at all. Gives whom to wake.
+    #[must_use]
+    pub fn watch(&self, idle: &Idle, look: impl FnOnce(&P)) -> Option<usize> {
+        if !self.is_unheld() {
+            return None;
+        }
+        if idle.any() {
+            return idle.claim(); // it polls before it sleeps again
+        }
+        let held = self.hold()?;
+        look(held.poller);
+        drop(held);
+        if mutated!("monitor_lets_go_and_leaves") {
+            return None;
+        }
+        self.claim_one_to_poll(idle)
+    }
+}
+
+impl<P> Drop for Net<P> {
+    fn drop(&mut self) {
+        let poller = self.poller.load(Ordering::Relaxed);
+        if !poller.is_null() {
+            // SAFETY: ours, and nobody uses it any more.
+            drop(unsafe { Box::from_raw(poller) });
+        }
+    }
+}
