@@ -3,9 +3,9 @@
 //! ```text
 //!   a worker that goes to sleep            a thread without a worker            the monitor, each tick
 //!   1. joins the idle set                  that waits for a descriptor          a. nobody holds it, somebody is idle: wakes one
-//!   2. fence                               1. the poller is there               b. nobody is idle: holds it, looks, lets go,
-//!   3. there is a poller, and nobody       2. fence                                then fence, and a. once more
-//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one
+//!   2. fence                               1. the poller is there               b. nobody is idle, and nobody held it since the last
+//!   3. there is a poller, and nobody       2. fence                                tick: holds it, looks, lets go, then fence, and
+//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one           a. once more
 //! ```
 //!
 //! I1. While a goroutine waits for a descriptor, somebody holds the poller who will have another look, or a worker is awake that comes to 3 before it sleeps.
@@ -20,7 +20,10 @@ use std::ptr::null_mut;
 /// A poller, once there is one, and whether somebody holds it.
 pub struct Net<P> {
     poller: AtomicPtr<P>,
-    held: AtomicU32,
+    /// Odd while somebody holds it. Whoever holds it counts up, and again when it lets go.
+    turns: AtomicU32,
+    /// `turns` when the monitor last looked; its own.
+    watched: AtomicU32,
 }
 
 /// The poller, held by the calling thread.
@@ -32,7 +35,7 @@ pub struct Held<'r, P> {
 
 impl<P> Drop for Held<'_, P> {
     fn drop(&mut self) {
-        self.net.held.store(0, Ordering::SeqCst);
+        self.net.turns.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -42,7 +45,8 @@ impl<P> Net<P> {
     pub fn new() -> Self {
         Self {
             poller: AtomicPtr::new(null_mut()),
-            held: AtomicU32::new(0),
+            turns: AtomicU32::new(0),
+            watched: AtomicU32::new(0),
         }
     }
 
@@ -72,17 +76,19 @@ impl<P> Net<P> {
     /// Whether there is a poller that nobody holds.
     #[inline]
     pub fn is_unheld(&self) -> bool {
-        self.poller().is_some() && self.held.load(Ordering::SeqCst) == 0
+        self.poller().is_some() && self.turns.load(Ordering::SeqCst) % 2 == 0
     }
 
     /// Holds it. None: there is none, or somebody does.
     #[inline]
     pub fn hold(&self) -> Option<Held<'_, P>> {
         let poller = self.poller()?;
+        let turns = self.turns.load(Ordering::Relaxed);
         let free = mutated!("two_hold_the_poller")
-            || (self.held)
-                .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok();
+            || turns % 2 == 0
+                && (self.turns)
+                    .compare_exchange(turns, turns.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok();
         free.then(|| Held { net: self, poller })
     }
 
@@ -106,9 +112,14 @@ impl<P> Net<P> {
         if idle.any() {
             return idle.claim(); // it polls before it sleeps again
         }
+        let turns = self.turns.load(Ordering::SeqCst);
+        if self.watched.swap(turns, Ordering::Relaxed) != turns {
+            return None; // the workers see to it themselves
+        }
         let held = self.hold()?;
         look(held.poller);
         drop(held);
+        self.watched.store(turns.wrapping_add(2), Ordering::Relaxed);
         if mutated!("monitor_lets_go_and_leaves") {
             return None;
         }

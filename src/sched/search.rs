@@ -287,6 +287,7 @@ unsafe fn sleep(worker: &Worker) -> bool {
         worker.index,
         runtime.workers.iter().map(|w| &w.queue),
         share_above,
+        runtime.workers.len() == 1,
     );
     let mut work_here = !runtime.global.is_empty() || !worker.inbox.is_empty() || runtime.is_stopped();
     for other in &runtime.workers {
