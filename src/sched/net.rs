@@ -136,3 +136,31 @@ impl<P> Drop for Net<P> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// The monitor looks when nobody else did since it last asked, and only then.
+    #[test]
+    fn monitor_looks_after_a_tick_without_a_look() {
+        let net = Net::<u32>::new();
+        let idle = Idle::new(0);
+        let looked = |net: &Net<u32>| {
+            let mut looked = false;
+            let _ = net.watch(&idle, |_| looked = true);
+            looked
+        };
+        assert!(!looked(&net), "there is no poller");
+        let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+        assert!(looked(&net));
+        assert!(looked(&net), "its own look is nobody else's");
+        drop(net.hold());
+        assert!(!looked(&net), "somebody looked");
+        assert!(looked(&net), "nobody did any more");
+        let held = net.hold();
+        assert!(held.is_some() && !looked(&net), "somebody holds it");
+        drop(held);
+        assert!(!looked(&net) && looked(&net));
+    }
+}
