@@ -117,7 +117,13 @@ fn nginx(_: Kind, port: u16, workers: usize) -> Option<Command> {
         .replace("PORT", &port.to_string())
         .replace("DIRECTORY", directory.to_str()?);
     std::fs::write(&conf, text).ok()?;
-    let program = found("nginx", &["/usr/sbin/nginx"])?;
+    let program = found(
+        "nginx",
+        &[
+            "/usr/sbin/nginx",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/nginx/usr/sbin/nginx"),
+        ],
+    )?;
     let mut command = Command::new(program);
     command
         .arg("-c")
@@ -313,18 +319,39 @@ impl Contestant {
         Some(this)
     }
 
-    /// One request on a connection of its own, once it listens.
+    /// On a connection of its own, once it listens: two requests, the first with a piece of the second, then the rest.
     fn answers(&self) -> bool {
+        const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let start = Instant::now();
-        while start.elapsed() < START {
-            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-                let _ = stream.set_read_timeout(Some(START));
-                let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-                return matches!(stream.read(&mut [0; 1024]), Ok(n) if n > 0);
+        let mut stream = loop {
+            match TcpStream::connect(("127.0.0.1", self.port)) {
+                Ok(stream) => break stream,
+                Err(_) if start.elapsed() > START => return false,
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        false
+        };
+        let both = REQUEST.repeat(2);
+        let (first, rest) = both.split_at(REQUEST.len() + 5);
+        let answer = match self.kind {
+            Kind::Echo => REQUEST,
+            Kind::Http => "Hello, world!",
+        };
+        let mut got = String::new();
+        let mut read_until = |mut stream: &TcpStream, answers: usize| {
+            while got.matches(answer).count() < answers {
+                let mut buffer = [0; 1024];
+                match stream.read(&mut buffer) {
+                    Ok(n) if n > 0 => got += &String::from_utf8_lossy(&buffer[..n]),
+                    _ => return false,
+                }
+            }
+            true
+        };
+        let _ = stream.set_read_timeout(Some(START));
+        stream.write_all(first.as_bytes()).is_ok()
+            && read_until(&stream, 1)
+            && stream.write_all(rest.as_bytes()).is_ok()
+            && read_until(&stream, 2)
     }
 
     /// So many connections more. False: it did not come to that.

@@ -59,7 +59,7 @@ static const char *head(bool keep_alive, size_t *size) {
 static int answer(http_parser *parser) {
     static const char body[] = "Hello, world!";
     Connection *c = parser->data;
-    bool keep_alive = parser->http_minor != 0 && http_should_keep_alive(parser); /* HTTP/1.0 would have to be told so */
+    bool keep_alive = parser->http_minor != 0 && !parser->upgrade && http_should_keep_alive(parser); /* HTTP/1.0 would have to be told so */
     size_t size, body_size = parser->method == HTTP_HEAD ? 0 : sizeof body - 1;
     const char *text;
     if (c->out_size + ANSWER + sizeof body > OUT && !flush(c)) return 1;
