@@ -41,6 +41,7 @@ const SHARE_ABOVE_MAX: u32 = 255;
 #[cold]
 pub unsafe fn search(worker: &Worker, mut spinning: bool) -> Option<Runnable> {
     let runtime = worker.runtime();
+    bump(&worker.counts.searches, 1);
     loop {
         // SAFETY: the caller's promise, here and below.
         unsafe {
