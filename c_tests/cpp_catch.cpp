@@ -227,7 +227,7 @@ static void two_on_one(void) {
 
 /* goroutine_exit in a catch block and during unwinding: the next goroutine with that stack starts afresh. (What they
  * handled is lost: kept here, so that the leak checker knows.) */
-static std::vector<std::exception_ptr> abandoned;
+static std::vector<std::exception_ptr> &abandoned = *new std::vector<std::exception_ptr>; // never destroyed: it looks last
 static int always = 1; /* as far as the compiler knows, the destructor may come back */
 struct Exits {
     ~Exits() {

@@ -21,10 +21,34 @@ template <class F> static GoroutineStatus status_of(F f) {
         f();
     } catch (const goroutine::error &e) {
         CHECK(e.code().category() == goroutine::status_category());
-        CHECK(strstr(e.what(), goroutine_status_message(e.status())) != NULL);
+        const char *name = goroutine_status_name(e.status());
+        CHECK(strncmp(e.what(), name, strlen(name)) == 0 && strncmp(e.what() + strlen(name), ": ", 2) == 0);
         return e.status();
     }
     return GOROUTINE_OK;
+}
+/* And what that says. */
+template <class F> static std::string text_of(F f) {
+    try {
+        f();
+    } catch (const std::system_error &e) {
+        const auto copy = e; // of the base: it still names the status
+        CHECK(copy.code().category() == goroutine::status_category());
+        return e.what();
+    }
+    return "";
+}
+static void texts() {
+    CHECK(text_of([] { goroutine::check(GOROUTINE_EPIPE); }) == "GOROUTINE_EPIPE: The channel is closed.");
+    CHECK(text_of([] { throw goroutine::error(GOROUTINE_EPIPE, std::string("gone").c_str()); }) == "GOROUTINE_EPIPE: gone");
+    CHECK(text_of([] { goroutine::runtime again(2u); }) ==
+          "GOROUTINE_EALREADY: the runtime runs already, so this config would not count");
+    CHECK(text_of([] { (void)spawn([]() -> int { goroutine_exit(GOROUTINE_OK, P(1)); }).get(); }) ==
+          "GOROUTINE_EREJECTED: goroutine_exit(GOROUTINE_OK) ended the goroutine, without a result");
+    CHECK(text_of([] { (void)spawn([]() -> int { goroutine_exit(GOROUTINE_EREJECTED, P(1)); }).get(); }) ==
+          "GOROUTINE_EREJECTED: goroutine_exit(GOROUTINE_EREJECTED) ended the goroutine");
+    CHECK(text_of([] { goroutine::wait_group().done(); }) == "GOROUTINE_EINVAL: the count would be below 0");
+    CHECK(text_of([] { goroutine::wait_group().add(-1); }) == "GOROUTINE_EINVAL: the count would be below 0");
 }
 
 /* ---- values ---- */
@@ -373,6 +397,7 @@ int main() {
     for (uint32_t workers : {1u, 2u, 8u}) {
         goroutine::runtime runtime(workers);
         CHECK_EQ(status_of([] { goroutine::runtime again(2u); }), GOROUTINE_EALREADY);
+        texts();
         times();
         all_of_it_elsewhere();
         races();

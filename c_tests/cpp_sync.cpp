@@ -3,6 +3,7 @@
 #include <goroutine.hpp>
 
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -98,7 +99,13 @@ template <class Mutex> static void counting() {
         mutex.lock();
         goroutine_exit(GOROUTINE_OK, NULL);
     }).wait();
-    CHECK_EQ(status_of([&] { mutex.lock(); }), GOROUTINE_EOWNERDEAD);
+    try {
+        mutex.lock();
+        CHECK(false);
+    } catch (const goroutine::error &e) {
+        CHECK_EQ(e.status(), GOROUTINE_EOWNERDEAD);
+        CHECK(strstr(e.what(), "it was unlocked again") != NULL && strstr(e.what(), "is the caller's") == NULL);
+    }
     mutex.lock();
     mutex.unlock();
     CHECK(mutex.native_handle() != NULL);
@@ -228,6 +235,21 @@ template <> struct make<std::string> {
     static std::string from(uint64_t n) { return "a text that is too long for the string itself: " + std::to_string(n); }
     static uint64_t value(const std::string &s) { return std::stoull(s.substr(s.rfind(' '))); }
 };
+#if __cplusplus >= 202002L
+static_assert(std::input_iterator<channel<int>::iterator>);
+static_assert(std::input_iterator<channel<std::unique_ptr<int>>::iterator>);
+#endif
+static void iterators() {
+    channel<std::string> texts(3);
+    for (const char *text : {"first", "second", "third"}) texts.send(text);
+    texts.close();
+    const auto at = texts.begin(); /* one that is const points to something that is not */
+    CHECK(*at == "first" && at->size() == 5);
+    at->clear();
+    CHECK(at->empty());
+    CHECK(std::vector<std::string>(texts.begin(), texts.end()) == (std::vector<std::string>{"second", "third"}));
+    CHECK(texts.begin() == texts.end());
+}
 /* Everything that is sent arrives once, in each sender's order. */
 template <class T> static void pipeline(size_t capacity) {
     channel<T> values(capacity);
@@ -397,6 +419,7 @@ int main() {
             pipeline<Counted>(capacity);
         }
         CHECK_EQ(Counted::alive.load(), 0);
+        iterators();
         kept();
         exceptions_through_channels();
         selecting();

@@ -1,6 +1,8 @@
 /* Bad input: every function of the header with NULL, numbers out of range, in the wrong place and once too often. Each gives
  * the documented status or report. At the end the names that were tried are compared with include/goroutine.symbols. */
 #include "check.h"
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <stdint.h>
 
@@ -312,6 +314,58 @@ static void mutexes(void) {
     ROW(goroutine_mutex_free, (mutex), GOROUTINE_OK);
 }
 
+/* Descriptors that are none, directions that are none, NULL where the kernel or we want something. */
+static void io(void) {
+    static const int none[] = {-1, -4096, INT32_MIN, INT32_MAX, 8388607, 8388608};
+    int ends[2];
+    char c = 0;
+    uint32_t ready = 0;
+    size_t i;
+    struct iovec v;
+    struct msghdr m;
+    memset(&m, 0, sizeof m);
+    v.iov_base = &c;
+    v.iov_len = 1;
+    for (i = 0; i < sizeof none / sizeof *none; i++) {
+        int fd = none[i];
+        ROW(goroutine_read, (fd, &c, 1), -EBADF);
+        ROW(goroutine_write, (fd, &c, 1), -EBADF);
+        ROW(goroutine_readv, (fd, &v, 1), -EBADF);
+        ROW(goroutine_writev, (fd, &v, 1), -EBADF);
+        ROW(goroutine_recvmsg, (fd, &m, 0), -EBADF);
+        ROW(goroutine_sendmsg, (fd, &m, 0), -EBADF);
+        ROW(goroutine_accept, (fd, NULL, NULL), -EBADF);
+        ROW(goroutine_connect, (fd, NULL, 0), -EBADF);
+        ROW(goroutine_fd_wait, (fd, 1, 0, &ready), GOROUTINE_EBADF);
+        ROW(goroutine_close, (fd), -EBADF);
+        if (fd < 0 || fd == INT32_MAX || fd == 8388608) {
+            ROW(goroutine_set_deadline, (fd, 1, 0), GOROUTINE_EBADF);
+            ROW(goroutine_fd_release, (fd), GOROUTINE_EBADF);
+        }
+    }
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    ROW(goroutine_read, (ends[0], NULL, 0), 0);
+    ROW(goroutine_write, (ends[1], "x", 1), 1);
+    ROW(goroutine_read, (ends[0], NULL, 1), -EFAULT);
+    ROW(goroutine_readv, (ends[0], NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_readv, (ends[0], &v, -1), GOROUTINE_EINVAL);
+    ROW(goroutine_writev, (ends[0], NULL, 1), GOROUTINE_EINVAL);
+    ROW(goroutine_writev, (ends[0], &v, 1 << 20), GOROUTINE_EINVAL);
+    ROW(goroutine_recvmsg, (ends[0], NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_sendmsg, (ends[0], NULL, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_accept, (ends[0], NULL, NULL), -EINVAL);
+    ROW(goroutine_connect, (ends[0], NULL, 0), -EINVAL);
+    ROW(goroutine_fd_wait, (ends[0], 1, 0, NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_wait, (ends[0], 0x80000000u, 0, &ready), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_wait, (ends[1], 1, 0, &ready), GOROUTINE_EAGAIN);
+    ROW(goroutine_set_deadline, (ends[0], 0, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_set_deadline, (ends[0], 0x80000001u, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_fd_release, (ends[0]), GOROUTINE_OK);
+    ROW(goroutine_close, (ends[0]), 0);
+    ROW(goroutine_close, (ends[0]), -EBADF);
+    ROW(goroutine_close, (ends[1]), 0);
+}
+
 static void synchronization(void) {
     GoroutineSemaphore *semaphore = goroutine_semaphore_new(UINT32_MAX);
     GoroutineWaitGroup *count = goroutine_wait_group_new();
@@ -461,6 +515,7 @@ static void foreign_calls(void) {
     lanes();
     mutexes();
     synchronization();
+    io();
 }
 
 static void on_plain_thread(void) {
@@ -563,7 +618,7 @@ static void after_shutdown(void) {
     ROW(goroutine_runtime_shutdown, (0), GOROUTINE_OK);
     ROW(goroutine_runtime_wait, (0), GOROUTINE_OK);
     ROW(goroutine_runtime_wait, (GOROUTINE_FOREVER), GOROUTINE_OK);
-    ROW(goroutine_runtime_release, (0), GOROUTINE_EINVAL);
+    ROW(goroutine_runtime_release, (0), GOROUTINE_EPERM);
     ROW(goroutine_go, (same, NULL), GOROUTINE_ESHUTDOWN);
     ROW(goroutine_spawn, (same, NULL), NULL);
     ROW(goroutine_spawn_with, (&s, NULL), GOROUTINE_ESHUTDOWN);
@@ -704,16 +759,56 @@ static void reported(void *arg) {
 
 /* A failure that nobody looks at is reported, on stderr or to the callback. */
 static void *fail(void *arg) { goroutine_exit((GoroutineStatus)(intptr_t)arg, P(0x1234)); }
+enum { OF_A_PROMISE, OF_A_GOROUTINE, OF_A_NAMED_ONE, OF_A_NAMED_BOUND_ONE, WITHOUT_A_RUNTIME, AFTER_ONE };
 static void unhandled_on_stderr(void *arg) {
-    if (arg != NULL) {
+    if (U(arg) == OF_A_GOROUTINE) {
         OK(goroutine_go(fail, P((intptr_t)GOROUTINE_EREJECTED)));
+    } else if (U(arg) == OF_A_NAMED_ONE || U(arg) == OF_A_NAMED_BOUND_ONE) {
+        GoroutineSpawn s;
+        goroutine_spawn_init(&s);
+        s.fn = CODE(fail);
+        s.int_args[0] = (uint64_t)(int64_t)GOROUTINE_EREJECTED;
+        s.flags = U(arg) == OF_A_NAMED_BOUND_ONE ? GOROUTINE_SPAWN_BOUND : 0;
+        s.name = "fails";
+        OK(goroutine_spawn_with(&s, NULL));
     } else {
         GoroutinePromise *promise = goroutine_promise_new();
-        OK(goroutine_runtime_start(NULL));
+        if (U(arg) != WITHOUT_A_RUNTIME) OK(goroutine_runtime_start(NULL));
+        if (U(arg) == AFTER_ONE) stop();
         goroutine_promise_reject(promise, P(0x1234));
         goroutine_promise_release(promise);
     }
     OK(goroutine_runtime_wait(GOROUTINE_FOREVER));
+}
+/* What a shutdown cancelled is no news, also when its promise is released later. */
+static void *until_cancelled(void *arg) {
+    CHECK_EQ(goroutine_sleep(3600 * SECOND), GOROUTINE_ECANCELED);
+    goroutine_exit(GOROUTINE_ECANCELED, arg);
+}
+static void released_late(void *arg) {
+    GoroutinePromise *promise;
+    start_workers(1);
+    promise = goroutine_spawn(until_cancelled, arg);
+    stop();
+    goroutine_promise_release(promise);
+}
+static void quiet_when_cancelled(void) {
+    static Child child;
+    run_child(released_late, NULL, &child);
+    CHECK(child.signal == 0 && child.status == 0);
+    CHECK(strcmp(child.text, "") == 0);
+}
+
+/* A start or a spawn that is refused says which field is to blame. */
+static void wrong_fields(void *arg) {
+    GoroutineConfig config;
+    GoroutineSpawn s;
+    goroutine_config_init(&config);
+    goroutine_spawn_init(&s);
+    config.workers = 257;
+    if (U(arg) == 1) memset(&config, 0, sizeof config);
+    if (U(arg) < 2) CHECK_EQ(goroutine_runtime_start(&config), GOROUTINE_EINVAL);
+    else CHECK_EQ(goroutine_spawn_with(&s, NULL), GOROUTINE_EINVAL);
 }
 static void unhandled(const Goroutine *g, GoroutineStatus status, void *reason, void *arg) {
     fprintf(stderr, "unhandled of %s: %d %#llx %#llx\n", g != NULL ? "a goroutine" : "nobody", status,
@@ -791,7 +886,15 @@ int main(void) {
     expect_child("reported", reported, P(1), 0, 0, "goroutine: unhandled: goroutine 18 ended with status 1, reason 0x1234\n");
     cover("goroutine_report_unhandled");
     expect_child("unhandled", unhandled_on_stderr, NULL, 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
-    expect_child("unhandled", unhandled_on_stderr, P(1), 0, 0, "GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("unhandled", unhandled_on_stderr, P(OF_A_GOROUTINE), 0, 0, " ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("named", unhandled_on_stderr, P(OF_A_NAMED_ONE), 0, 0, " \"fails\" ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("bound", unhandled_on_stderr, P(OF_A_NAMED_BOUND_ONE), 0, 0, " \"fails\" ended with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("no runtime", unhandled_on_stderr, P(WITHOUT_A_RUNTIME), 0, 0, "released that had been rejected with GOROUTINE_EREJECTED, reason 0x1234");
+    expect_child("no more runtime", unhandled_on_stderr, P(AFTER_ONE), 0, 0, "released that had been rejected with GOROUTINE_EREJECTED, reason 0x1234");
+    quiet_when_cancelled();
+    expect_child("field", wrong_fields, P(0), 0, 0, "goroutine: GOROUTINE_EINVAL: workers is out of range\n");
+    expect_child("field", wrong_fields, P(1), 0, 0, "goroutine: GOROUTINE_EINVAL: size is not that of a GoroutineConfig: see goroutine_config_init\n");
+    expect_child("field", wrong_fields, P(2), 0, 0, "goroutine: GOROUTINE_EINVAL: fn is NULL\n");
     expect_child("unhandled", unhandled_to_callback, P(1), 0, 0, "unhandled of a goroutine: -32 0x1234 0x99");
     expect_child("unhandled", unhandled_to_callback, NULL, 0, 0, "-4096 0x1234 0x99");
 

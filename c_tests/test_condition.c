@@ -4,7 +4,7 @@
 
 static GoroutineMutex *mutex;
 static GoroutineCondition *condition, *other;
-static uint64_t items, taken, produced, done, order[20], order_count;
+static uint64_t items, taken, produced, done, order[21], order_count;
 
 /* ---- a queue of items: producers signal, consumers wait; each item is taken once, and nobody sleeps while there is one ---- */
 static void *producer(void *arg) {
@@ -195,11 +195,16 @@ static void *line(void *arg) {
     OK(goroutine_cancel(gone));
     OK(goroutine_promise_await_take(gone, 10 * SECOND, NULL));
     CHECK_EQ(goroutine_condition_free(condition), GOROUTINE_EBUSY);
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY); /* nobody has it, but they will lock it again */
     CHECK_EQ(order_count, 0);
     for (i = 0; i < 10; i++) OK(goroutine_condition_signal(condition));
     for (i = 0; i < 10; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     CHECK_EQ(order_count, 10);
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY);
     OK(goroutine_condition_broadcast(condition));
+    OK(goroutine_condition_free(condition)); /* nobody waits on it any more, and they have not run yet */
+    CHECK_EQ(goroutine_mutex_free(mutex), GOROUTINE_EBUSY);
+    condition = goroutine_condition_new();
     for (i = 10; i < 20; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     for (i = 0; i < 20; i++) CHECK_EQ(order[i], i);
     /* Locked three times, it is free while one waits, and locked three times afterwards. */

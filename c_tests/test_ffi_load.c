@@ -33,6 +33,7 @@ static uint64_t ask(void *handle, const char *name) {
 
 /* The host's handlers are as they were, and see the stack that they always saw. */
 static void handlers_stay(void) {
+    static char alternate_stack[65536];
     int rt = SIGRTMIN + 6, i;
     char here;
     stack_t alternate;
@@ -41,8 +42,8 @@ static void handlers_stay(void) {
     quiet[1] = SIGPWR;
     quiet[2] = rt;
     memset(&alternate, 0, sizeof alternate);
-    alternate.ss_size = 65536;
-    alternate.ss_sp = malloc(alternate.ss_size);
+    alternate.ss_size = sizeof alternate_stack;
+    alternate.ss_sp = alternate_stack;
     CHECK(sigaltstack(&alternate, NULL) == 0);
     for (i = 0; i < 3; i++) install(quiet[i], handler, SA_RESTART);
     install(SIGUSR2, handler, 0);

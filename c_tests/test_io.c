@@ -520,6 +520,46 @@ static void *shortage(void *unused) {
     return NULL;
 }
 
+/* ---- a Unix listener that wants no more for now: no edge says when it does ---- */
+static struct sockaddr_un full_address;
+static socklen_t full_size;
+static void *connects_when_there_is_room(void *arg) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)arg;
+    CHECK(fd >= 0);
+    CHECK_EQ(goroutine_connect(fd, (struct sockaddr *)&full_address, full_size), 0);
+    CHECK_EQ(goroutine_close(fd), 0);
+    return NULL;
+}
+static void *backlog(void *unused) {
+    enum { N = 8 };
+    GoroutinePromise *p[N];
+    int i, late, listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)unused;
+    memset(&full_address, 0, sizeof full_address);
+    full_address.sun_family = AF_UNIX;
+    CHECK(bind(listener, (struct sockaddr *)&full_address, sizeof(sa_family_t)) == 0 && listen(listener, 1) == 0);
+    full_size = sizeof full_address;
+    CHECK(getsockname(listener, (struct sockaddr *)&full_address, &full_size) == 0);
+    for (i = 0; i < N; i++) p[i] = goroutine_spawn(connects_when_there_is_room, NULL);
+    goroutine_sleep(3 * MS);
+    late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    OK(goroutine_set_deadline(late, POLLOUT, 5 * MS));
+    CHECK_EQ(goroutine_connect(late, (struct sockaddr *)&full_address, full_size), -ETIMEDOUT);
+    CHECK_EQ(goroutine_close(late), 0);
+    CHECK_EQ(goroutine_read(listener, &i, 1), -EINVAL); /* what it is said to be now does not make the accept block */
+    for (i = 0; i < N; i++) {
+        int64_t fd = goroutine_accept(listener, NULL, NULL);
+        CHECK(fd >= 0);
+        CHECK_EQ(goroutine_close((int)fd), 0);
+    }
+    for (i = 0; i < N; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
+    OK(goroutine_set_deadline(listener, POLLIN, MS));
+    CHECK_EQ(goroutine_accept(listener, NULL, NULL), -ETIMEDOUT);
+    CHECK_EQ(goroutine_close(listener), 0);
+    return NULL;
+}
+
 /* ---- plain threads ---- */
 static void *thread_closed(void *arg) {
     char c;
@@ -596,6 +636,7 @@ int main(void) {
         run_goroutine(numbers, NULL);
         run_goroutine(other_kinds, NULL);
         run_goroutine(ends_of_streams, NULL);
+        run_goroutine(backlog, NULL);
         if (i == 1) run_goroutine(shortage, NULL);
         plain_threads();
         if (i == 2) forked();

@@ -115,11 +115,15 @@ static void fifty_times(void) {
 }
 
 static void slow_shutdown(void *arg) {
+    GoroutineSpawn named;
     (void)arg;
     SET(counter, 0);
     SET(told, 0);
     start_workers(2);
-    OK(goroutine_go(spin_until_told, NULL));
+    goroutine_spawn_init(&named);
+    named.fn = CODE(spin_until_told);
+    named.name = "spins";
+    OK(goroutine_spawn_with(&named, NULL));
     while (GET(counter) == 0) goroutine_yield();
     CHECK_EQ(goroutine_runtime_shutdown(20 * MS), GOROUTINE_ETIMEDOUT);
     CHECK_EQ(goroutine_go(add_one, NULL), GOROUTINE_ESHUTDOWN);
@@ -132,9 +136,61 @@ static void slow_shutdown(void *arg) {
     stop();
 }
 
+/* The report names goroutines, half of which end, and free their names, meanwhile. */
+enum { NAMED = 100, REPORTS = 6 };
+static void *ends_soon(void *arg) {
+    ADD(told, 1);
+    if (U(arg) % 2 != 0) {
+        goroutine_cancel_disable();
+        while (GET(told) != NAMED + 1) OK(goroutine_sleep(MS));
+        return arg;
+    }
+    CHECK_EQ(goroutine_sleep(3600 * SECOND), GOROUTINE_ECANCELED);
+    goroutine_cancel_disable();
+    OK(goroutine_sleep(5 * MS + U(arg) * 200 * US)); /* the first report is being written */
+    return arg;
+}
+static void shutdowns_with_names(void *arg) {
+    GoroutineSpawn named;
+    char name[64];
+    uint64_t i;
+    SET(told, 0);
+    start_workers(2);
+    goroutine_spawn_init(&named);
+    named.fn = CODE(ends_soon);
+    named.name = name;
+    for (i = 0; i < NAMED; i++) {
+        memset(name, 'a' + (int)(i % 26), 40);
+        snprintf(name + 40, sizeof name - 40, "%02d", (int)i);
+        named.int_args[0] = i;
+        OK(goroutine_spawn_with(&named, NULL));
+    }
+    while (GET(told) != NAMED) goroutine_yield();
+    for (i = 0; i < REPORTS; i++) CHECK_EQ(goroutine_runtime_shutdown(1), GOROUTINE_ETIMEDOUT);
+    ADD(told, 1);
+    stop();
+    (void)arg;
+}
+static void names_in_reports(void) {
+    static Child child;
+    const char *line;
+    int names = 0, i, k;
+    run_child(shutdowns_with_names, NULL, &child);
+    CHECK(child.signal == 0 && child.status == 0);
+    for (line = strstr(child.text, "  goroutine "); line != NULL; line = strstr(line + 1, "  goroutine ")) {
+        const char *quote = strchr(line, '"');
+        if (quote == NULL || quote > strchr(line, '\n')) continue; /* it had freed it */
+        names++;
+        i = atoi(quote + 41);
+        for (k = 1; k <= 40; k++) CHECK_EQ(quote[k], 'a' + i % 26);
+        CHECK_EQ(quote[43], '"');
+    }
+    CHECK(names >= REPORTS * NAMED / 2);
+}
+
 static void retain_and_release(void) {
     start_workers(1);
-    CHECK_EQ(goroutine_runtime_release(SECOND), GOROUTINE_EINVAL);
+    CHECK_EQ(goroutine_runtime_release(SECOND), GOROUTINE_EPERM);
     goroutine_runtime_retain();
     goroutine_runtime_retain();
     OK(goroutine_runtime_release(SECOND));
@@ -142,7 +198,7 @@ static void retain_and_release(void) {
     CHECK_EQ(goroutine_runtime_start(NULL), GOROUTINE_EALREADY);
     OK(goroutine_runtime_release(10 * SECOND));
     CHECK_EQ(goroutine_go(add_one, NULL), GOROUTINE_ESHUTDOWN);
-    CHECK_EQ(goroutine_runtime_release(SECOND), GOROUTINE_EINVAL);
+    CHECK_EQ(goroutine_runtime_release(SECOND), GOROUTINE_EPERM);
 }
 
 /* What goroutine_runtime_wait waits for, and what not. */
@@ -387,6 +443,8 @@ int main(int argc, char **argv) {
     for (argc = 0; argc < 4; argc++) expect_child("first use starts", first_spawn_starts, P(argc), 0, 0, NULL);
     expect_child("environment", environment_is_read, NULL, 0, 0, "GOROUTINE_WORKERS");
     expect_child("slow shutdown", slow_shutdown, NULL, 0, 0, "shutdown timed out");
+    expect_child("slow shutdown", slow_shutdown, NULL, 0, 0, " \"spins\" runs, or is queued\n");
+    names_in_reports();
     implicit_start();
     fifty_times();
     retain_and_release();

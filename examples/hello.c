@@ -1,4 +1,4 @@
-/* The program of README.md and of goroutine.h: a hundred goroutines, and one that awaits them all. */
+/* The program of goroutine.h: a hundred goroutines, and one that awaits them all. */
 #include <goroutine.h>
 #include <stdio.h>
 

@@ -28,7 +28,10 @@
  *     }
  *
  * Words
- *   goroutine  A stack, saved registers and a state. Stacks never move, so pointers into them stay valid.
+ *   goroutine  A stack, saved registers and a state. Stacks never move, so pointers into them stay valid. By default one has
+ *              192 KiB, 256 KiB with its guard (GoroutineSpawn.stack_bytes, GOROUTINE_STACK_BYTES). C and C++ code on it with frames
+ *              over 64 KiB is to be compiled with -fstack-clash-protection, or it may step over the guard unseen; what needs
+ *              more goes through a foreign call.
  *   worker     The right to run goroutines, with a queue and timers. There are as many as CPUs.
  *   park       The current goroutine waits, and its worker runs another one.
  *   ready      Make a parked goroutine runnable.
@@ -55,6 +58,11 @@
  *   What a `_new` function, a spawn or a combinator gives belongs to the caller, who passes it to `_free` or
  *   `_release` once. Arguments are borrowed for the call unless the function says "consumes". A value travels
  *   through the library as a plain pointer: the library never reads, copies or frees what it points to.
+ *
+ * Callbacks
+ *   Unless it says otherwise a callback is no goroutine of its own. It runs on the stack of whoever came to it: mostly a thread of the
+ *   library between two goroutines, where goroutine_current() is NULL, and a call that would park blocks that thread, and with it a
+ *   worker. It may spawn, settle, ready, unlock. It must not wait for a goroutine.
  *
  * Errors
  *   GoroutineStatus is 0 (GOROUTINE_OK) or negative: -errno where an errno fits, from -4096 down where none does.
@@ -545,7 +553,7 @@ typedef struct GoroutineSpawn {
      * Bytes to reserve, guard included, rounded up to a power of two, at least 128 KiB; 0: the configured default.
      */
     uint64_t stack_bytes;
-    /** For dumps and reports; NULL: none. At most 63 bytes are kept. */
+    /** For reports; NULL: none. At most 63 bytes are kept. */
     const char *name;
     /**
      * Start from this register file instead of `fn`: `rip` is where, `rsp` 0 means the goroutine's own stack.
@@ -614,15 +622,13 @@ typedef struct GoroutineSettled {
 #define GOROUTINE_EAGAIN (-11)
 /** Out of memory or address space. */
 #define GOROUTINE_ENOMEM (-12)
-/** Somebody still waits on the object. */
+/** The object is in use: somebody has it, waits on it, or runs in it. */
 #define GOROUTINE_EBUSY (-16)
-/**
- * An argument is out of range, NULL where none is allowed, or a struct's size is not set (goroutine_*_init).
- */
+/** An argument, or a field of what it points to, is NULL or out of range, or does not fit this call. */
 #define GOROUTINE_EINVAL (-22)
 /** The channel is closed. */
 #define GOROUTINE_EPIPE (-32)
-/** The wait could never end. */
+/** The caller has it, or would wait for itself. */
 #define GOROUTINE_EDEADLK (-35)
 /** Not available in this build of the library. */
 #define GOROUTINE_ENOSYS (-38)
@@ -727,8 +733,8 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
  * after a shutdown only this function does.
  * Context:   T, G.
  * Ownership: `config` is copied.
- * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
- * that this version does not have).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
+ * GOROUTINE_ENOSYS (an option that this version does not have).
  * Since:     ABI 1.
  *
  * Safety:
@@ -769,6 +775,7 @@ GoroutineStatus goroutine_runtime_wait(uint64_t timeout_ns);
  * Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
  * the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
  * before (unless another library has put its signal handlers on top of ours, and may call them).
+ * After one, also when nothing ran or ever had, only goroutine_runtime_start starts it again: the first spawn no longer does by itself.
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
  * freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
@@ -792,7 +799,7 @@ void goroutine_runtime_retain(void);
 /**
  * One user less; the last release shuts down.
  * Context:   T.
- * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EPERM (nobody had retained), and as goroutine_runtime_shutdown.
  * Since:     ABI 1.
  *
  * Safety:
@@ -824,7 +831,7 @@ GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
 
 /**
  * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
- * and no deadlock is reported.
+ * and no deadlock is reported (in a later version).
  * Context:   T, G.
  * Since:     ABI 1.
  *
@@ -886,20 +893,19 @@ void goroutine_spawn_init_sized(struct GoroutineSpawn *request, size_t size);
  * Parks:     never.
  * Ownership: everything is copied; the caller has one reference to `*out`.
  * Output:    `*out` (may be NULL): the promise of its rax.
- * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
- * the policy GOROUTINE_FFI_FAIL).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN,
+ * GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with the policy GOROUTINE_FFI_FAIL).
  * Since:     ABI 1.
  *
  * Safety:
  * Pointers are as the text says, or NULL.
  */
-GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request,
-                                     GoroutinePromise **out);
+GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request, GoroutinePromise **out);
 
 /**
  * The running goroutine.
  * Context:   T, G, R, S.
- * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
+ * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
  * Since:     ABI 1.
  *
  * Safety:
@@ -1797,7 +1803,8 @@ GoroutineStatus goroutine_ffi_call_async(void *function,
  * GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
  *
  * A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
- * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever.
+ * who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever, and
+ * nobody else can unlock it: where it may end early (pthread_exit, a cancel), unlock it in a handler of pthread_cleanup_push.
  * In a child of fork the mutexes of its parent are not to be used.
  * Context:   T, G.
  * Parks:     never.
@@ -1867,7 +1874,8 @@ bool goroutine_mutex_is_owned(const GoroutineMutex *mutex);
  * Context:   T, G.
  * Parks:     never.
  * Ownership: consumes `mutex`.
- * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+ * Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it, waits for it, or will lock it again after
+ * goroutine_condition_wait; nothing happened.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2163,7 +2171,7 @@ GoroutineOnce *goroutine_once_new(void);
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `once`.
- * Output:    `*result` (may be NULL): what `f` returned, to whoever ran it; on GOROUTINE_OK.
+ * Output:    `*result` (may be NULL): what `f` returned when it ran, for every caller; on GOROUTINE_OK.
  * Returns:   GOROUTINE_OK: it has run. GOROUTINE_EDEADLK (called within `f`), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
  * GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
  * Since:     ABI 1.
@@ -2324,7 +2332,8 @@ GoroutineStatus goroutine_group_spawn(GoroutineGroup *group,
  * Ownership: borrows `group`.
  * Output:    `*first_reason` (may be NULL): with GOROUTINE_EREJECTED, the reason.
  * Returns:   GOROUTINE_OK: all ended well. How the first that failed did: GOROUTINE_EREJECTED, or its own status. Of the caller: GOROUTINE_EAGAIN,
- * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+ * GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL). (A member may end with one of these, too:
+ * goroutine_group_free gives GOROUTINE_EBUSY as long as members are left.) A member that waits for its own group waits for ever.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2504,7 +2513,7 @@ void goroutine_report_unhandled(uint64_t goroutine,
 /* ---- Async operations: what somebody else will complete. ---- */
 
 /**
- * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
+ * Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for reports (of a later version).
  * Context:   T, G.
  * Parks:     never.
  * Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.

@@ -63,6 +63,8 @@
 #include <new>
 #include <optional>
 #include <ratio>
+#include <stdexcept>
+#include <string>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
@@ -112,9 +114,15 @@ inline const std::error_category &status_category() noexcept {
 /** A status that is not GOROUTINE_OK. */
 class __attribute__((visibility("default"))) error : public std::system_error {
 public:
-    explicit error(GoroutineStatus status) : std::system_error(status, status_category(), goroutine_status_name(status)) {}
-    error(GoroutineStatus status, const char *what) : std::system_error(status, status_category(), what) {}
+    explicit error(GoroutineStatus status) : error(status, goroutine_status_message(status)) {}
+    /** `what` in place of the sentence that the status has. */
+    error(GoroutineStatus status, const char *what)
+        : std::system_error(status, status_category()), text_(std::string(goroutine_status_name(status)) + ": " + what) {}
     GoroutineStatus status() const noexcept { return code().value(); }
+    const char *what() const noexcept override { return text_.what(); }
+
+private:
+    std::runtime_error text_; // a string whose copies throw nothing
 };
 
 /** Throws what is not GOROUTINE_OK. */
@@ -413,7 +421,7 @@ public:
     /** The result, or throws the goroutine's exception. After that, valid() is false. Throws error, and stays valid,
      *  when the wait was in vain: GOROUTINE_ECANCELED (the caller was cancelled), GOROUTINE_ETIMEDOUT, GOROUTINE_EAGAIN
      *  (a time-out of 0). A goroutine that ended by goroutine_exit has no result: its status becomes an error, as in
-     *  GOROUTINE_ESTACKOVERFLOW. Parks. */
+     *  GOROUTINE_ESTACKOVERFLOW, or GOROUTINE_EREJECTED if that was GOROUTINE_OK. Parks. */
     T get() { return get_within(GOROUTINE_FOREVER); }
     template <class Rep, class Period> T get(std::chrono::duration<Rep, Period> timeout) {
         return get_within(detail::timeout(timeout));
@@ -483,7 +491,8 @@ private:
     /** It ended by goroutine_exit. */
     [[noreturn]] static void throw_end(GoroutineStatus status) {
         if (status != GOROUTINE_OK && status != GOROUTINE_EREJECTED) throw error(status);
-        throw error(GOROUTINE_EREJECTED, "the goroutine ended by goroutine_exit, without a result");
+        throw error(GOROUTINE_EREJECTED, status == GOROUTINE_OK ? "goroutine_exit(GOROUTINE_OK) ended the goroutine, without a result"
+                                                                : "goroutine_exit(GOROUTINE_EREJECTED) ended the goroutine");
     }
 
     void drop() noexcept {
@@ -578,7 +587,9 @@ public:
     }
     /** Throws error(GOROUTINE_EALREADY) if it runs, for then the config would not count. */
     explicit runtime(const GoroutineConfig &config) {
-        check(goroutine_runtime_start(&config));
+        const GoroutineStatus status = goroutine_runtime_start(&config);
+        if (status == GOROUTINE_EALREADY) throw error(status, "the runtime runs already, so this config would not count");
+        check(status);
         goroutine_runtime_retain();
     }
     explicit runtime(std::uint32_t workers) : runtime(with_workers(workers)) {}
@@ -682,7 +693,7 @@ public:
     basic_mutex() : mutex_(goroutine_mutex_new(flags)) {
         if (mutex_ == nullptr) throw error(GOROUTINE_ENOMEM);
     }
-    /** Locked, or waited for: std::terminate. */
+    /** Locked, or waited for, or to be locked again by one that waits on a condition_variable: std::terminate. */
     ~basic_mutex() { check(goroutine_mutex_free(mutex_)); }
     basic_mutex(const basic_mutex &) = delete;
     basic_mutex &operator=(const basic_mutex &) = delete;
@@ -707,7 +718,10 @@ public:
 private:
     bool locked(GoroutineStatus status) {
         if (status == GOROUTINE_ETIMEDOUT || status == GOROUTINE_EAGAIN) return false;
-        if (status == GOROUTINE_EOWNERDEAD) check(goroutine_mutex_unlock(mutex_));
+        if (status == GOROUTINE_EOWNERDEAD) {
+            check(goroutine_mutex_unlock(mutex_));
+            throw error(status, "the mutex's last owner ended with it, without unlocking; it was unlocked again");
+        }
         check(status);
         return true;
     }
@@ -795,8 +809,8 @@ public:
     wait_group &operator=(const wait_group &) = delete;
 
     /** Throws error(GOROUTINE_EINVAL) if the count would be below 0. */
-    void add(std::int32_t n = 1) { check(goroutine_wait_group_add(group_, n)); }
-    void done() { check(goroutine_wait_group_done(group_)); }
+    void add(std::int32_t n = 1) { counted(goroutine_wait_group_add(group_, n)); }
+    void done() { counted(goroutine_wait_group_done(group_)); }
     /** Until the count is 0. Parks. */
     void wait() { check(goroutine_wait_group_wait(group_, GOROUTINE_FOREVER)); }
     /** False: the time is up. */
@@ -810,6 +824,10 @@ public:
     GoroutineWaitGroup *native_handle() noexcept { return group_; }
 
 private:
+    static void counted(GoroutineStatus status) {
+        if (status == GOROUTINE_EINVAL) throw error(status, "the count would be below 0");
+        check(status);
+    }
     GoroutineWaitGroup *group_;
 };
 
@@ -944,8 +962,8 @@ public:
 
         iterator() = default;
         explicit iterator(channel *of) : of_(of) { ++*this; }
-        T &operator*() noexcept { return *value_; }
-        T *operator->() noexcept { return &*value_; }
+        T &operator*() const noexcept { return *value_; }
+        T *operator->() const noexcept { return &*value_; }
         iterator &operator++() {
             value_.reset();
             if (std::optional<T> next = of_->receive()) {
@@ -961,7 +979,7 @@ public:
 
     private:
         channel *of_ = nullptr;
-        std::optional<T> value_;
+        mutable std::optional<T> value_; // as with a pointer, what it points to is not const
     };
     iterator begin() { return iterator(this); }
     iterator end() noexcept { return iterator(); }

@@ -16,6 +16,8 @@
 #[cfg(not(loom))]
 pub mod abi;
 #[cfg(not(loom))]
+mod assembly;
+#[cfg(not(loom))]
 pub mod capi;
 #[cfg(not(loom))]
 pub mod context;
@@ -40,6 +42,7 @@ pub mod wait;
 #[cfg(loom)]
 pub mod goroutine {
     //! Under loom: the words that goroutines wait on, alone.
+    pub mod call_word;
     pub mod park;
     pub mod thread_word;
 }

@@ -50,8 +50,9 @@ with_pkg_config() {
     read -ra flags < <(pkg-config --cflags --libs goroutine)
     "${CC:-cc}" -std=c11 "$work/program.c" -o "$work/with_pkg_config" "${flags[@]}"
     LD_LIBRARY_PATH=$stage$libdir answers "$work/with_pkg_config"
-    read -ra private < <(pkg-config --static --libs goroutine)
-    [[ " ${private[*]} " == *" -lgcc_s "* ]]
+    read -ra private < <(pkg-config --static --cflags --libs goroutine)
+    "${CC:-cc}" -std=c11 "$work/program.c" -o "$work/all_static" "${private[@]}" -static
+    answers "$work/all_static"
 }
 
 with_cmake() {

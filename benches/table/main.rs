@@ -53,7 +53,10 @@ const TABLES: &[(&str, fn())] = &[
             WAITING,
         );
     }),
-    ("lateness", || lateness(&mut start("2", &["go"]))),
+    ("lateness", || {
+        lateness(&mut start("2", &["go"]));
+        held(&mut start("1", &["go"]));
+    }),
     ("foreign", foreign::tables),
 ];
 
@@ -108,6 +111,34 @@ fn lateness(all: &mut [Contestant]) {
                 Some(p50) => {
                     let p99 = figure(rounds, |n| n[1]).map_or(0.0, |f| f.median);
                     format!("{:.1} / {:.1}", p50.median, p99)
+                }
+            }),
+        );
+    }
+}
+
+/// A lock parks goroutines and not the worker: what sleeps meanwhile is as late as without it.
+fn held(all: &mut [Contestant]) {
+    head(
+        "a lock held over 50 ms, one worker",
+        "10 goroutines sleep 1 ms over and over, late by us: p50 / p99 / most",
+        names(all),
+    );
+    for (name, label) in [
+        ("held_nothing", "no lock: 101 goroutines sleep 50 ms"),
+        ("held_mutex", "a mutex, that 100 contend for"),
+        ("held_ultrascript", "UltraScript's lock, that 100 contend for"),
+    ] {
+        let results = measure(all, name, 5, true);
+        row(
+            label,
+            results.iter().map(|rounds| {
+                let most = rounds.iter().map(|n| n[2]).reduce(f64::max);
+                match (figure(rounds, |n| n[0]), figure(rounds, |n| n[1]), most) {
+                    (Some(p50), Some(p99), Some(most)) => {
+                        format!("{:.1} / {:.1} / {most:.1}", p50.median, p99.median)
+                    }
+                    _ => "-".into(),
                 }
             }),
         );

@@ -195,6 +195,25 @@ static void says_shut_down(void *unused) {
     __runtime_spawn_main_goroutine(CODE(count));
     (void)unused;
 }
+/* What nobody looked at is reported once: by the cleanup, before it gives the handle back. */
+static void *rejects(void *unused) {
+    goroutine_exit(GOROUTINE_EREJECTED, unused);
+}
+static void leaves_a_failure(void *unused) {
+    us_start();
+    CHECK(__runtime_spawn_goroutine(CODE(rejects)) != NULL);
+    __runtime_wait_for_main_goroutine();
+    us_stop();
+    (void)unused;
+}
+static void reported_once(void) {
+    static Child child;
+    const char *report;
+    run_child(leaves_a_failure, NULL, &child);
+    CHECK(child.signal == 0 && child.status == 0);
+    report = strstr(child.text, "goroutine: unhandled: ");
+    CHECK(report != NULL && strstr(report + 1, "goroutine: unhandled") == NULL);
+}
 static void *waits(void *unused) {
     __runtime_wait_for_main_goroutine();
     return unused;
@@ -269,6 +288,7 @@ int main(void) {
     expect_child("main of NULL", says_main, NULL, 0, 0, "goroutine: __runtime_spawn_main_goroutine: GOROUTINE_EINVAL");
     expect_child("main of NULL", says_main_v2, NULL, 0, 0, "goroutine: __runtime_spawn_main_goroutine: GOROUTINE_EINVAL");
     expect_child("main after cleanup", says_shut_down, NULL, 0, 0, "__runtime_spawn_main_goroutine: GOROUTINE_ESHUTDOWN");
+    reported_once();
     expect_child("wait on a goroutine", says_on_goroutine, CODE(waits), 0, 0, "__runtime_wait_for_main_goroutine: GOROUTINE_EDEADLK");
     expect_child("cleanup on a goroutine", says_on_goroutine, CODE(cleans), 0, 0, "__new_goroutine_system_cleanup: GOROUTINE_EDEADLK");
     expect_child("unlock", says_unlock, NULL, 0, 0, "goroutine: __runtime_lock_unlock: GOROUTINE_EPERM");

@@ -104,6 +104,15 @@ static void before(void) {
     memset(fired, 0, sizeof fired);
     cleared[0] = cleared[1] = cleared[2] = cleared[3] = -1;
 }
+/* Ids are of one kind: what goroutine_timer_start began, for its argument, is cleared as any other, and the other way round. */
+static void mixed(void) {
+    int64_t id = goroutine_timer_start(FAR_AWAY * MS, 0, FN(code_of_never), P(1));
+    CHECK(id > 0 && __gots_clear_timeout(id) && !goroutine_timer_stop(id));
+    id = goroutine_timer_start(FAR_AWAY * MS, MS, FN(code_of_never), P(1));
+    CHECK(id > 0 && __gots_clear_interval(id) && !__gots_clear_timeout(id));
+    id = __gots_set_interval(code_of_never, FAR_AWAY);
+    CHECK(id > 0 && goroutine_timer_stop(id) && !__gots_clear_interval(id));
+}
 static void check(void) {
     unsigned i;
     for (i = 0; i < TIMEOUTS; i++) CHECK_EQ(fired[i], 1);
@@ -113,6 +122,7 @@ static void check(void) {
     CHECK_EQ(never, 0);
     CHECK(cleared[0] == 1 && cleared[1] == 1 && cleared[2] == 1 && cleared[3] == 0);
     CHECK(!__gots_clear_interval(interval));
+    mixed();
     if (us_stats().workers != 1) return;
     /* They were not all set at the same moment: the order is certain where their delays differ by more than that. */
     for (i = 1; i < TIMEOUTS; i++) CHECK(timeouts[order[i - 1]].ns <= timeouts[order[i]].ns + (all_set - started) + MS);

@@ -48,7 +48,7 @@ pub struct GoroutineSpawn {
     pub user: [u64; 3],
     /// Bytes to reserve, guard included, rounded up to a power of two, at least 128 KiB; 0: the configured default.
     pub stack_bytes: u64,
-    /// For dumps and reports; NULL: none. At most 63 bytes are kept.
+    /// For reports; NULL: none. At most 63 bytes are kept.
     pub name: *const c_char,
     /// Start from this register file instead of `fn`: `rip` is where, `rsp` 0 means the goroutine's own stack.
     pub context: *const GoroutineContext,

@@ -30,10 +30,10 @@ statuses! {
     GOROUTINE_EBADF = -9, "The descriptor is closed.";
     GOROUTINE_EAGAIN = -11, "Not ready, and the time-out was 0.";
     GOROUTINE_ENOMEM = -12, "Out of memory or address space.";
-    GOROUTINE_EBUSY = -16, "Somebody still waits on the object.";
-    GOROUTINE_EINVAL = -22, "An argument is out of range, NULL where none is allowed, or a struct's size is not set (goroutine_*_init).";
+    GOROUTINE_EBUSY = -16, "The object is in use: somebody has it, waits on it, or runs in it.";
+    GOROUTINE_EINVAL = -22, "An argument, or a field of what it points to, is NULL or out of range, or does not fit this call.";
     GOROUTINE_EPIPE = -32, "The channel is closed.";
-    GOROUTINE_EDEADLK = -35, "The wait could never end.";
+    GOROUTINE_EDEADLK = -35, "The caller has it, or would wait for itself.";
     GOROUTINE_ENOSYS = -38, "Not available in this build of the library.";
     GOROUTINE_ETIMEDOUT = -110, "The time-out passed.";
     GOROUTINE_EALREADY = -114, "It was done before.";

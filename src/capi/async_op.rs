@@ -4,7 +4,7 @@ use crate::abi::*;
 use crate::ops::async_op;
 use core::ffi::c_void;
 
-/// Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for dumps.
+/// Begins an operation that keeps the program alive until it is completed or cancelled. `user` is for reports (of a later version).
 /// Context:   T, G.
 /// Parks:     never.
 /// Returns:   an id (above 0, below 2^53, never reused), or GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.

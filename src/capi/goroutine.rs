@@ -58,8 +58,8 @@ pub unsafe extern "C" fn goroutine_spawn_init_sized(request: *mut GoroutineSpawn
 /// Parks:     never.
 /// Ownership: everything is copied; the caller has one reference to `*out`.
 /// Output:    `*out` (may be NULL): the promise of its rax.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN, GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with
-/// the policy GOROUTINE_FFI_FAIL).
+/// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN,
+/// GOROUTINE_EFFITHREADS (GOROUTINE_SPAWN_BOUND with the policy GOROUTINE_FFI_FAIL).
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn goroutine_spawn_with(
 
 /// The running goroutine.
 /// Context:   T, G, R, S.
-/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
+/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -304,7 +304,10 @@ mod inner {
         unsafe {
             let size = (*request).size as usize;
             if size < GOROUTINE_SPAWN_BYTES_MIN {
-                return GOROUTINE_EINVAL;
+                return report::wrong_field(
+                    "size",
+                    "is not that of a GoroutineSpawn: see goroutine_spawn_init",
+                );
             }
             let mut copy: GoroutineSpawn = core::mem::zeroed();
             super::super::copy_sized(&*request, &raw mut copy, size);

@@ -44,7 +44,8 @@ pub unsafe extern "C" fn goroutine_group_spawn(
 /// Ownership: borrows `group`.
 /// Output:    `*first_reason` (may be NULL): with GOROUTINE_EREJECTED, the reason.
 /// Returns:   GOROUTINE_OK: all ended well. How the first that failed did: GOROUTINE_EREJECTED, or its own status. Of the caller: GOROUTINE_EAGAIN,
-/// GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
+/// GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED, GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL). (A member may end with one of these, too:
+/// goroutine_group_free gives GOROUTINE_EBUSY as long as members are left.) A member that waits for its own group waits for ever.
 /// Since:     ABI 1.
 ///
 /// # Safety

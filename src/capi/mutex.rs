@@ -9,7 +9,8 @@ use core::ptr::null_mut;
 /// GOROUTINE_MUTEX_RECURSIVE its owner may lock it again, and unlocks it as often.
 ///
 /// A goroutine that ends while it holds the mutex (also by goroutine_exit, or cancelled) gives it up: the next one to lock it, perhaps one
-/// who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever.
+/// who waits, gets GOROUTINE_EOWNERDEAD, and has the lock. A plain thread that ends so leaves it locked for ever, and
+/// nobody else can unlock it: where it may end early (pthread_exit, a cancel), unlock it in a handler of pthread_cleanup_push.
 /// In a child of fork the mutexes of its parent are not to be used.
 /// Context:   T, G.
 /// Parks:     never.
@@ -91,7 +92,8 @@ pub unsafe extern "C" fn goroutine_mutex_is_owned(mutex: *const GoroutineMutex) 
 /// Context:   T, G.
 /// Parks:     never.
 /// Ownership: consumes `mutex`.
-/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it or waits for it; nothing happened.
+/// Returns:   GOROUTINE_OK (also for NULL), GOROUTINE_EBUSY: somebody has it, waits for it, or will lock it again after
+/// goroutine_condition_wait; nothing happened.
 /// Since:     ABI 1.
 ///
 /// # Safety

@@ -21,7 +21,7 @@ pub extern "C" fn goroutine_once_new() -> *mut GoroutineOnce {
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `once`.
-/// Output:    `*result` (may be NULL): what `f` returned, to whoever ran it; on GOROUTINE_OK.
+/// Output:    `*result` (may be NULL): what `f` returned when it ran, for every caller; on GOROUTINE_OK.
 /// Returns:   GOROUTINE_OK: it has run. GOROUTINE_EDEADLK (called within `f`), GOROUTINE_EAGAIN, GOROUTINE_ETIMEDOUT, GOROUTINE_ECANCELED,
 /// GOROUTINE_ENOMEM, GOROUTINE_EINVAL (NULL).
 /// Since:     ABI 1.

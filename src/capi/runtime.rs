@@ -3,6 +3,7 @@
 use crate::abi::*;
 use crate::context::tls;
 use crate::sched::{bind, config, park, runtime};
+use crate::sys::report::wrong_field;
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::size_of;
 
@@ -91,8 +92,8 @@ pub unsafe extern "C" fn goroutine_config_init_sized(config: *mut GoroutineConfi
 /// after a shutdown only this function does.
 /// Context:   T, G.
 /// Ownership: `config` is copied.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL, GOROUTINE_ENOMEM (threads), GOROUTINE_ENOSYS (an option
-/// that this version does not have).
+/// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
+/// GOROUTINE_ENOSYS (an option that this version does not have).
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -141,6 +142,7 @@ pub unsafe extern "C" fn goroutine_runtime_wait(timeout_ns: u64) -> GoroutineSta
 /// Refuses new goroutines, stops timers, cancels what is left, waits for it, joins every thread. A start may follow. From a start to
 /// the end of a shutdown the library stays loaded, whoever calls dlclose on it; after that, a dlclose unmaps it, also one that came
 /// before (unless another library has put its signal handlers on top of ours, and may call them).
+/// After one, also when nothing ran or ever had, only goroutine_runtime_start starts it again: the first spawn no longer does by itself.
 /// Context:   T.
 /// Returns:   GOROUTINE_OK (also when nothing runs), GOROUTINE_EDEADLK (on a goroutine), GOROUTINE_ETIMEDOUT: still stopping, nothing
 /// freed; what is stuck is named on stderr; call again. GOROUTINE_EAGAIN (`timeout_ns` 0): the same, without a report.
@@ -168,7 +170,7 @@ pub unsafe extern "C" fn goroutine_runtime_retain() {
 
 /// One user less; the last release shuts down.
 /// Context:   T.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EINVAL (nobody had retained), and as goroutine_runtime_shutdown.
+/// Returns:   GOROUTINE_OK, GOROUTINE_EPERM (nobody had retained), and as goroutine_runtime_shutdown.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -206,7 +208,7 @@ pub unsafe extern "C" fn goroutine_runtime_stats(out: *mut GoroutineStats) -> Go
 }
 
 /// A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
-/// and no deadlock is reported.
+/// and no deadlock is reported (in a later version).
 /// Context:   T, G.
 /// Since:     ABI 1.
 ///
@@ -283,7 +285,10 @@ mod inner {
             if size < core::mem::offset_of!(GoroutineConfig, stack_overflow)
                 || size > size_of::<GoroutineConfig>()
             {
-                return GOROUTINE_EINVAL;
+                return wrong_field(
+                    "size",
+                    "is not that of a GoroutineConfig: see goroutine_config_init",
+                );
             }
             let mut copy = config::defaults();
             super::super::copy_sized(&*config, &raw mut copy, size);

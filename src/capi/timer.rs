@@ -3,6 +3,7 @@
 use crate::abi::*;
 use crate::sched::spawn;
 use crate::sched::timers::{self, Request};
+use crate::sys::report::wrong_field;
 use crate::timer::slot::{Options, Target};
 use core::ffi::{CStr, c_void};
 
@@ -121,8 +122,14 @@ unsafe fn timer_request(
     // SAFETY: the caller's promise: readable for its size. A short one is completed with zeros.
     let (copy, name) = unsafe {
         let size = (*request).size as usize;
-        if size < GOROUTINE_SPAWN_BYTES_MIN || (*request).r#fn.is_null() {
-            return Err(GOROUTINE_EINVAL);
+        if size < GOROUTINE_SPAWN_BYTES_MIN {
+            return Err(wrong_field(
+                "size",
+                "is not that of a GoroutineSpawn: see goroutine_spawn_init",
+            ));
+        }
+        if (*request).r#fn.is_null() {
+            return Err(wrong_field("fn", "is NULL"));
         }
         let mut copy: GoroutineSpawn = core::mem::zeroed();
         super::copy_sized(&*request, &raw mut copy, size);

@@ -266,7 +266,7 @@ pub unsafe extern "C" fn __promise_race(promises: *const *mut c_void, n: i64) ->
 
 /// Calls `function` in a goroutine of its own, before regular work, once `delay` milliseconds have passed. Keeps the program alive.
 /// `delay` is an integer, or the raw bits of a double: 2^52 and more, or negative, is bits. At or below zero, and NaN, is 0; what
-/// does not fit in 64 bits of nanoseconds never fires.
+/// does not fit in 64 bits of nanoseconds never fires. `function` gets no argument: one with data is goroutine_timer_start's.
 /// Context:   T, G.
 /// Parks:     never.
 /// Returns:   an id (above 0, below 2^53, never reused); negative: GOROUTINE_EINVAL (NULL), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
@@ -365,7 +365,7 @@ pub unsafe extern "C" fn __gots_clear_interval_v2(id: i64) -> bool {
 }
 
 /// Something is under way that keeps the program alive until it is completed or cancelled. `kind`: one of GOROUTINE_ASYNC_*;
-/// `data` is for dumps.
+/// `data` is for reports (of a later version).
 /// Context:   T, G.
 /// Parks:     never.
 /// Returns:   an id (above 0, below 2^53, never reused); negative: GOROUTINE_EINVAL, GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.

@@ -14,13 +14,14 @@
 //! Ownership: whoever runs, has queued, or has won the park word (`park`, I3) of a goroutine owns its control block.
 //! Fields that others read are atomics and say so.
 
+pub mod call_word;
 pub mod park;
 pub mod thread_word;
 
 use crate::promise::Promise;
-use crate::sched::call_word::LentCall;
+use call_word::LentCall;
 use park::ParkWord;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use thread_word::ThreadWord;
 
@@ -76,8 +77,8 @@ pub struct Goroutine {
     /// errno, or `ERRNO_WIDE`.
     pub(crate) errno: u16,
 
-    /// malloc'ed copy, or null.
-    pub(crate) name: *mut c_char,
+    /// malloc'ed copy, or null. The goroutine's own, until its end; others read it with `name_of`.
+    pub(crate) name: AtomicPtr<c_char>,
     /// Called with `entry_arg` when it is over, off its stack: for the library's own goroutines. Or None.
     pub(crate) end: Option<unsafe fn(arg: *mut c_void)>,
     pub(crate) entry_arg: u64,
@@ -92,7 +93,7 @@ pub struct Goroutine {
     /// Its goroutine-local values (`ops::local`), 0: none. Its own.
     pub(crate) locals: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
-    pub(crate) lent: *mut crate::sched::Worker,
+    pub(crate) lent: *mut c_void,
     /// The call it lent it for: set while it is in a blocking call and has no worker.
     pub(crate) lent_call: LentCall,
 
@@ -232,6 +233,18 @@ impl Iterator for ReadyList {
     }
 }
 
+/// Bytes of a name that are kept.
+const NAME_MAX: usize = 63;
+
+/// How many threads look at another goroutine's name. They announce themselves before they load it, and who frees it looks for them
+/// after it took it away (SeqCst, all four): so either they find nothing, or it waits for them. Reset in a child of fork.
+static NAME_READERS: AtomicU32 = AtomicU32::new(0);
+
+/// In a child of fork, whose parent may have been in `name_of`.
+pub fn forget_name_readers() {
+    NAME_READERS.store(0, Ordering::Relaxed);
+}
+
 /// A C string of the library's own, freed with [`free_name`].
 ///
 /// # Safety
@@ -241,16 +254,47 @@ pub unsafe fn copy_name(name: *const c_char) -> *mut c_char {
         return std::ptr::null_mut();
     }
     // SAFETY: the caller's promise. Null when out of memory: a goroutine without a name.
-    unsafe { libc::strndup(name, 63) }
+    unsafe { libc::strndup(name, NAME_MAX) }
 }
 
 /// # Safety
 /// `g` is over and the caller's.
 #[cold]
 pub unsafe fn free_name(g: *mut Goroutine) {
-    // SAFETY: the name came from `copy_name`, or is null.
-    unsafe {
-        libc::free((*g).name.cast::<c_void>());
-        (*g).name = std::ptr::null_mut();
+    // SAFETY: the caller's promise.
+    let name = unsafe { &(*g).name };
+    if name.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let name = name.swap(std::ptr::null_mut(), Ordering::SeqCst);
+    while NAME_READERS.load(Ordering::SeqCst) != 0 {
+        std::thread::yield_now(); // it copies a few bytes
+    }
+    // SAFETY: the name came from `copy_name`, and nobody else has it any more.
+    unsafe { libc::free(name.cast()) };
+}
+
+/// The name of a goroutine that may end meanwhile, for a report; empty: it has none, or is not `id` any more.
+///
+/// # Safety
+/// `g` is a control block.
+pub unsafe fn name_of(g: *const Goroutine, id: u64) -> CString {
+    NAME_READERS.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: control blocks stay mapped; a name that is there now is not freed before we are done.
+    let name = unsafe {
+        let name = (*g).name.load(Ordering::SeqCst);
+        if name.is_null() {
+            CString::default()
+        } else {
+            CStr::from_ptr(name).to_owned()
+        }
+    };
+    NAME_READERS.fetch_sub(1, Ordering::Release);
+    // Its name comes after its id, and goes before it.
+    // SAFETY: as above.
+    if unsafe { (*g).id() } == id {
+        name
+    } else {
+        CString::default()
     }
 }

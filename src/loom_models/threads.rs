@@ -1,8 +1,8 @@
 //! Which thread has which worker: binding, ownerless workers, the ledger, blocking calls.
 
 use super::model;
+use crate::goroutine::call_word::{CallWord, LentCall, STEP};
 use crate::goroutine::park::{ParkWord, Ready};
-use crate::sched::call_word::{CallWord, LentCall, STEP};
 use crate::sched::idle::{Idle, OWNERLESS, Taken};
 use crate::sched::ledger::{Ledger, Rest, Serves};
 use crate::sched::run_queue::RunQueue;

@@ -59,7 +59,9 @@ fn loom_wait_lock_grant_or_time_out() {
         let mut owners = vec![12];
         while let Some(claimed) = lock.release(*owners.last().unwrap()) {
             let is_first = std::ptr::eq(claimed.party.word, unsafe { &raw const (*first.get()).word });
-            owners.push(if is_first { 4 } else { 8 });
+            let owner = if is_first { 4 } else { 8 };
+            assert!(lock.confirm(owner), "nobody robs it");
+            owners.push(owner);
         }
         let gave_up = timer.join().unwrap();
         assert_eq!(owners, if gave_up { vec![12, 8] } else { vec![12, 4, 8] });

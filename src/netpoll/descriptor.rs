@@ -269,15 +269,16 @@ impl<P: Sleeper> Descriptor<P> {
             while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
                 let next = (*waiter).following();
                 let want = (*waiter).what;
-                if want.mask & directions != 0 && (all || !want.uses || want.mask & served == 0) {
-                    if let Some(claimed) = state.waiters.claim(waiter) {
-                        if want.uses {
-                            served |= want.mask & directions;
-                        } else {
-                            state.askers -= 1;
-                        }
-                        end = chain_claimed(end, waiter, claimed);
+                if want.mask & directions != 0
+                    && (all || !want.uses || want.mask & served == 0)
+                    && let Some(claimed) = state.waiters.claim(waiter)
+                {
+                    if want.uses {
+                        served |= want.mask & directions;
+                    } else {
+                        state.askers -= 1;
                     }
+                    end = chain_claimed(end, waiter, claimed);
                 }
                 waiter = next;
             }
@@ -303,7 +304,7 @@ impl<P: Sleeper> Descriptor<P> {
             // SAFETY: the caller's; we hold the lock.
             unsafe {
                 let want = (*waiter).what;
-                self.update(|now| now | want.mask * WAITED); // first, so that whoever sets a bit by itself sees it
+                self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
                 let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
                     now & want.mask != 0

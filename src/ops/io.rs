@@ -38,6 +38,8 @@ const NONBLOCKING: u32 = 4;
 const CAREFUL: u32 = 5;
 /// Always "ready": a regular file.
 const FILE: u32 = 6;
+/// A socket that connections are accepted on: it is non-blocking.
+const LISTENER: u32 = 7;
 
 fn errno() -> i32 {
     // SAFETY: the thread's own; not kept.
@@ -377,6 +379,9 @@ fn wake_blocked(fd: i32) {
 
 // ---- reading and writing ----
 
+/// Most buffers of a call, as for the kernel.
+const IOV_MAX: i32 = 1024;
+
 /// A buffer for preadv2 and its like.
 fn vector(buffer: *const c_void, n: usize) -> iovec {
     iovec {
@@ -410,7 +415,7 @@ pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 
 /// # Safety
 /// `vectors` are `count` buffers as readv and writev want them.
 pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
-    if count < 0 || (vectors.is_null() && count != 0) {
+    if !(0..=IOV_MAX).contains(&count) || (vectors.is_null() && count != 0) {
         return i64::from(GOROUTINE_EINVAL);
     }
     // SAFETY: the caller's promise.
@@ -454,7 +459,7 @@ unsafe fn attempt(
     // SAFETY: the caller's promise.
     unsafe {
         match stay.descriptor.kind.load(Ordering::Relaxed) {
-            UNKNOWN | SOCKET | TCP if count == 1 => {
+            UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
                 let v = &*vectors;
                 if v.iov_len == 0 && reads {
                     return Some(result(libc::read(fd, v.iov_base, 0))); // recv would wait
@@ -466,7 +471,7 @@ unsafe fn attempt(
                 };
                 socket_or_not(stay, done)
             }
-            UNKNOWN | SOCKET | TCP => {
+            UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();
                 message.msg_iov = vectors.cast_mut();
                 message.msg_iovlen = count as usize;
@@ -647,9 +652,9 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
 
 unsafe fn accept_once(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     when_ready(fd, READ, |stay, _| {
-        if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN {
+        if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
-            stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
+            stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
         }
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         loop {
@@ -690,19 +695,39 @@ pub(super) fn is_new(fd: i32) {
 /// # Safety
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
+    let mut pause = SHORTAGE_FIRST_NS;
+    loop {
+        let mut is_full = false;
+        // SAFETY: the caller's promise.
+        let connected = unsafe { connect_once(fd, address, size, &mut is_full) };
+        if !is_full {
+            return connected;
+        }
+        // A Unix listener has as many connections waiting as it wants; no edge will say when it has not.
+        let status = super::sleep::sleep(pause);
+        if status != GOROUTINE_OK {
+            return i64::from(status);
+        }
+        pause = (pause * 2).min(100 * SHORTAGE_FIRST_NS);
+    }
+}
+
+unsafe fn connect_once(fd: i32, address: *const sockaddr, size: socklen_t, is_full: &mut bool) -> i64 {
     let mut begun = false;
     when_ready(fd, WRITE, |stay, _| {
         if !begun {
             make_nonblocking(fd)?;
-            let _ =
-                stay.descriptor
-                    .kind
-                    .compare_exchange(UNKNOWN, SOCKET, Ordering::Relaxed, Ordering::Relaxed);
+            let kind = &stay.descriptor.kind;
+            let _ = kind.compare_exchange(UNKNOWN, SOCKET, Ordering::Relaxed, Ordering::Relaxed);
             // SAFETY: the caller's promise.
             match result(unsafe { libc::connect(fd, address, size) } as isize) {
                 Err(libc::EINPROGRESS | libc::EINTR) => {
                     begun = true;
                     return Err(libc::EAGAIN);
+                }
+                Err(libc::EAGAIN) => {
+                    *is_full = true;
+                    return Ok(0);
                 }
                 done => return done,
             }

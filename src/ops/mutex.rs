@@ -7,6 +7,9 @@
 //! I2. `depth` is the owner's.
 //! I3. A goroutine counts the mutexes it holds. At its end, should there be any, every mutex is looked at (`orphan_all`): that is the
 //!     price of a rare mistake, and nothing but the count is paid before. A plain thread that ends with a mutex is not noticed.
+//! I4. Who waits for a condition will come back, and counts in `waits` meanwhile. Only the owner writes it: it counts itself before it
+//!     gives the mutex up, and takes that back once it has it again. Who frees it looks before and after it saw that nobody has it: a
+//!     wait that ended before the first look had the mutex by then, and one that began since changes the second.
 
 use super::object::{free_object, new_object};
 use super::wait::{wait, wake_one};
@@ -20,6 +23,10 @@ use crate::wait::{Party, Waiter};
 use parking_lot::Mutex as Guard;
 use std::cell::Cell;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// In `waits`.
+const BEGUN_SHIFT: u32 = 32;
 
 /// How often one who finds it locked looks again before it parks, where others may run meanwhile.
 const SPINS: u32 = 60;
@@ -30,6 +37,8 @@ pub struct GoroutineMutex {
     /// How often its owner has taken it, but for the first time (I2).
     depth: Cell<u32>,
     recursive: bool,
+    /// Waits for a condition that were begun with it, above BEGUN_SHIFT, and those of them that have not locked it again, below (I4).
+    waits: AtomicU64,
     /// Where it is in `ALL`; under that lock.
     index: Cell<usize>,
 }
@@ -123,6 +132,7 @@ pub fn new(recursive: bool) -> *mut Mutex {
         lock: Lock::new(),
         depth: Cell::new(0),
         recursive,
+        waits: AtomicU64::new(0),
         index: Cell::new(all.0.len()),
     });
     if !mutex.is_null() {
@@ -138,7 +148,7 @@ pub fn new(recursive: bool) -> *mut Mutex {
 pub unsafe fn free(mutex: *mut Mutex) -> GoroutineStatus {
     // SAFETY: the caller's promise.
     unsafe {
-        if !(*mutex).lock.is_idle() {
+        if !(*mutex).is_idle() {
             return GOROUTINE_EBUSY;
         }
         let mut all = ALL.lock();
@@ -282,18 +292,35 @@ impl Mutex {
         GOROUTINE_OK
     }
 
-    /// Unlocks it however often its owner, the caller, has locked it. Gives how often more than once.
+    /// Unlocks it however often its owner, the caller, has locked it, who will call `lock_to_depth`. Gives how often more than once.
     pub(super) fn unlock_all(&self) -> u32 {
         let depth = self.depth.replace(0);
+        let waits = self.waits.load(Ordering::Relaxed);
+        // Published by the unlock (I4).
+        self.waits
+            .store(waits.wrapping_add((1 << BEGUN_SHIFT) + 1), Ordering::Relaxed);
         self.unlock();
         depth
     }
 
-    /// The other way round.
+    /// The other way round. No cancel ends it, so the caller has the lock.
     pub(super) fn lock_to_depth(&self, depth: u32) -> GoroutineStatus {
         let status = self.lock(GOROUTINE_FOREVER);
         self.depth.set(depth);
+        // Release: who sees this in `is_idle` sees that we have the lock (I4).
+        self.waits
+            .store(self.waits.load(Ordering::Relaxed) - 1, Ordering::Release);
         status
+    }
+
+    /// Whether nobody has it, waits for it, or will lock it again after a wait for a condition (I4).
+    fn is_idle(&self) -> bool {
+        let before = self.waits.load(Ordering::Acquire);
+        if before & ((1 << BEGUN_SHIFT) - 1) != 0 || !self.lock.is_idle() {
+            return false;
+        }
+        fence(Ordering::Acquire); // with the look at the lock: what its last owner did before it gave it up
+        self.waits.load(Ordering::Relaxed) == before
     }
 
     /// `goroutine_mutex_is_owned`.

@@ -43,9 +43,11 @@ pub unsafe fn release(promise: *const Promise) {
 
 #[cold]
 fn report(unseen: Outcome) {
-    if let Some(runtime) = runtime::enter() {
+    match runtime::enter() {
         // SAFETY: no goroutine is named.
-        unsafe { runtime.unhandled(std::ptr::null(), unseen) };
+        Some(runtime) => unsafe { runtime.unhandled(std::ptr::null(), unseen) },
+        None if unseen.status == GOROUTINE_ECANCELED => {} // by a shutdown, most likely
+        None => runtime::report_unhandled(0, unseen, None),
     }
 }
 
@@ -62,12 +64,12 @@ pub fn report_handles() {
     });
 }
 
-/// Gives back every handle that nobody did.
+/// Gives back every handle that nobody did, after `report_handles`.
 pub fn release_handles() {
     pool::for_each(|promise| {
         if promise.take_handle() {
             // SAFETY: the handle's reference, which is nobody else's now.
-            unsafe { release(promise) };
+            let _reported = unsafe { Promise::release(promise) };
         }
     });
 }

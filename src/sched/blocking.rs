@@ -30,7 +30,7 @@ pub unsafe fn enter(g: *mut Goroutine) {
     tls::set_worker(std::ptr::null_mut());
     // SAFETY: the caller's promise: an unbound goroutine's thread holds a worker. Not touched after `enter`.
     unsafe {
-        (*g).lent = worker;
+        (*g).lent = worker.cast();
         (*worker).call.enter(&(*g).lent_call);
     }
 }
@@ -44,7 +44,7 @@ pub unsafe fn enter(g: *mut Goroutine) {
 pub unsafe fn exit(g: *mut Goroutine, stays: bool) {
     // SAFETY: the caller's promise. Workers live as long as their runtime.
     unsafe {
-        let worker = (*g).lent;
+        let worker = (*g).lent.cast::<Worker>();
         if (*worker).call.exit(&(*g).lent_call) {
             tls::set_worker(worker);
         } else {

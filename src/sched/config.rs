@@ -3,7 +3,8 @@
 use super::idle::MAX_WORKERS;
 use crate::abi::*;
 use crate::stack;
-use crate::sys::{cpu, report::Line};
+use crate::sys::cpu;
+use crate::sys::report::{Line, out_of_range, wrong_field};
 use crate::thread;
 
 const FLAGS: u32 = GOROUTINE_CONFIG_OWN_CODE
@@ -62,18 +63,17 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
 
 /// Fills in what is 0, refuses what is out of range. Gives the stack classes (default, largest), and what threads are like.
 pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings), GoroutineStatus> {
-    if config.flags & !FLAGS != 0
-        || config.reserved != 0
-        || config.reserved_too != 0
-        || config.workers as usize > MAX_WORKERS
-    {
-        return Err(GOROUTINE_EINVAL);
-    }
-    if config.ffi_exhausted > GOROUTINE_FFI_FAIL
-        || config.ffi_release > GOROUTINE_FFI_RETIRE
-        || config.ffi_cpus_spread > 1
-    {
-        return Err(GOROUTINE_EINVAL);
+    let ranges = [
+        ("flags", config.flags & !FLAGS == 0),
+        ("workers", config.workers as usize <= MAX_WORKERS),
+        ("reserved", config.reserved == 0),
+        ("ffi_exhausted", config.ffi_exhausted <= GOROUTINE_FFI_FAIL),
+        ("ffi_release", config.ffi_release <= GOROUTINE_FFI_RETIRE),
+        ("ffi_cpus_spread", config.ffi_cpus_spread <= 1),
+        ("reserved_too", config.reserved_too == 0),
+    ];
+    if let Some((field, _)) = ranges.iter().find(|(_, fits)| !fits) {
+        return Err(out_of_range(field));
     }
     let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
     if config.flags & later != 0 || config.stack_overflow.is_some() {
@@ -83,7 +83,7 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
         config.ffi_threads_max = FFI_THREADS_MAX;
     }
     if config.ffi_threads_prestart > config.ffi_threads_max {
-        return Err(GOROUTINE_EINVAL);
+        return Err(wrong_field("ffi_threads_prestart", "is above ffi_threads_max"));
     }
     if config.ffi_threads_idle_ns == 0 {
         config.ffi_threads_idle_ns = FFI_THREADS_IDLE_NS;
@@ -102,9 +102,10 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     } else {
         config.stack_bytes_max
     };
-    match (stack::class_for(stack_bytes), stack::class_for(stack_bytes_max)) {
-        (Some(class), Some(class_max)) if class <= class_max => Ok((class, class_max, settings)),
-        _ => Err(GOROUTINE_EINVAL),
+    let class_max = stack::class_for(stack_bytes_max).ok_or_else(|| out_of_range("stack_bytes_max"))?;
+    match stack::class_for(stack_bytes) {
+        Some(class) if class <= class_max => Ok((class, class_max, settings)),
+        _ => Err(wrong_field("stack_bytes", "is above stack_bytes_max")),
     }
 }
 
@@ -113,7 +114,7 @@ fn check_threads(config: &GoroutineConfig) -> Result<thread::Settings, Goroutine
     const BYTES_MAX: u64 = 1 << 34;
     let stack_bytes = match config.thread_stack_bytes {
         0 => thread::STACK_BYTES,
-        n if n > BYTES_MAX => return Err(GOROUTINE_EINVAL),
+        n if n > BYTES_MAX => return Err(out_of_range("thread_stack_bytes")),
         n => (n as usize)
             .max(thread::STACK_BYTES_MIN)
             .next_multiple_of(crate::sys::mem::PAGE),

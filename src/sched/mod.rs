@@ -10,7 +10,6 @@
 //! | `bind` | goroutines that own their thread |
 //! | `predict` | whose goroutines bind: threads made ahead |
 //! | `pin` | on which CPUs threads for foreign calls run |
-//! | `call_word` | a worker in a blocking call: who has it afterwards (model-checked) |
 //! | `blocking` | blocking calls |
 //! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
@@ -30,7 +29,6 @@
 //! | `monitor` | the thread that watches the workers |
 //! | `runtime` | start, wait, shutdown |
 
-pub mod call_word;
 pub mod idle;
 pub mod ledger;
 pub mod net;

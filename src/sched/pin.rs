@@ -18,6 +18,7 @@
 
 use crate::abi::*;
 use crate::sys::cpu::Cpus;
+use crate::sys::report::wrong_field;
 use parking_lot::Mutex;
 
 /// See the module's head.
@@ -57,7 +58,7 @@ impl Pinning {
         };
         let places: Vec<Place> = cpus.numbers().map(|cpu| Place { cpu, threads: 0 }).collect();
         if places.is_empty() {
-            return Err(GOROUTINE_EINVAL);
+            return Err(wrong_field("ffi_cpus", "has no CPU that the process may use"));
         }
         Ok(Some(Self {
             cpus,

@@ -22,7 +22,7 @@ use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, note_control_words, tls};
-use crate::goroutine::{FORKS, Goroutine, Runnable};
+use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
@@ -33,7 +33,8 @@ use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Condvar, Mutex, RawMutex};
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::null;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -419,7 +420,8 @@ fn stuck(runtime: &Runtime, deadline: u64) -> GoroutineStatus {
         let (id, parked, ours) = unsafe { ((*g).id(), (*g).park.parked().is_some(), (*g).is_ours()) };
         if id != 0 && ours {
             let mut line = report::Line::new();
-            line.text("  goroutine ").dec(id);
+            // SAFETY: as above.
+            unsafe { line.text("  goroutine ").dec(id).name(name_of(g, id).as_ptr()) };
             let holds = bound.iter().find(|(b, _)| *b == g);
             line.text(match (parked, holds) {
                 (true, _) => " is parked",
@@ -450,7 +452,7 @@ pub fn release(deadline: u64) -> Ended {
         return GOROUTINE_EDEADLK.into();
     }
     match RETAINED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| n.checked_sub(1)) {
-        Err(_) => GOROUTINE_EINVAL.into(),
+        Err(_) => GOROUTINE_EPERM.into(),
         Ok(1) => {
             let ended = shutdown(deadline);
             if ended.status != i64::from(GOROUTINE_OK) {
@@ -667,10 +669,13 @@ impl Runtime {
     /// # Safety
     /// `g` is null, or a goroutine that just ended.
     pub unsafe fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
-        // SAFETY: null, or a goroutine that just ended.
-        let id = unsafe { g.as_ref() }.map_or(0, Goroutine::id);
         if !self.hand_unhandled(g, outcome) {
-            unhandled_line(id, outcome, None);
+            // SAFETY: the caller's promise.
+            unhandled_line(
+                unsafe { g.as_ref() }.map_or((0, null()), id_and_name),
+                outcome,
+                None,
+            );
         }
     }
 
@@ -820,6 +825,7 @@ extern "C" fn after_fork_child() {
     SHUT_DOWN.store(false, Ordering::Release);
     DOOR.reset();
     FORKS.fetch_add(1, Ordering::Relaxed);
+    forget_name_readers();
     thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
@@ -853,15 +859,24 @@ pub fn report_unhandled(id: u64, outcome: Outcome, text: Option<&CStr>) {
     let own = !g.is_null() && unsafe { (*g).id() } == id;
     let to_whom = if own { g } else { std::ptr::null_mut() };
     if !enter().is_some_and(|inside| inside.hand_unhandled(to_whom, outcome)) {
-        unhandled_line(id, outcome, text);
+        // SAFETY: null, or the running goroutine.
+        let id_and_name = unsafe { to_whom.as_ref() }.map_or((id, null()), id_and_name);
+        unhandled_line(id_and_name, outcome, text);
     }
 }
 
-fn unhandled_line(id: u64, outcome: Outcome, text: Option<&CStr>) {
+/// Of a goroutine that runs here, or just ended here.
+fn id_and_name(g: &Goroutine) -> (u64, *const c_char) {
+    (g.id(), g.name.load(Ordering::Relaxed))
+}
+
+/// `name` is null, or a string.
+fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Option<&CStr>) {
     let mut line = report::Line::new();
     match id {
         0 => line.text("unhandled: a promise was released that had been rejected with "),
-        id => line.text("unhandled: goroutine ").dec(id).text(" ended with "),
+        // SAFETY: the caller's promise.
+        id => unsafe { line.text("unhandled: goroutine ").dec(id).name(name) }.text(" ended with "),
     };
     if let Some(text) = text {
         line.raw(text.to_bytes()).emit();

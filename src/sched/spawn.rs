@@ -9,6 +9,7 @@ use crate::context::{Entry, INITIAL_FCW, INITIAL_MXCSR, return_address, tls};
 use crate::goroutine::{EXTRAS, FORKS, Goroutine, Runnable, copy_name};
 use crate::promise::{Promise, pool};
 use crate::stack;
+use crate::sys::report::{out_of_range, wrong_field};
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -78,7 +79,7 @@ unsafe fn set_name(g: *mut Goroutine, name: *const c_char) {
     unsafe {
         if !name.is_null() {
             (*g).spawn_flags |= EXTRAS;
-            (*g).name = copy_name(name);
+            (*g).name.store(copy_name(name), Ordering::Release); // partner: `name_of`
         }
     }
 }
@@ -258,10 +259,11 @@ unsafe fn count_opened(g: *mut Goroutine, runtime: &Runtime) {
 
 /// Refuses flags and sizes that no runtime accepts.
 pub fn check(request: &GoroutineSpawn) -> Result<(), GoroutineStatus> {
-    if request.flags & !FLAGS != 0
-        || (request.stack_bytes != 0 && stack::class_for(request.stack_bytes).is_none())
-    {
-        return Err(GOROUTINE_EINVAL);
+    if request.flags & !FLAGS != 0 {
+        return Err(out_of_range("flags"));
+    }
+    if request.stack_bytes != 0 && stack::class_for(request.stack_bytes).is_none() {
+        return Err(out_of_range("stack_bytes"));
     }
     Ok(())
 }
@@ -273,18 +275,21 @@ pub fn check(request: &GoroutineSpawn) -> Result<(), GoroutineStatus> {
 pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
     let short = request.size as usize == GOROUTINE_SPAWN_BYTES_MIN;
     if !short && (request.size as usize) < GOROUTINE_SPAWN_BYTES {
-        return Err(GOROUTINE_EINVAL);
+        return Err(wrong_field(
+            "size",
+            "is not that of a GoroutineSpawn: see goroutine_spawn_init",
+        ));
     }
     check(request)?;
     let from_context = !short && !request.context.is_null();
     if request.r#fn.is_null() && !from_context {
-        return Err(GOROUTINE_EINVAL);
+        return Err(wrong_field("fn", "is NULL"));
     }
-    if !short
-        && (request.stack_args_count > STACK_ARGS_MAX
-            || (request.stack_args.is_null() && request.stack_args_count != 0))
-    {
-        return Err(GOROUTINE_EINVAL);
+    if !short && request.stack_args_count > STACK_ARGS_MAX {
+        return Err(out_of_range("stack_args_count"));
+    }
+    if !short && request.stack_args.is_null() && request.stack_args_count != 0 {
+        return Err(wrong_field("stack_args", "is NULL"));
     }
     let runtime = runtime::enter_or_start()?;
     if runtime.is_stopping() {
@@ -295,7 +300,12 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
     } else {
         match stack::class_for(request.stack_bytes) {
             Some(class) if class <= runtime.class_max => class,
-            _ => return Err(GOROUTINE_EINVAL),
+            _ => {
+                return Err(wrong_field(
+                    "stack_bytes",
+                    "is above the config's stack_bytes_max",
+                ));
+            }
         }
     };
     let start = if request.flags & GOROUTINE_SPAWN_BOUND == 0 {
@@ -332,7 +342,7 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
             discard(g, class);
             bind::give_up(runtime.shared(), start);
             return Err(if needed > bounds.top - bounds.low {
-                GOROUTINE_EINVAL
+                wrong_field("stack_args_count", "is more than the stack has room for")
             } else {
                 GOROUTINE_ENOMEM
             });

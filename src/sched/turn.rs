@@ -15,7 +15,7 @@ use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 /// Urgent goroutines in a row before a regular one gets its turn.
@@ -304,8 +304,8 @@ pub unsafe extern "C" fn on_exception_at_base(
     const FORCE_UNWIND: i32 = 8;
     const CONTINUE_UNWIND: i32 = 8;
     if actions & (SEARCH_PHASE | FORCE_UNWIND) != 0 {
-        // SAFETY: never null; the running goroutine's name does not change.
-        let (id, name) = unsafe { ((*tls::current_or_dummy()).id(), (*tls::current_or_dummy()).name) };
+        // SAFETY: never null.
+        let g = unsafe { &*tls::current_or_dummy() };
         let forced = actions & FORCE_UNWIND != 0;
         let mut line = Line::new();
         line.text(if forced {
@@ -313,13 +313,8 @@ pub unsafe extern "C" fn on_exception_at_base(
         } else {
             "nothing catches an exception that is about to leave goroutine "
         });
-        line.dec(id);
-        if !name.is_null() {
-            // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
-            line.text(" \"")
-                .raw(unsafe { CStr::from_ptr(name) }.to_bytes())
-                .text("\"");
-        }
+        // SAFETY: the running goroutine's name does not change.
+        unsafe { line.dec(g.id()).name(g.name.load(Ordering::Relaxed)) };
         if forced {
             fatal_line(&mut line);
         }

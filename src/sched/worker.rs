@@ -7,10 +7,10 @@
 //! | `local` | the owner alone | plainly |
 //! | the rest | anybody | atomics and concurrent queues |
 
-use super::call_word::CallWord;
 use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
 use super::runtime::Runtime;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
+use crate::goroutine::call_word::CallWord;
 use crate::goroutine::{Goroutine, Runnable};
 use crate::promise::Promise;
 use crate::stack;

@@ -8,7 +8,7 @@ use super::{GUARD, bounds, classify};
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::sys::report::Line;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -116,7 +116,7 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
     let b = super::bounds_of(g);
     // SAFETY: control blocks stay mapped (stack, I1); the id and name of the running goroutine do not change, and
     // another one's are only printed.
-    let (id, name) = unsafe { ((*g).id(), (*g).name) };
+    let (id, name) = unsafe { ((*g).id(), (*g).name.load(Ordering::Relaxed)) };
     // SAFETY: the kernel's ucontext.
     let (rip, rsp) = unsafe {
         let registers = &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
@@ -131,11 +131,9 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
     } else {
         line.text("fault in the stack guard of goroutine ").dec(id);
     }
-    if !name.is_null() && g == current {
-        // SAFETY: a name is NUL-terminated and lives as long as its goroutine.
-        line.text(" \"")
-            .raw(unsafe { CStr::from_ptr(name) }.to_bytes())
-            .text("\"");
+    if g == current {
+        // SAFETY: a name lives as long as its goroutine.
+        unsafe { line.name(name) };
     }
     line.text(", stack ")
         .hex(b.low as u64)
@@ -153,6 +151,9 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
             Some(running) => line.text("goroutine ").dec(running.id()),
             None => line.text("no goroutine"),
         };
+    }
+    if g == current {
+        line.text(" (more: stack_bytes, GOROUTINE_STACK_BYTES)");
     }
     line.emit();
     let mut frames = [std::ptr::null_mut::<c_void>(); 48];

@@ -92,7 +92,7 @@ impl Slab {
     }
 }
 
-/// Every control block that was ever touched, in use or not. For shutdown and dumps: not fast.
+/// Every control block that was ever touched, in use or not. For reports: not fast.
 pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
     let mut region = 0;
     while region < REGIONS_COUNT {

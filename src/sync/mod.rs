@@ -10,15 +10,29 @@ pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 mod spin;
 pub use spin::{SpinLock, backoff};
 
-/// Whether the library was built with a protocol deliberately broken (`--cfg mutation="name"`, loom only):
-/// tools/loom_mutations.sh proves that the models find each of them.
+/// Whether a protocol is deliberately broken in this run of the models (`LOOM_MUTATION=name`): tools/loom_mutations.sh proves that
+/// they find each of them. Elsewhere it is `false`, and not there.
 #[allow(unused_macros)]
 macro_rules! mutated {
-    ($name:literal) => {
-        cfg!(all(loom, mutation = $name))
-    };
+    ($name:literal) => {{
+        #[cfg(loom)]
+        let mutated = crate::sync::is_mutation($name);
+        #[cfg(not(loom))]
+        let mutated = false;
+        mutated
+    }};
 }
 pub(crate) use mutated;
+
+/// Of this run.
+#[cfg(loom)]
+pub fn is_mutation(name: &str) -> bool {
+    static MUTATION: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
+    MUTATION
+        .get_or_init(|| std::env::var_os("LOOM_MUTATION"))
+        .as_ref()
+        .is_some_and(|mutation| mutation == name)
+}
 
 /// Full fence.
 #[inline]

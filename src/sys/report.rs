@@ -1,6 +1,7 @@
 //! What the library says on stderr, and the last line it ever says. No allocation, no lock: also from signal handlers.
 
-use std::ffi::c_void;
+use crate::abi::{GOROUTINE_EINVAL, GoroutineFatalFn, GoroutineStatus};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// A line under construction, cut at its capacity.
@@ -29,6 +30,20 @@ impl Line {
         self.bytes[self.used..self.used + n].copy_from_slice(&s[..n]);
         self.used += n;
         self
+    }
+    /// Adds a goroutine's name, if it has one.
+    ///
+    /// # Safety
+    /// `name` is null or a string.
+    pub unsafe fn name(&mut self, name: *const c_char) -> &mut Self {
+        if name.is_null() {
+            return self;
+        }
+        // SAFETY: the caller's promise.
+        match unsafe { CStr::from_ptr(name) }.to_bytes() {
+            [] => self,
+            name => self.text(" \"").raw(name).text("\""),
+        }
     }
     /// Adds a decimal number.
     pub fn dec(&mut self, mut n: u64) -> &mut Self {
@@ -73,8 +88,26 @@ impl Default for Line {
 static FATAL_FN: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static FATAL_ARG: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 
+/// A start or a spawn is refused: says which field of the struct it was given is to blame, and gives GOROUTINE_EINVAL.
+#[cold]
+pub fn wrong_field(field: &str, why: &str) -> GoroutineStatus {
+    Line::new()
+        .text("GOROUTINE_EINVAL: ")
+        .text(field)
+        .text(" ")
+        .text(why)
+        .emit();
+    GOROUTINE_EINVAL
+}
+
+/// [`wrong_field`], in most cases.
+#[cold]
+pub fn out_of_range(field: &str) -> GoroutineStatus {
+    wrong_field(field, "is out of range")
+}
+
 /// The program's callback for fatal reports; null for none.
-pub fn set_fatal(f: crate::abi::GoroutineFatalFn, arg: *mut c_void) {
+pub fn set_fatal(f: GoroutineFatalFn, arg: *mut c_void) {
     FATAL_ARG.store(arg, Ordering::Release);
     FATAL_FN.store(
         f.map_or(std::ptr::null_mut(), |f| f as *mut c_void),
@@ -89,7 +122,7 @@ pub fn fatal_line(line: &mut Line) -> ! {
     if !f.is_null() {
         line.bytes[line.used] = 0;
         // SAFETY: set_fatal stored a function of this type, or null.
-        let f: unsafe extern "C" fn(*const std::ffi::c_char, *mut c_void) = unsafe { std::mem::transmute(f) };
+        let f: unsafe extern "C" fn(*const c_char, *mut c_void) = unsafe { std::mem::transmute(f) };
         // SAFETY: the program gave the function and its argument together.
         unsafe { f(line.bytes.as_ptr().cast(), FATAL_ARG.load(Ordering::Acquire)) };
     }

@@ -167,7 +167,7 @@ impl<P: Sleeper> Condition<P> {
         unsafe {
             (*waiter).what.is(JOINED)
                 && !mutated!("condition_tells_the_parked_only")
-                && waiters.leave_if(waiter, |w| w.what.advance(TOLD))
+                && waiters.leave_if(waiter, || (*waiter).what.advance(TOLD))
         }
     }
 

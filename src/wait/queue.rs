@@ -173,25 +173,21 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
         true
     }
 
-    /// As [`WaitQueue::leave`], if it `goes`, which is the last touch of it: its owner may go on with it at once.
+    /// As [`WaitQueue::leave`], if it `goes`, which is the last touch of it: its owner may go on at once, and it be gone.
     ///
     /// # Safety
     /// Under the object's lock; `waiter` is linked here.
     #[inline(always)]
-    pub unsafe fn leave_if(
-        &mut self,
-        waiter: *mut Waiter<P, T>,
-        goes: impl FnOnce(&Waiter<P, T>) -> bool,
-    ) -> bool {
+    pub unsafe fn leave_if(&mut self, waiter: *mut Waiter<P, T>, goes: impl FnOnce() -> bool) -> bool {
         // SAFETY: I1.
         unsafe {
             if mutated!("leaves_after_it_went") {
-                let gone = goes(&*waiter);
+                let gone = goes();
                 backoff(&mut 0); // where the owner may go on
                 return gone && self.leave(waiter);
             }
             let (previous, next) = ((*waiter).previous, (*waiter).next);
-            let gone = goes(&*waiter);
+            let gone = goes();
             if gone {
                 self.bypass(previous, next);
             }

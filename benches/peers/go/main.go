@@ -285,6 +285,42 @@ func loneSleeper() []uint32 {
 	return late
 }
 
+// held has one goroutine hold a lock over 50 ms, then all of 100 others in
+// turn, over and over for a second, while 10 sleep 1 ms over and over. Without
+// a lock all but those sleep 50 ms.
+func held(lock bool) []uint32 {
+	const hold = 50 * time.Millisecond
+	var m sync.Mutex
+	var wg sync.WaitGroup
+	end := time.Now().Add(time.Second)
+	late := make([][]uint32, 10)
+	for i := range 101 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if lock {
+					m.Lock()
+				}
+				if i == 0 || !lock {
+					time.Sleep(hold)
+				}
+				if lock {
+					m.Unlock()
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	for i := range late {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				late[i] = append(late[i], lateness(time.Millisecond))
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(late...)
+}
+
 func check(ok bool) {
 	if !ok {
 		panic("peer-go: a result is wrong")
@@ -339,6 +375,9 @@ func answer(words []string) string {
 		return percentiles(sleepLateness(seconds))
 	case "lone_sleeper":
 		return percentiles(loneSleeper())
+	case "held_nothing", "held_mutex":
+		late := held(name == "held_mutex")
+		return fmt.Sprintf("%s %.2f", percentiles(late), float64(slices.Max(late))/1e3)
 	}
 	if r, ok := rows[name]; ok {
 		return fmt.Sprintf("%.2f", round(name, r))

@@ -10,6 +10,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Sleeps so many ns, and says by how many more.
+pub fn late_by(ns: u64) -> u32 {
+    let start = Instant::now();
+    // SAFETY: callable anywhere.
+    unsafe { goroutine_sleep(ns) };
+    (start.elapsed().as_nanos() as u64).saturating_sub(ns) as u32
+}
+
 pub fn lone_sleeper() -> String {
     unsafe extern "C" fn parked(forever: *mut c_void) -> *mut c_void {
         // SAFETY: the promise outlives us.
@@ -20,10 +28,7 @@ pub fn lone_sleeper() -> String {
         // SAFETY: the caller waits for us.
         let late = unsafe { &mut *late.cast::<Vec<u32>>() };
         for _ in 0..1000 {
-            let start = Instant::now();
-            // SAFETY: callable anywhere.
-            unsafe { goroutine_sleep(1_000_000) };
-            late.push((start.elapsed().as_nanos() as u64).saturating_sub(1_000_000) as u32);
+            late.push(late_by(1_000_000));
         }
         std::ptr::null_mut()
     }
@@ -54,12 +59,7 @@ pub fn sleep_lateness(seconds: u64) -> String {
         // SAFETY: ours until we return; the caller waits.
         let sleeper = unsafe { &mut *sleeper.cast::<Sleeper>() };
         while Instant::now() < sleeper.until {
-            let start = Instant::now();
-            // SAFETY: callable anywhere.
-            unsafe { goroutine_sleep(10_000_000) };
-            sleeper
-                .late
-                .push((start.elapsed().as_nanos() as u64).saturating_sub(10_000_000) as u32);
+            sleeper.late.push(late_by(10_000_000));
         }
         std::ptr::null_mut()
     }

@@ -3,6 +3,7 @@
 mod bind;
 mod calls;
 mod company;
+mod held;
 mod lateness;
 mod tasks;
 mod waiting;
@@ -46,6 +47,9 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "sleep_lateness" => lateness::sleep_lateness(argument.unwrap_or(3)),
         "timer_among" => lateness::timer_among(),
         "interval" => lateness::interval(argument.unwrap_or(3)),
+        "held_nothing" => held::held(held::Lock::Nothing),
+        "held_mutex" => held::mutex(),
+        "held_ultrascript" => held::ultrascript(),
         "during_nothing" => company::sleepers_during(company::Call::Nothing),
         "during_bound" => company::sleepers_during(company::Call::Bound),
         "during_blocking" => company::sleepers_during(company::Call::Blocking),
@@ -122,6 +126,12 @@ fn percentiles(mut late: Vec<u32>) -> String {
     late.sort_unstable();
     let at = |q: f64| f64::from(late[((late.len() - 1) as f64 * q) as usize]) / 1000.0;
     format!("{:.2} {:.2}", at(0.5), at(0.99))
+}
+
+/// The same, and the most.
+fn percentiles_and_most(late: Vec<u32>) -> String {
+    let most = f64::from(late.iter().copied().max().unwrap_or(0)) / 1000.0;
+    format!("{} {most:.2}", percentiles(late))
 }
 
 fn median(mut of: Vec<f64>) -> f64 {
