@@ -17,6 +17,9 @@ use super::idle::Idle;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence_seq_cst, mutated};
 use std::ptr::null_mut;
 
+/// In `turns`.
+const HELD: u32 = 1;
+
 /// A poller, once there is one, and whether somebody holds it.
 pub struct Net<P> {
     poller: AtomicPtr<P>,
@@ -76,7 +79,7 @@ impl<P> Net<P> {
     /// Whether there is a poller that nobody holds.
     #[inline]
     pub fn is_unheld(&self) -> bool {
-        self.poller().is_some() && self.turns.load(Ordering::SeqCst) % 2 == 0
+        self.poller().is_some() && self.turns.load(Ordering::SeqCst) & HELD == 0
     }
 
     /// Holds it. None: there is none, or somebody does.
@@ -85,7 +88,7 @@ impl<P> Net<P> {
         let poller = self.poller()?;
         let turns = self.turns.load(Ordering::Relaxed);
         let free = mutated!("two_hold_the_poller")
-            || turns % 2 == 0
+            || turns & HELD == 0
                 && (self.turns)
                     .compare_exchange(turns, turns.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst)
                     .is_ok();
