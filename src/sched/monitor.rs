@@ -28,6 +28,8 @@ const TICK_NS: u64 = 500_000;
 const CALM_NS: u64 = 2_000_000;
 /// ... for so many ticks.
 const CALM_AFTER: u32 = 16;
+/// A worker that ran dry so recently does not compute.
+const DRY_NS: u64 = 10_000_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
 const DOZE_NS: u64 = 1_000_000;
 /// While goroutines wait for threads, or a thread is missing, at least so often.
@@ -158,18 +160,28 @@ fn wait(runtime: &'static Runtime, state: u32, deadline: u64) {
 
 /// How long the next tick is.
 ///
-/// All is calm if each worker slept, or ran dry since the last tick, so that none computes; if none made a blocking call (one may last, and is
+/// All is calm if each worker slept or ran dry lately, so that none computes; if none made a blocking call since the last tick (one may last, and is
 /// to be noticed); if no timer falls due before the next tick would end (a worker may compute then); and if nobody had to be woken.
 struct Pace {
-    /// Of each worker: times it ran dry, and its last call.
-    seen: Vec<(u64, u64)>,
+    workers: Vec<Dry>,
     calm: u32,
+}
+
+/// What was seen of a worker.
+#[derive(Clone, Default)]
+struct Dry {
+    /// Times it ran dry ...
+    searches: u64,
+    /// ... and when that was seen to have changed.
+    at: u64,
+    /// Its last blocking call.
+    call: u64,
 }
 
 impl Pace {
     fn new(runtime: &Runtime) -> Self {
         Self {
-            seen: vec![(0, 0); runtime.workers.len()],
+            workers: vec![Dry::default(); runtime.workers.len()],
             calm: 0,
         }
     }
@@ -177,10 +189,14 @@ impl Pace {
     fn tick_ns(&mut self, runtime: &Runtime, now: u64, woke: bool) -> u64 {
         let troubled = runtime.pool.troubled.load(Ordering::Relaxed);
         let mut calm = !woke && !troubled && runtime.earliest_due() > now + CALM_NS;
-        for (worker, seen) in runtime.workers.iter().zip(&mut self.seen) {
-            let now = (worker.counts.searches.load(Ordering::Relaxed), worker.call.last());
-            calm &= (now.0 != seen.0 || runtime.idle.contains(worker.index)) && now.1 == seen.1;
-            *seen = now;
+        for (worker, seen) in runtime.workers.iter().zip(&mut self.workers) {
+            let searches = worker.counts.searches.load(Ordering::Relaxed);
+            if searches != seen.searches || runtime.idle.contains(worker.index) {
+                (seen.searches, seen.at) = (searches, now);
+            }
+            let call = worker.call.last();
+            calm &= now - seen.at <= DRY_NS && call == seen.call;
+            seen.call = call;
         }
         self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
         if self.calm > CALM_AFTER { CALM_NS } else { TICK_NS }
