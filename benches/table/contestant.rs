@@ -82,14 +82,6 @@ pub fn start(workers: &str, peers: &[&str]) -> Vec<Contestant> {
     all
 }
 
-/// How many rounds a row has.
-pub fn rounds() -> usize {
-    std::env::var("GOROUTINE_BENCH_ROUNDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(9)
-}
-
 /// Rounds of one row, each asks every contestant once, in turn. With `warm`, after a round that does not count.
 pub fn measure(all: &mut [Contestant], row: &str, rounds: usize, warm: bool) -> Vec<Rounds> {
     let mut results: Vec<Rounds> = vec![Vec::new(); all.len()];

@@ -1,7 +1,7 @@
 //! The tables of foreign calls.
 
-use crate::contestant::{Contestant, Rounds, measure, rounds, start};
-use crate::report::{Figure, figure, head, names, row};
+use crate::contestant::{Contestant, Rounds, measure, start};
+use crate::report::{Figure, figure, head, names, rounds, row};
 
 const CALLS: &[(&str, &str)] = &[
     ("call_bound", "bound (`execute_ffi_call`)"),

@@ -10,9 +10,8 @@ mod foreign;
 mod own;
 mod report;
 
-use contestant::{Contestant, measure, rounds, start};
-use report::{beside, figure, head, names, row};
-use std::process::Command;
+use contestant::{Contestant, measure, start};
+use report::{beside, figure, head, machine, names, rounds, row};
 
 const ROWS: &[(&str, &str)] = &[
     ("switch", "raw switch, one way, ns"),
@@ -74,31 +73,6 @@ fn main() {
             print();
         }
     }
-}
-
-fn machine() -> String {
-    let commit = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--exclude=*"])
-        .output();
-    let commit = commit.map_or("?".into(), |o| {
-        String::from_utf8_lossy(&o.stdout).trim().to_string()
-    });
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let of_cpu = |key: &str| {
-        let line = cpuinfo.lines().find_map(|l| l.strip_prefix(key));
-        line.unwrap_or("?")
-            .trim_start_matches(['\t', ' ', ':'])
-            .to_string()
-    };
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "libgoroutine {} at {commit}, {} (model {}), {} CPUs, Linux {}",
-        env!("CARGO_PKG_VERSION"),
-        of_cpu("model name"),
-        of_cpu("model\t"),
-        std::thread::available_parallelism().map_or(0, usize::from),
-        kernel.trim(),
-    )
 }
 
 fn tasks(title: &str, all: &mut [Contestant], rows: &[(&str, &str)]) {

@@ -2,6 +2,7 @@
 
 use crate::contestant::{Contestant, Rounds};
 use std::io::Write;
+use std::process::Command;
 
 /// A median, and how far apart the least and the most are.
 #[derive(Clone, Copy)]
@@ -62,4 +63,38 @@ pub fn beside(of: Option<Figure>, ours: Option<Figure>, is_ours: bool) -> String
         }
         (Some(it), _) => format!("{:.2} ({:.2})", it.median, it.spread),
     }
+}
+
+/// How many rounds a row has.
+pub fn rounds() -> usize {
+    std::env::var("GOROUTINE_BENCH_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(9)
+}
+
+/// What was measured, and on what.
+pub fn machine() -> String {
+    let commit = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude=*"])
+        .output();
+    let commit = commit.map_or("?".into(), |o| {
+        String::from_utf8_lossy(&o.stdout).trim().to_string()
+    });
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let of_cpu = |key: &str| {
+        let line = cpuinfo.lines().find_map(|l| l.strip_prefix(key));
+        line.unwrap_or("?")
+            .trim_start_matches(['\t', ' ', ':'])
+            .to_string()
+    };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "libgoroutine {} at {commit}, {} (model {}), {} CPUs, Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        of_cpu("model name"),
+        of_cpu("model\t"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        kernel.trim(),
+    )
 }

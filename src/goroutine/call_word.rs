@@ -134,6 +134,11 @@ impl CallWord {
             .is_ok()
     }
 
+    /// The number of its last call: another one if there was a call meanwhile.
+    pub fn last(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     /// Steps a and b: the call that it is in, if the worker was not retaken from it.
     pub fn seen(&self) -> Option<u64> {
         let number = self.number.load(Ordering::Acquire); // I2; partner: the store in `enter`

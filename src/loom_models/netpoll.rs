@@ -323,7 +323,7 @@ fn somebody_polls(monitor_looks: bool) {
     let worker = {
         let (net, idle) = (net.clone(), idle.clone());
         thread::spawn(move || {
-            idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+            idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0, true);
             // Held for ever: it sleeps in the poller. None: it sleeps on its word.
             net.hold().map(std::mem::forget).is_some()
         })

@@ -28,7 +28,7 @@ fn rest_of(queue: &RunQueue<u32>) -> u32 {
 fn sleeper(idle: &Arc<Idle>, queue: &Arc<RunQueue<u32>>) -> JoinHandle<bool> {
     let (idle, queue) = (idle.clone(), queue.clone());
     thread::spawn(move || {
-        idle.announce(0, [&*queue].into_iter(), 0);
+        idle.announce(0, [&*queue].into_iter(), 0, false);
         // Some(0): nothing to see. Otherwise it has work, or looks again.
         last_look(&queue) != Some(0)
     })
@@ -145,7 +145,7 @@ fn loom_idle_no_lost_wakeup_from_outside_with_a_spinner() {
                     return true;
                 }
                 idle.stop_spinning();
-                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0, true);
                 global.load(Ordering::Acquire) != 0
             })
         };
@@ -162,7 +162,7 @@ fn loom_idle_no_lost_wakeup_from_outside_with_a_spinner() {
 fn loom_idle_claim_or_leave() {
     model(|| {
         let idle = Arc::new(Idle::new(1));
-        idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+        idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0, true);
         let worker = {
             let idle = idle.clone();
             thread::spawn(move || idle.leave(0))

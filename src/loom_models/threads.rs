@@ -69,7 +69,7 @@ fn loom_bind_unbinds_onto_an_ownerless_worker() {
                 unsafe { worker.with(|w| *w += 1) };
                 idle.stop_spinning();
                 sleeping.store(1, Ordering::SeqCst);
-                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0);
+                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0, true);
                 if !idle.leave(0) {
                     while sleeping.load(Ordering::SeqCst) != 0 {
                         thread::yield_now(); // never woken: loom's limit of iterations

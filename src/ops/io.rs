@@ -13,6 +13,7 @@ use crate::context::tls;
 use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
 use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
+use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
@@ -466,12 +467,12 @@ unsafe fn attempt(
                 if v.iov_len == 0 && reads {
                     return Some(result(libc::read(fd, v.iov_base, 0))); // recv would wait
                 }
-                let n = if reads {
-                    libc::recv(fd, v.iov_base, v.iov_len, libc::MSG_DONTWAIT)
+                let done = if reads {
+                    socket::receive(fd, v.iov_base, v.iov_len)
                 } else {
-                    libc::send(fd, v.iov_base, v.iov_len, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                    socket::send(fd, v.iov_base, v.iov_len)
                 };
-                socket_or_not(stay, result(n))
+                socket_or_not(stay, done)
             }
             UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();

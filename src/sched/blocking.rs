@@ -5,7 +5,8 @@
 //! depends on whether the worker is still there.
 //!
 //! The monitor looks every 0.5 ms while any worker is not idle, and one in a call is not: so it is never asleep then (who makes
-//! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms.
+//! a worker leave the idle set wakes it), and a call is retaken between its first and its second look, within 1 ms; within 2.5 ms if it is the
+//! first one after a calm time (`monitor`), in which the looks are 2 ms apart.
 
 use super::bind::{self, sit_down_on_the_spot};
 use super::exhausted;

@@ -60,12 +60,14 @@ impl Idle {
         }
     }
 
-    /// Steps 1 to 3. What follows is the last look ([`last_look`]), then sleep.
+    /// Steps 1 to 3. What follows is the last look ([`last_look`]), then sleep. `alone`: there are no other owners, so nobody relies on the
+    /// heavy fence: those who make work without owning a queue have fenced fully.
     pub fn announce<'q, T: Copy + 'q>(
         &self,
         worker: usize,
         queues: impl Iterator<Item = &'q RunQueue<T>>,
         share_above: u32,
+        alone: bool,
     ) {
         self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
         if !mutated!("announce_without_fence") {
@@ -77,7 +79,7 @@ impl Idle {
                 queue.share_above.store(share_above, Ordering::SeqCst);
             }
         }
-        if !mutated!("idle_without_heavy_fence") {
+        if !alone && !mutated!("idle_without_heavy_fence") {
             fence_heavy(); // I1; partners: the light fence in RunQueue::enter, the full one before `claim`
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! Everything here is a backstop with a bound of one tick (a doze, just after all were idle). What must be prompt is prompt without it.
 //!
+//! A tick is longer while all is calm (`Pace`): a server whose workers wait for the network over and over does for itself what the monitor
+//! would do, and each tick costs it two switches of threads. The bound of what begins then is the longer tick.
+//!
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
 //! - a worker in a blocking call that lasts: take it away (`blocking`);
@@ -21,6 +24,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// While workers run.
 const TICK_NS: u64 = 500_000;
+/// While all is calm ...
+const CALM_NS: u64 = 2_000_000;
+/// ... for so many ticks.
+const CALM_AFTER: u32 = 16;
+/// A worker that ran dry so recently does not compute.
+const DRY_NS: u64 = 10_000_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
 const DOZE_NS: u64 = 1_000_000;
 /// While goroutines wait for threads, or a thread is missing, at least so often.
@@ -88,6 +97,7 @@ pub fn run(runtime: &'static Runtime) {
     let mut trimming = true;
     let mut calls = vec![blocking::Seen::default(); runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
+    let mut pace = Pace::new(runtime);
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
         let now = now_ns();
@@ -101,11 +111,11 @@ pub fn run(runtime: &'static Runtime) {
         runtime.poll_from_monitor();
         if !idle {
             dozes = 0;
-            watch(runtime, now, &mut heads);
+            let woke = watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);
             }
-            wait(runtime, AWAKE, now + TICK_NS);
+            wait(runtime, AWAKE, now + pace.tick_ns(runtime, now, woke));
         } else if dozes < DOZES || trimming {
             dozes += 1;
             wait(runtime, AWAKE, now + DOZE_NS);
@@ -148,7 +158,53 @@ fn wait(runtime: &'static Runtime, state: u32, deadline: u64) {
     }
 }
 
-fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
+/// How long the next tick is.
+///
+/// All is calm if each worker slept or ran dry lately, so that none computes; if none made a blocking call since the last tick (one may last, and is
+/// to be noticed); if no timer falls due before the next tick would end (a worker may compute then); and if nobody had to be woken.
+struct Pace {
+    workers: Vec<Dry>,
+    calm: u32,
+}
+
+/// What was seen of a worker.
+#[derive(Clone, Default)]
+struct Dry {
+    /// Times it ran dry ...
+    searches: u64,
+    /// ... and when that was seen to have changed.
+    at: u64,
+    /// Its last blocking call.
+    call: u64,
+}
+
+impl Pace {
+    fn new(runtime: &Runtime) -> Self {
+        Self {
+            workers: vec![Dry::default(); runtime.workers.len()],
+            calm: 0,
+        }
+    }
+
+    fn tick_ns(&mut self, runtime: &Runtime, now: u64, woke: bool) -> u64 {
+        let troubled = runtime.pool.troubled.load(Ordering::Relaxed);
+        let mut calm = !woke && !troubled && runtime.earliest_due() > now + CALM_NS;
+        for (worker, seen) in runtime.workers.iter().zip(&mut self.workers) {
+            let searches = worker.counts.searches.load(Ordering::Relaxed);
+            if searches != seen.searches || runtime.idle.contains(worker.index) {
+                (seen.searches, seen.at) = (searches, now);
+            }
+            let call = worker.call.last();
+            calm &= now - seen.at <= DRY_NS && call == seen.call;
+            seen.call = call;
+        }
+        self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
+        if self.calm > CALM_AFTER { CALM_NS } else { TICK_NS }
+    }
+}
+
+/// Gives whether somebody had to be woken.
+fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) -> bool {
     let mut wake = !runtime.global.is_empty() || runtime.shared_due.load(Ordering::Relaxed) <= now;
     // All are busy, and would look there only every so many turns: the next turn of each, then.
     let look = !runtime.global.is_empty();
@@ -168,10 +224,12 @@ fn watch(runtime: &Runtime, now: u64, heads: &mut [u32]) {
         wake |= length > 1 || (length == 1 && now_at == *head);
         *head = now_at;
     }
-    if wake && runtime.idle.any() {
+    wake &= runtime.idle.any();
+    if wake {
         runtime.wake_one();
     }
     if runtime.has_waiters() {
         runtime.check_quiescent();
     }
+    wake
 }

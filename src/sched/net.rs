@@ -3,9 +3,9 @@
 //! ```text
 //!   a worker that goes to sleep            a thread without a worker            the monitor, each tick
 //!   1. joins the idle set                  that waits for a descriptor          a. nobody holds it, somebody is idle: wakes one
-//!   2. fence                               1. the poller is there               b. nobody is idle: holds it, looks, lets go,
-//!   3. there is a poller, and nobody       2. fence                                then fence, and a. once more
-//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one
+//!   2. fence                               1. the poller is there               b. nobody is idle, and nobody held it since the last
+//!   3. there is a poller, and nobody       2. fence                                tick: holds it, looks, lets go, then fence, and
+//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one           a. once more
 //! ```
 //!
 //! I1. While a goroutine waits for a descriptor, somebody holds the poller who will have another look, or a worker is awake that comes to 3 before it sleeps.
@@ -17,10 +17,16 @@ use super::idle::Idle;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence_seq_cst, mutated};
 use std::ptr::null_mut;
 
+/// In `turns`.
+const HELD: u32 = 1;
+
 /// A poller, once there is one, and whether somebody holds it.
 pub struct Net<P> {
     poller: AtomicPtr<P>,
-    held: AtomicU32,
+    /// Odd while somebody holds it. Whoever holds it counts up, and again when it lets go.
+    turns: AtomicU32,
+    /// `turns` when the monitor last looked; its own.
+    watched: AtomicU32,
 }
 
 /// The poller, held by the calling thread.
@@ -32,7 +38,7 @@ pub struct Held<'r, P> {
 
 impl<P> Drop for Held<'_, P> {
     fn drop(&mut self) {
-        self.net.held.store(0, Ordering::SeqCst);
+        self.net.turns.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -42,7 +48,8 @@ impl<P> Net<P> {
     pub fn new() -> Self {
         Self {
             poller: AtomicPtr::new(null_mut()),
-            held: AtomicU32::new(0),
+            turns: AtomicU32::new(0),
+            watched: AtomicU32::new(0),
         }
     }
 
@@ -72,17 +79,19 @@ impl<P> Net<P> {
     /// Whether there is a poller that nobody holds.
     #[inline]
     pub fn is_unheld(&self) -> bool {
-        self.poller().is_some() && self.held.load(Ordering::SeqCst) == 0
+        self.poller().is_some() && self.turns.load(Ordering::SeqCst) & HELD == 0
     }
 
     /// Holds it. None: there is none, or somebody does.
     #[inline]
     pub fn hold(&self) -> Option<Held<'_, P>> {
         let poller = self.poller()?;
+        let turns = self.turns.load(Ordering::Relaxed);
         let free = mutated!("two_hold_the_poller")
-            || (self.held)
-                .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok();
+            || turns & HELD == 0
+                && (self.turns)
+                    .compare_exchange(turns, turns.wrapping_add(1), Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok();
         free.then(|| Held { net: self, poller })
     }
 
@@ -106,9 +115,14 @@ impl<P> Net<P> {
         if idle.any() {
             return idle.claim(); // it polls before it sleeps again
         }
+        let turns = self.turns.load(Ordering::SeqCst);
+        if self.watched.swap(turns, Ordering::Relaxed) != turns {
+            return None; // the workers see to it themselves
+        }
         let held = self.hold()?;
         look(held.poller);
         drop(held);
+        self.watched.store(turns.wrapping_add(2), Ordering::Relaxed);
         if mutated!("monitor_lets_go_and_leaves") {
             return None;
         }
@@ -123,5 +137,33 @@ impl<P> Drop for Net<P> {
             // SAFETY: ours, and nobody uses it any more.
             drop(unsafe { Box::from_raw(poller) });
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// The monitor looks when nobody else did since it last asked, and only then.
+    #[test]
+    fn monitor_looks_after_a_tick_without_a_look() {
+        let net = Net::<u32>::new();
+        let idle = Idle::new(0);
+        let looked = |net: &Net<u32>| {
+            let mut looked = false;
+            let _ = net.watch(&idle, |_| looked = true);
+            looked
+        };
+        assert!(!looked(&net), "there is no poller");
+        let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
+        assert!(looked(&net));
+        assert!(looked(&net), "its own look is nobody else's");
+        drop(net.hold());
+        assert!(!looked(&net), "somebody looked");
+        assert!(looked(&net), "nobody did any more");
+        let held = net.hold();
+        assert!(held.is_some() && !looked(&net), "somebody holds it");
+        drop(held);
+        assert!(!looked(&net) && looked(&net));
     }
 }

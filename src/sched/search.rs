@@ -41,6 +41,7 @@ const SHARE_ABOVE_MAX: u32 = 255;
 #[cold]
 pub unsafe fn search(worker: &Worker, mut spinning: bool) -> Option<Runnable> {
     let runtime = worker.runtime();
+    bump(&worker.counts.searches, 1);
     loop {
         // SAFETY: the caller's promise, here and below.
         unsafe {
@@ -287,6 +288,7 @@ unsafe fn sleep(worker: &Worker) -> bool {
         worker.index,
         runtime.workers.iter().map(|w| &w.queue),
         share_above,
+        runtime.workers.len() == 1,
     );
     let mut work_here = !runtime.global.is_empty() || !worker.inbox.is_empty() || runtime.is_stopped();
     for other in &runtime.workers {

@@ -89,7 +89,9 @@ pub struct Counts {
     pub async_closed: AtomicU64,
     /// Goroutines taken from others.
     pub stolen: AtomicU64,
-    /// Times it slept.
+    /// Times it ran dry ...
+    pub searches: AtomicU64,
+    /// ... and slept.
     pub sleeps: AtomicU64,
     /// Times it was woken for work.
     pub wakes: AtomicU64,

@@ -8,4 +8,5 @@ pub mod mem;
 pub mod membarrier;
 pub mod report;
 pub mod signal;
+pub mod socket;
 pub mod time;

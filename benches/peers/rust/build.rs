@@ -3,7 +3,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=Cargo.lock");
     let lock = std::fs::read_to_string("Cargo.lock").expect("Cargo.lock");
-    for name in ["corosensei", "may", "tokio"] {
+    for name in ["corosensei", "hyper", "may", "tokio"] {
         let version = lock
             .split_once(&format!("name = \"{name}\"\nversion = \""))
             .and_then(|(_, rest)| rest.split_once('"'))
