@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),

@@ -1,5 +1,5 @@
 //! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
-//! `promise::cell`, `timer::state`, `sched::turnstile`, all of `wait` but `party`) use only this, so that loom checks the files that ship.
+//! `promise::cell`, `timer::state`, `sched::turnstile`, `sched::net`, `netpoll::descriptor`, all of `wait` but `party`) use only this, so that loom checks the files that ship.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
