@@ -94,7 +94,7 @@ fn loom_wait_lock_granted_or_robbed() {
         };
         assert!(lock.release(4).is_some());
         let mine = lock.confirm(8);
-        let waits = !mine && unsafe { lock.join(&raw mut (*again.get()).waiter, 8) } == Take::Held;
+        let waits = !mine && unsafe { lock.join_again(&raw mut (*again.get()).waiter, 8) } == Take::Held;
         let handed_back;
         if waits {
             handed_back = thief.join().unwrap();

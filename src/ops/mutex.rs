@@ -197,9 +197,11 @@ impl Mutex {
         let mut status = GOROUTINE_OK;
         if take == Take::Held {
             let deadline = park::deadline_after(timeout_ns);
-            (take, status) = self.wait_in_line(me, deadline, HANDED);
-            while take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
-                (take, status) = self.wait_in_line(me, deadline, 0); // robbed, and never again
+            // SAFETY: as `join` and `join_again` want it.
+            let join = |lock: &Lock<Party>, place, me| unsafe { lock.join(place, me) };
+            (take, status) = self.wait_in_line(me, deadline, HANDED, join);
+            if take == Take::Held && status == GOROUTINE_OK && !self.lock.confirm(me.number) {
+                (take, status) = self.wait_again(me, deadline);
             }
             if take == Take::Held && status != GOROUTINE_OK && status != GOROUTINE_EOWNERDEAD {
                 return status;
@@ -213,9 +215,29 @@ impl Mutex {
         }
     }
 
-    /// Until it was granted, or free, or the wait ended otherwise. `handed`: HANDED, or 0 for one that was robbed.
+    /// It was robbed, and never will be again.
+    #[cold]
+    #[inline(never)]
+    fn wait_again(&self, me: Me, deadline: u64) -> (Take, GoroutineStatus) {
+        // SAFETY: as `join_again` wants it.
+        let join = |lock: &Lock<Party>, place, me| unsafe { lock.join_again(place, me) };
+        let (take, status) = self.wait_in_line(me, deadline, 0, join);
+        if take == Take::Held && status == GOROUTINE_OK {
+            let kept = self.lock.confirm(me.number);
+            debug_assert!(kept, "only one with HANDED is robbed");
+        }
+        (take, status)
+    }
+
+    /// Until it was granted, or free, or the wait ended otherwise. `handed`: HANDED, or 0 for one that was robbed, as `join` wants it.
     #[inline(always)]
-    fn wait_in_line(&self, me: Me, deadline: u64, handed: u64) -> (Take, GoroutineStatus) {
+    fn wait_in_line(
+        &self,
+        me: Me,
+        deadline: u64,
+        handed: u64,
+        join: impl Fn(&Lock<Party>, *mut Waiter<Party, u64>, u64) -> Take + Copy,
+    ) -> (Take, GoroutineStatus) {
         let mut take = Take::Held;
         let mut waiter = Waiter::new(me.number | handed);
         let word = ThreadWait::new();
@@ -224,7 +246,7 @@ impl Mutex {
         unsafe {
             let status = wait(&word, deadline, move |party| {
                 (*place).party = party;
-                match self.lock.join(place, me.number) {
+                match join(&self.lock, place, me.number) {
                     Take::Held => true,
                     taken => {
                         *result = taken;

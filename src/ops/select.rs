@@ -282,19 +282,46 @@ fn prepare<'a>(
     }
     // SAFETY: all are written.
     let slots = unsafe { &mut *(std::ptr::from_mut(slots) as *mut [Slot]) };
+    if cases.len() > FEW {
+        sort_many(slots, cases);
+        return slots;
+    }
+    for (i, case) in cases.iter().enumerate() {
+        if let Object::Channel { .. } = object(case) {
+            // By insertion: those before it are sorted.
+            let mut at = channels;
+            while at > 0 && cases[slots[at - 1].order].object > case.object {
+                slots[at].order = slots[at - 1].order;
+                at -= 1;
+            }
+            slots[at].order = i;
+            channels += 1;
+        }
+    }
+    slots
+}
+
+/// Cases that are sorted by insertion.
+const FEW: usize = 16;
+
+/// The same by Shell's sort: in place, in much less than quadratic time.
+#[cold]
+#[inline(never)]
+fn sort_many(slots: &mut [Slot], cases: &[GoroutineSelectCase]) {
+    let mut channels = 0;
     for (i, case) in cases.iter().enumerate() {
         if let Object::Channel { .. } = object(case) {
             slots[channels].order = i;
             channels += 1;
         }
     }
-    // Shell's sort, which for the few that there mostly are is that by insertion.
+    let slots = &mut slots[..channels];
     let mut gap = 1;
-    while gap < channels / 9 {
+    while gap < slots.len() / 9 {
         gap = 3 * gap + 1;
     }
     while gap > 0 {
-        for i in gap..channels {
+        for i in gap..slots.len() {
             let (order, mut at) = (slots[i].order, i);
             while at >= gap && cases[slots[at - gap].order].object > cases[order].object {
                 slots[at].order = slots[at - gap].order;
@@ -304,7 +331,6 @@ fn prepare<'a>(
         }
         gap /= 3;
     }
-    slots
 }
 
 impl Join {

@@ -138,13 +138,40 @@ impl<P: Sleeper> Lock<P> {
     /// Queues up for it. Anything but Held: it was free, is the caller's now, and the waiter was not touched.
     ///
     /// # Safety
-    /// `waiter.what` is `me`, with HANDED unless it was robbed, and its party is set; it stays in place until it was granted the
-    /// lock or left.
+    /// `waiter.what` is `me` and HANDED, and its party is set; it stays in place until it was granted the lock or left.
     #[inline(always)]
     pub unsafe fn join(&self, waiter: *mut Waiter<P, u64>, me: u64) -> Take {
+        // SAFETY: the caller's promise; it is linked under the lock.
+        unsafe { self.join_by(me, || {}, |waiters| waiters.join(waiter)) }
+    }
+
+    /// The same for one that was robbed, and has no HANDED: in front of all but those who were robbed before it (I4).
+    ///
+    /// # Safety
+    /// As [`Lock::join`].
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn join_again(&self, waiter: *mut Waiter<P, u64>, me: u64) -> Take {
+        // SAFETY: as in `join`.
+        unsafe {
+            self.join_by(
+                me,
+                || self.comes_back(waiter),
+                |waiters| waiters.join_in_front(waiter, |other| other.what & HANDED == 0),
+            )
+        }
+    }
+
+    /// `at_once` and `link` are under the queue's lock.
+    #[inline(always)]
+    unsafe fn join_by(
+        &self,
+        me: u64,
+        at_once: impl FnOnce(),
+        link: impl FnOnce(&mut WaitQueue<P, u64>),
+    ) -> Take {
         self.lock.lock();
-        // SAFETY: the caller's promise; we hold the lock.
-        unsafe { self.comes_back(waiter) };
+        at_once();
         let take = loop {
             let word = self.word.load(Ordering::Relaxed);
             if word == FREE {
@@ -161,15 +188,7 @@ impl<P: Sleeper> Lock<P> {
                     .is_ok()
             {
                 // SAFETY: we hold the lock; the caller's promise.
-                unsafe {
-                    self.waiters.with(|waiters| {
-                        if (*waiter).what & HANDED == 0 {
-                            waiters.join_in_front(waiter, |other| other.what & HANDED == 0);
-                        } else {
-                            waiters.join(waiter);
-                        }
-                    });
-                }
+                unsafe { self.waiters.with(link) };
                 break Take::Held;
             }
         };
