@@ -99,6 +99,7 @@ pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut
         let (worker, sp, base) = (tls::worker(), tls::scheduler_sp(), tls::base_sp());
         tls::set_worker(null_mut());
         goroutine_asm_thread_run(start, (*seat).g.cast());
+        let errno = tls::errno(); // the callback's; what follows may wait for a lock
         tls::set_worker(worker);
         tls::set_scheduler_sp(sp);
         tls::set_base_sp(base);
@@ -114,6 +115,8 @@ pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut
         };
         put_back(seat);
         inside.foreign.daemons_closed.fetch_add(1, Ordering::AcqRel);
+        drop(inside);
+        tls::set_errno(errno);
         value
     }
 }
