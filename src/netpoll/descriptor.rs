@@ -88,7 +88,7 @@ struct State<P> {
     deadlines: [u64; 2],
 }
 
-/// See the module's head. All zero bytes but for the deadlines would do for a new one; it is never freed.
+/// See the module's head. It is never freed.
 #[cfg_attr(not(loom), repr(align(64)))]
 pub struct Descriptor<P: Sleeper> {
     /// Users, CLOSING, generation.
@@ -163,23 +163,12 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Whether this generation goes on.
     pub fn is_open(&self, generation: u32) -> bool {
-        let word = self.word.load(Ordering::SeqCst);
-        word & CLOSING == 0 && (word >> GENERATION) as u32 == generation
+        goes_on(self.word.load(Ordering::SeqCst), generation)
     }
 
     /// By a user: whether nobody else is one.
     pub fn has_one_user(&self) -> bool {
         self.word.load(Ordering::Acquire) & USERS == 1
-    }
-
-    /// After a close, by a user: leaves as the last one. The others are in system calls that do not wait, or in a file's.
-    pub fn leave_last(&self) {
-        let mut round = 0;
-        while self.word.load(Ordering::Acquire) & USERS != 1 {
-            crate::sync::backoff(&mut round);
-        }
-        let last = self.leave();
-        debug_assert!(last, "nobody enters what is being closed");
     }
 
     /// The generation now.
@@ -302,8 +291,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
     pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
         self.locked(|state| {
-            let word = self.word.load(Ordering::Acquire);
-            if word & CLOSING != 0 || (word >> GENERATION) as u32 != generation {
+            if !goes_on(self.word.load(Ordering::Acquire), generation) {
                 return Joined::Closed;
             }
             // SAFETY: the caller's; we hold the lock.
@@ -391,7 +379,7 @@ impl<P: Sleeper> Descriptor<P> {
     pub fn close(&self, generation: u32) -> Close<P> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if word & CLOSING != 0 || (word >> GENERATION) as u32 != generation {
+            if !goes_on(word, generation) {
                 return Close::Already;
             }
             match (self.word).compare_exchange_weak(word, word | CLOSING, Ordering::AcqRel, Ordering::Relaxed)
@@ -477,6 +465,11 @@ impl<P: Sleeper> Descriptor<P> {
         // SAFETY: the caller's promise; nothing in it is dropped.
         unsafe { std::ptr::from_ref(self).cast_mut().write(fresh) };
     }
+}
+
+/// What the word says of a generation: not closing, and not over.
+fn goes_on(word: u64, generation: u32) -> bool {
+    word & CLOSING == 0 && (word >> GENERATION) as u32 == generation
 }
 
 /// Whether to make the call at once.

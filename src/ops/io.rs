@@ -290,9 +290,7 @@ fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Gor
     let (again, polled) = poll_as_thread(stay, events, deadline);
     polled?;
     let again = again.ok_or(GOROUTINE_EBADF)?;
-    if direction == READ || direction == WRITE {
-        again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
-    }
+    again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
     Ok(again)
 }
 
@@ -814,7 +812,8 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     while !descriptor.has_one_user() {
         super::sleep::sleep(OTHERS_NS);
     }
-    descriptor.leave_last();
+    let last = descriptor.leave();
+    debug_assert!(last, "nobody enters what is being closed");
     forget(fd, descriptor.end());
     GOROUTINE_OK
 }
