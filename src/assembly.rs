@@ -16,7 +16,7 @@ use crate::sched::{
 use std::mem::{offset_of, size_of};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
-compile_error!("libgoroutine runs on x86-64 Linux; see docs/architecture.md for what another platform needs");
+compile_error!("libgoroutine runs on x86-64 Linux; docs/porting.md says what another platform needs");
 
 std::arch::global_asm!(
     include_str!("../asm/x86_64_sysv.S"),
