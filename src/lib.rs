@@ -37,6 +37,8 @@ pub mod sys;
 #[cfg(not(loom))]
 pub mod thread;
 pub mod timer;
+#[cfg(not(loom))]
+mod unload;
 pub mod wait;
 
 #[cfg(loom)]

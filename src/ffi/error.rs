@@ -27,12 +27,8 @@ const KEEP: usize = 64;
 /// One more than the key; 0: nobody needed it yet.
 static KEY: AtomicU32 = AtomicU32::new(0);
 
-/// The loader runs it when the library is unmapped, or the program ends.
-#[used]
-#[unsafe(link_section = ".fini_array")]
-static UNLOAD: extern "C" fn() = delete_key;
-
-extern "C" fn delete_key() {
+/// When the library is unmapped, or the program ends.
+pub fn delete_key() {
     if let Some(key) = KEY.swap(0, Ordering::AcqRel).checked_sub(1) {
         // SAFETY: our key. Texts of threads that live are left.
         unsafe { libc::pthread_key_delete(key) };

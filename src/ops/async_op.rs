@@ -17,6 +17,7 @@ struct Operation {
     completed: bool,
 }
 /// The operations.
+#[derive(Default)]
 pub struct Table {
     slots: Vec<Operation>,
     free: Vec<u32>,

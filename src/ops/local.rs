@@ -44,6 +44,20 @@ pub fn spare() -> &'static Mutex<Spare> {
     &SPARE
 }
 
+/// # Safety
+/// No goroutine has values, and nobody will ask for any.
+pub unsafe fn free_all() {
+    let mut spare = SPARE.lock();
+    spare.numbers = Vec::new();
+    for place in &TABLE {
+        let chunk = place.swap(null_mut(), Ordering::AcqRel);
+        if !chunk.is_null() {
+            // SAFETY: a leaked Vec of so many, of which nobody has one; the caller's promise.
+            drop(unsafe { Vec::from_raw_parts(chunk, CHUNK, CHUNK) });
+        }
+    }
+}
+
 impl Spare {
     fn take(&mut self) -> Option<u32> {
         if let Some(number) = self.numbers.pop() {

@@ -25,6 +25,17 @@ pub mod wait_group;
 
 use crate::goroutine::Goroutine;
 
+/// # Safety
+/// Nobody will call anything here any more.
+pub unsafe fn free_all() {
+    use std::mem::take;
+    // SAFETY: the caller's promise.
+    unsafe { local::free_all() };
+    drop(take(&mut *async_op::table().lock()));
+    drop(take(&mut *io::blocked().lock()));
+    drop(take(&mut *mutex::all().lock()));
+}
+
 /// A goroutine is over: what it holds goes to others, what it kept is dropped.
 ///
 /// # Safety

@@ -50,6 +50,7 @@ unsafe impl Sync for Mutex {}
 /// Every mutex there is, in no order.
 static ALL: Guard<All> = Guard::new(All(Vec::new()));
 /// For the fork handlers.
+#[derive(Default)]
 pub struct All(Vec<*const Mutex>);
 // SAFETY: addresses; each is in the list while the mutex lives.
 unsafe impl Send for All {}

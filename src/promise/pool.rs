@@ -13,8 +13,8 @@ const CACHE_MAX: usize = 512;
 /// The spare blocks, and where all blocks are.
 pub struct Spare {
     blocks: Vec<*mut Promise>,
-    /// Every chunk: a block that nobody points to any more is found here, by us and by leak checkers.
-    chunks: Vec<*mut Promise>,
+    /// Every chunk as calloc gave it: a block that nobody points to any more is found here, by us and by leak checkers.
+    chunks: Vec<*mut u8>,
     /// How many blocks of the last chunk were made.
     made: usize,
 }
@@ -42,11 +42,18 @@ pub fn refill(out: &mut Vec<*mut Promise>) {
     if !out.is_empty() || (spare.made == CHUNK && !spare.add_chunk()) {
         return;
     }
-    let chunk = *spare.chunks.last().expect("added, or used before");
+    let chunk = blocks(*spare.chunks.last().expect("added, or used before"));
     // SAFETY: inside the chunk, of which nobody has these.
     out.extend((spare.made..spare.made + BATCH).map(|i| unsafe { chunk.add(i) }));
     spare.made += BATCH;
     MADE.fetch_add(BATCH as u64, Ordering::Relaxed);
+}
+
+/// The first block of a chunk.
+fn blocks(chunk: *mut u8) -> *mut Promise {
+    chunk
+        .map_addr(|a| a.next_multiple_of(align_of::<Promise>()))
+        .cast()
 }
 
 impl Spare {
@@ -61,8 +68,7 @@ impl Spare {
         if memory.is_null() {
             return false;
         }
-        let chunk = memory.map_addr(|a| a.next_multiple_of(align_of::<Promise>()));
-        self.chunks.push(chunk.cast());
+        self.chunks.push(memory);
         self.made = 0;
         true
     }
@@ -136,13 +142,24 @@ pub fn for_each(mut f: impl FnMut(&Promise)) {
         let spare = SPARE.lock();
         let is_last = i + 1 == spare.chunks.len();
         let chunk = spare.chunks.get(i).copied()?;
-        Some((chunk, if is_last { spare.made } else { CHUNK }))
+        Some((blocks(chunk), if is_last { spare.made } else { CHUNK }))
     };
     for (chunk, made) in (0..).map_while(chunk) {
         for i in 0..made {
             // SAFETY: inside the chunk, which stays mapped.
             f(unsafe { &*chunk.add(i) });
         }
+    }
+}
+
+/// # Safety
+/// Nobody has a promise any more, and nobody will ask for one.
+pub unsafe fn free_all() {
+    let mut spare = SPARE.lock();
+    spare.blocks = Vec::new();
+    for chunk in std::mem::take(&mut spare.chunks) {
+        // SAFETY: from calloc; the caller's promise.
+        unsafe { libc::free(chunk.cast()) };
     }
 }
 

@@ -27,7 +27,7 @@ use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
-use crate::sys::{cpu, futex, library, membarrier, report};
+use crate::sys::{cpu, exit, futex, library, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
 use crossbeam_queue::SegQueue;
@@ -153,6 +153,11 @@ pub fn enter() -> Option<Inside> {
     })
 }
 
+/// Whether none runs: there was none, or it is shut down.
+pub fn is_over() -> bool {
+    CURRENT.load(Ordering::Acquire).is_null()
+}
+
 /// [`enter`] for who ends something that a shutdown waits for: a door that is closed for a moment is waited for.
 /// None: there is no runtime any more.
 pub fn enter_to_end() -> Option<Inside> {
@@ -215,6 +220,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         // SAFETY: the three functions stay as long as the library; glibc drops them when it is unloaded.
         unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_parent), Some(after_fork_child)) };
     }
+    exit::watch();
     context::init();
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();

@@ -18,7 +18,7 @@ pub mod overflow;
 mod pool;
 mod slab;
 
-pub use pool::{Cache, acquire, counts, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
+pub use pool::{Cache, acquire, counts, free_all, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
 pub use slab::{CLASS_MAX, CLASS_MIN, classify, for_each, valgrind_stack_reset};
 
 use crate::goroutine::Goroutine;

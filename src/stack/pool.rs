@@ -199,6 +199,17 @@ pub fn counts() -> (u64, u64, u64) {
     )
 }
 
+/// # Safety
+/// Nobody has a stack, and nobody will ask for one or about one.
+pub unsafe fn free_all() {
+    for pool in &POOLS {
+        let mut pool = pool.lock();
+        (pool.warm, pool.cold, pool.slab) = (VecDeque::new(), Vec::new(), None);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { super::slab::free_all() };
+}
+
 /// Before fork: so that no ghost holds a pool in the child.
 pub fn hold_pools() {
     POOLS.iter().for_each(|pool| std::mem::forget(pool.lock()));

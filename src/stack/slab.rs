@@ -92,8 +92,8 @@ impl Slab {
     }
 }
 
-/// Every control block that was ever touched, in use or not. For reports: not fast.
-pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
+/// Every slab: where, how large, of which class.
+fn slabs(mut f: impl FnMut(usize, usize, u8)) {
     let mut region = 0;
     while region < REGIONS_COUNT {
         let class = REGIONS[region].load(Ordering::Acquire);
@@ -102,12 +102,25 @@ pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
             continue;
         }
         let bytes = (1usize << REGION_SHIFT).max(1 << class);
-        let base = region << REGION_SHIFT;
+        f(region << REGION_SHIFT, bytes, class);
+        region += bytes >> REGION_SHIFT;
+    }
+}
+
+/// Every control block that was ever touched, in use or not. For reports: not fast.
+pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
+    slabs(|base, bytes, class| {
         for i in 0..bytes >> class {
             f(super::control_block(base + (i << class), class));
         }
-        region += bytes >> REGION_SHIFT;
-    }
+    });
+}
+
+/// # Safety
+/// Nobody has a stack, and nobody will ask for one or about one.
+pub unsafe fn free_all() {
+    // SAFETY: the caller's promise.
+    slabs(|base, bytes, _| unsafe { mem::release(base as *mut u8, bytes) });
 }
 
 /// Tells valgrind that this is a stack, so that it understands a switch to it.

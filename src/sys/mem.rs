@@ -44,6 +44,15 @@ pub fn reserve(bytes: usize, align: usize) -> Option<*mut u8> {
     Some(start as *mut u8)
 }
 
+/// Gives address space back.
+///
+/// # Safety
+/// It came from [`reserve`] with so many bytes, and nobody uses it any more.
+pub unsafe fn release(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(start.cast(), bytes) };
+}
+
 /// Makes the ranges fault when touched, without splitting the mapping. False: this kernel cannot.
 ///
 /// # Safety

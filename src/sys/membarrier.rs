@@ -34,6 +34,16 @@ pub fn register() -> bool {
     true
 }
 
+/// # Safety
+/// Nobody calls anything here any more.
+pub unsafe fn free_page() {
+    let page = PAGE.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    if !page.is_null() {
+        // SAFETY: ours; the caller's promise.
+        unsafe { super::mem::release(page, super::mem::PAGE) };
+    }
+}
+
 /// After this returns, each thread has passed a full fence at some moment during the call.
 pub fn private_expedited() {
     if REGISTERED.load(Ordering::Acquire) {

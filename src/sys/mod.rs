@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod exit;
 pub mod futex;
 pub mod library;
 pub mod mem;

@@ -129,6 +129,19 @@ pub fn forget_all() {
     }
 }
 
+/// # Safety
+/// No timer is armed, and nobody will call anything here.
+pub unsafe fn free_all() {
+    let layout = std::alloc::Layout::array::<Slot>(CHUNK).expect("a small constant");
+    let mut spare = SPARE.lock();
+    spare.free = Vec::new();
+    for place in &TABLE[..std::mem::take(&mut spare.chunks)] {
+        let chunk = place.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: allocated so by `take`; the caller's promise. (The options of a timer go when it ends.)
+        unsafe { std::alloc::dealloc(chunk.cast(), layout) };
+    }
+}
+
 /// The slot of a number that came from `take`.
 #[inline(always)]
 pub fn slot(number: u32) -> &'static Slot {
