@@ -251,7 +251,10 @@ static inline void goroutine_curl_act(GoroutineCurlCall *call) {
     CURLMsg *message;
     int running = 0, left = 0;
     size_t i;
-    if (call->ready_count == 0) code = curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    if (call->ready_count == 0) {
+        call->loop->deadline = GOROUTINE_FOREVER; /* it has come: libcurl says so if it wants another one, and nothing if not */
+        code = curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
     for (i = 0; i < call->ready_count && code == CURLM_OK; i++) {
         /* One that an action before this has closed is not touched: its number may be another file's. */
         if (goroutine_curl_find(call->loop, call->ready[i].fd) == NULL) continue;

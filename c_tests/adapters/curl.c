@@ -144,6 +144,7 @@ static void *sink(void *arg) {
 static void *plain(void *unused) {
     Body body;
     CURL *easy = transfer(http, 0, "/hello", &body);
+    int i;
     CHECK_EQ(goroutine_curl_perform(easy), CURLE_OK);
     CHECK_EQ(info(easy, CURLINFO_RESPONSE_CODE), 200);
     CHECK(strcmp(body.text, "hello\n") == 0);
@@ -154,6 +155,12 @@ static void *plain(void *unused) {
     CHECK_EQ(info(easy, CURLINFO_NUM_CONNECTS), 0);
     CHECK_EQ(goroutine_curl_perform(easy), CURLE_OK); /* the same handle again */
     CHECK_EQ(body.bytes, 12);
+    curl_easy_cleanup(easy);
+
+    easy = transfer(http, 0, "/hello", &body); /* without a time-out libcurl may want no timer at all */
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 0L);
+    for (i = 0; i < 10; i++) CHECK_EQ(goroutine_curl_perform(easy), CURLE_OK);
+    CHECK_EQ(body.bytes, 60);
     curl_easy_cleanup(easy);
 
     expect(transfer(http, 0, "/missing", &body), &body, CURLE_OK, 404);
