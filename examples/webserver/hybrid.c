@@ -1,12 +1,15 @@
 /* A client of the hybrid load: very many connections ask for /user, each with a request under way at all times, while a few loop over /predict.
  * One thread, epoll, nothing of the library's. Every response is checked in full: its head, its length, that it is the one that its
  * connection asked for last, that nothing comes after it.
- *   hybrid check PORT USERS PREDICTORS COUNT              until each of the USERS connections has COUNT responses, and each of the PREDICTORS one
- *   hybrid until-end PORT USERS PREDICTORS                until the server has ended every connection: a request that was sent gets its response
- *   hybrid rounds PORT USERS PREDICTORS ROUNDS SECONDS    latencies of /user, by turns without and with the predictors; a table, and the ratio
- * What it prints goes to its standard output; 1: a response was wrong or lost; 2: it could not try. */
+ *   hybrid check PORT USERS PREDICTORS HIDDEN COUNT        until each of the USERS connections has COUNT responses, each of the PREDICTORS one
+ *   hybrid until-end PORT USERS PREDICTORS HIDDEN          until the server has ended every connection: a request that was sent gets its response
+ *   hybrid rounds PORT USERS PREDICTORS HIDDEN ROUNDS SECONDS [NAME=PID]...
+ *                                                          latencies of /user, by turns without and with the predictors, and the ratio; and the
+ *                                                          share of the CPUs that those processes and their children had
+ * HIDDEN is the server's --hidden. 1: a response was wrong or lost; 2: it could not try. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -23,14 +26,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { IDS = 1000, RESPONSE_MAX = 1024, EVENTS = 512, PATIENCE_S = 60 };
+enum { IDS = 1000, INPUTS = 64, RESPONSE_MAX = 1024, EVENTS = 512, PATIENCE_S = 60, PROCESSES = 4 };
 
 /* I1: `asked_ns` is not 0 exactly while a request is under way. */
 typedef struct Client {
     int fd; /* -1: the server has ended it */
     bool predicts;
-    uint32_t id;      /* what it asked for: a user, */
-    int x[4];         /* or a prediction, in hundredths */
+    uint32_t id;      /* what it asked for: a user, or one of `inputs` */
     uint32_t answers; /* since `mark` */
     uint64_t asked_ns;
     uint32_t got;
@@ -43,7 +45,14 @@ typedef struct Sample {
     size_t n, room;
 } Sample;
 
+/* What is asked of the model, and what it says. */
+typedef struct Input {
+    char x[64];
+    double y;
+} Input;
+
 static int port, events;
+static Input inputs[INPUTS];
 static Client *clients;
 static uint32_t users, predictors, open_now;
 static bool predict_now, until_end;
@@ -93,19 +102,35 @@ static void ended(Client *c) {
     hang_up(c);
 }
 
-static void ask(Client *c) {
+static uint32_t random_next(void) {
     static uint64_t state = 88172645463325252ull;
-    char text[128];
-    int i, n;
-    if (c->predicts) {
-        for (i = 0; i < 4; i++) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            c->x[i] = (int)(state % 201) - 100;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 16);
+}
+/* As predict.cpp says. */
+static void make_inputs(uint32_t hidden) {
+    Input *input;
+    for (input = inputs; input < inputs + INPUTS; input++) {
+        double x[4];
+        uint32_t i, j;
+        for (j = 0; j < 4; j++) x[j] = ((int)(random_next() % 201) - 100) / 100.0;
+        snprintf(input->x, sizeof input->x, "%.2f,%.2f,%.2f,%.2f", x[0], x[1], x[2], x[3]);
+        for (i = 0; i < hidden; i++) {
+            double sum = 0;
+            for (j = 0; j < 4; j++) sum += (i + 1.0) / (j + 2.0) / hidden * x[j];
+            input->y += tanh(sum) * 2 / hidden;
         }
-        n = snprintf(text, sizeof text, "GET /predict?x=%.2f,%.2f,%.2f,%.2f HTTP/1.1\r\nHost: x\r\n\r\n", c->x[0] / 100.0, c->x[1] / 100.0,
-                     c->x[2] / 100.0, c->x[3] / 100.0);
+    }
+}
+
+static void ask(Client *c) {
+    char text[128];
+    int n;
+    if (c->predicts) {
+        c->id = random_next() % INPUTS;
+        n = snprintf(text, sizeof text, "GET /predict?x=%s HTTP/1.1\r\nHost: x\r\n\r\n", inputs[c->id].x);
     } else {
         c->id = c->id % IDS + 1; /* never that of the request before it */
         n = snprintf(text, sizeof text, "GET /user/%u HTTP/1.1\r\nHost: x\r\n\r\n", c->id);
@@ -115,18 +140,10 @@ static void ask(Client *c) {
     if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) != n) ended(c); /* the buffer is empty: it takes all of it */
 }
 
-/* As predict.cpp says. */
 static bool is_prediction(const Client *c, const char *body) {
-    double y = 0, is;
     char *end;
-    int i, j;
-    for (i = 0; i < 8; i++) {
-        double sum = 0;
-        for (j = 0; j < 4; j++) sum += (i + 1) / (j + 2.0) / 8 * (c->x[j] / 100.0);
-        y += tanh(sum) / 4;
-    }
-    is = strtod(body, &end);
-    return end != body && strcmp(end, "\n") == 0 && fabs(is - y) < 1e-5;
+    double y = strtod(body, &end);
+    return end != body && strcmp(end, "\n") == 0 && fabs(y - inputs[c->id].y) < 1e-4;
 }
 static bool is_right(const Client *c, const char *body) {
     char shall[128];
@@ -292,6 +309,57 @@ static double median(double *at, uint32_t n) {
         }
     return n % 2 ? at[n / 2] : (at[n / 2 - 1] + at[n / 2]) / 2;
 }
+/* A process, and its children, whose CPU time is shown. */
+typedef struct Process {
+    const char *name;
+    int pid;
+    uint64_t before, after; /* in ticks */
+} Process;
+static Process processes[PROCESSES];
+static uint32_t process_count;
+static uint64_t busy_before, busy_after; /* all CPUs */
+
+static void read_cpu(bool after) {
+    DIR *all = opendir("/proc");
+    FILE *file = fopen("/proc/stat", "r");
+    struct dirent *entry;
+    unsigned long long t[8] = {0};
+    uint32_t i;
+    if (all == NULL || file == NULL) give_up("/proc");
+    if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6]) != 7) give_up("/proc/stat");
+    fclose(file);
+    *(after ? &busy_after : &busy_before) = t[0] + t[1] + t[2] + t[5] + t[6];
+    for (i = 0; i < process_count; i++) *(after ? &processes[i].after : &processes[i].before) = 0;
+    while ((entry = readdir(all)) != NULL) {
+        char path[280], text[1024], *at;
+        int pid = atoi(entry->d_name), parent;
+        size_t n;
+        if (pid == 0) continue;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        file = fopen(path, "r");
+        if (file == NULL) continue; /* it has ended */
+        n = fread(text, 1, sizeof text - 1, file);
+        fclose(file);
+        text[n] = 0;
+        at = strrchr(text, ')'); /* its name may have anything in it */
+        if (at == NULL || sscanf(at + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &parent, &t[0], &t[1]) != 3) continue;
+        for (i = 0; i < process_count; i++)
+            if (processes[i].pid == pid || processes[i].pid == parent) *(after ? &processes[i].after : &processes[i].before) += t[0] + t[1];
+    }
+    closedir(all);
+}
+static void show_cpu(double took) {
+    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN), ticks = took * cpus * (double)sysconf(_SC_CLK_TCK) / 100;
+    double others = (double)(busy_after - busy_before);
+    uint32_t i;
+    for (i = 0; i < process_count; i++) {
+        double used = (double)processes[i].after - (double)processes[i].before;
+        others -= used;
+        printf("%9.0f%%", used / ticks);
+    }
+    printf("%9.0f%%", others < 0 ? 0 : others / ticks);
+}
+
 /* One phase. Gives the p99 of /user. */
 static double phase(uint32_t round, bool predict, double seconds) {
     Sample of_users = {NULL, 0, 0}, of_predictors = {NULL, 0, 0};
@@ -300,17 +368,21 @@ static double phase(uint32_t round, bool predict, double seconds) {
     mark(predict);
     sample = &of_users;
     predict_sample = &of_predictors;
+    read_cpu(false);
     begin = now_ns();
     while (lost + wrong == 0 && (double)(now_ns() - begin) < seconds * 1e9) turn();
     took = (double)(now_ns() - begin) / 1e9;
+    read_cpu(true);
     sample = predict_sample = NULL;
     qsort(of_users.at, of_users.n, sizeof *of_users.at, by_size);
     qsort(of_predictors.at, of_predictors.n, sizeof *of_predictors.at, by_size);
     p99 = percentile(&of_users, 0.99);
-    printf("%5u  %-7s  %9.0f  %7.1f  %7.1f  %7.1f", round, predict ? "with" : "without", (double)of_users.n / took, percentile(&of_users, 0.5), p99,
+    printf("%5u  %-8s  %7.0f  %6.1f  %6.1f  %6.1f", round, predict ? "with" : "without", (double)of_users.n / took, percentile(&of_users, 0.5), p99,
            percentile(&of_users, 1));
     if (predict)
-        printf("  %12.0f  %7.2f  %7.2f", (double)of_predictors.n / took, percentile(&of_predictors, 0.5), percentile(&of_predictors, 0.99));
+        printf("  %10.0f  %6.2f  %6.2f", (double)of_predictors.n / took, percentile(&of_predictors, 0.5), percentile(&of_predictors, 0.99));
+    else printf("  %10s  %6s  %6s", "-", "-", "-");
+    show_cpu(took);
     printf("\n");
     fflush(stdout);
     free(of_users.at);
@@ -321,8 +393,10 @@ static int rounds(uint32_t n, double seconds) {
     double *without = (double *)calloc(n, sizeof *without), *with = (double *)calloc(n, sizeof *with), a, b;
     uint32_t i;
     if (without == NULL || with == NULL) give_up("memory");
-    printf("%u connections ask for /user, %u for /predict by turns; ms\n", users, predictors);
-    printf("round  /predict   /user/s      p50      p99     most    /predict/s      p50      p99\n");
+    printf("%u connections ask for /user, %u for /predict by turns; latencies in ms; shares of all CPUs\n", users, predictors);
+    printf("round  /predict  /user/s     p50     p99    most  /predict/s     p50     p99");
+    for (i = 0; i < process_count; i++) printf("%10s", processes[i].name);
+    printf("    others\n");
     for (i = 0; i < n && lost + wrong == 0; i++) {
         bool first = i % 2 != 0; /* what comes first changes */
         (first ? with : without)[i] = phase(i + 1, first, seconds);
@@ -338,19 +412,32 @@ static int rounds(uint32_t n, double seconds) {
     return verdict();
 }
 
+static int usage(void) {
+    fprintf(stderr, "usage: hybrid check PORT USERS PREDICTORS HIDDEN COUNT | until-end PORT USERS PREDICTORS HIDDEN |\n"
+                    "  rounds PORT USERS PREDICTORS HIDDEN ROUNDS SECONDS [NAME=PID]...\n");
+    return 2;
+}
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
-    int needed = strcmp(mode, "check") == 0 ? 6 : strcmp(mode, "until-end") == 0 ? 5 : strcmp(mode, "rounds") == 0 ? 7 : 0;
-    if (argc != needed) {
-        fprintf(stderr, "usage: hybrid check PORT USERS PREDICTORS COUNT | until-end PORT USERS PREDICTORS | rounds PORT USERS PREDICTORS ROUNDS SECONDS\n");
-        return 2;
-    }
+    int i, hidden, needed = strcmp(mode, "check") == 0 ? 7 : strcmp(mode, "until-end") == 0 ? 6 : strcmp(mode, "rounds") == 0 ? 8 : 0;
+    if (needed == 0 || argc < needed || argc > (needed == 8 ? 8 + PROCESSES - 1 : needed)) return usage();
     port = atoi(argv[2]);
     users = (uint32_t)atoi(argv[3]);
     predictors = (uint32_t)atoi(argv[4]);
-    if (users < 1) return 2;
+    hidden = atoi(argv[5]);
+    if (users < 1 || hidden < 1 || (needed > 6 && atoi(argv[6]) < 1)) return usage();
+    for (i = needed; i < argc; i++) {
+        char *is = strchr(argv[i], '=');
+        if (is == NULL) return usage();
+        *is = 0;
+        processes[process_count].name = argv[i];
+        processes[process_count++].pid = atoi(is + 1);
+    }
+    processes[process_count].name = "client";
+    processes[process_count++].pid = (int)getpid();
+    make_inputs((uint32_t)hidden);
     open_all();
-    if (needed == 5) return check_end();
-    if (needed == 6) return check((uint32_t)atoi(argv[5]));
-    return atoi(argv[5]) < 1 ? 2 : rounds((uint32_t)atoi(argv[5]), atof(argv[6]));
+    if (needed == 6) return check_end();
+    if (needed == 7) return check((uint32_t)atoi(argv[6]));
+    return rounds((uint32_t)atoi(argv[6]), atof(argv[7]));
 }
