@@ -310,6 +310,7 @@ if [[ -z $lacking ]]; then
     end_server || fail "the end: status $?"
     for ((round = 1; round <= ${WEBSERVER_ROUNDS:-5}; round++)); do
         start_server "hybrid-term-$round" "${hybrid[@]}"
+        : >"$work/hybrid-$round.log" # one of an earlier run says that it is under way
         "$work/hybrid" until-end "$port" $users $predictors 8 >"$work/hybrid-$round.log" 2>&1 &
         client=$!
         until grep -q 'under way' "$work/hybrid-$round.log" || ! kill -0 "$client" 2>/dev/null; do sleep 0.1; done

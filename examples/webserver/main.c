@@ -105,7 +105,7 @@ static void parse_options(int argc, char **argv) {
         {"port", 1, NULL, 'p'},       {"workers", 1, NULL, 'w'},      {"database", 1, NULL, 'd'},   {"database-connections", 1, NULL, 'D'},
         {"upstream", 1, NULL, 'u'},   {"predictors", 1, NULL, 'P'},   {"connections", 1, NULL, 'c'}, {"request-ms", 1, NULL, 'r'},
         {"idle-ms", 1, NULL, 'i'},    {"lame-duck-ms", 1, NULL, 'l'}, {"grace-ms", 1, NULL, 'g'},    {"quiet", 0, NULL, 'q'},
-        {"database-ms", 1, NULL, 'm'}, {"hidden", 1, NULL, 'h'},       {"predict-nice", 1, NULL, 'n'},
+        {"hidden", 1, NULL, 'h'},     {"predict-nice", 1, NULL, 'n'}, {"database-ms", 1, NULL, 'm'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -137,8 +137,9 @@ static void parse_options(int argc, char **argv) {
         case 'g': options.grace_ns = ms(optarg); break;
         case 'q': options.log_requests = false; break;
         default:
-            fprintf(stderr, "usage: webserver [--port N] [--workers N] [--database CONNINFO] [--database-connections N]\n"
-                            "  [--database-ms N] [--upstream URL] [--predictors N] [--hidden N] [--predict-nice N] [--connections N] [--request-ms N] [--idle-ms N] [--lame-duck-ms N] [--grace-ms N] [--quiet]\n");
+            fprintf(stderr, "usage: webserver [--port N] [--workers N] [--database CONNINFO] [--database-connections N] [--database-ms N]\n"
+                            "  [--upstream URL] [--predictors N] [--hidden N] [--predict-nice N] [--connections N] [--request-ms N]\n"
+                            "  [--idle-ms N] [--lame-duck-ms N] [--grace-ms N] [--quiet]\n");
             exit(2);
         }
     }
