@@ -334,7 +334,7 @@ for ((round = 1; round <= ${WEBSERVER_ROUNDS:-5}; round++)); do
     start_server "term-$round"
     "$work/attack" load "$port" 64 >"$work/load-$round.log" 2>&1 &
     attack=$!
-    sleep 1
+    until (($(metric 'http_responses_total\{code="200"\}') + 0 >= 1000)) || ! kill -0 "$attack" 2>/dev/null; do sleep 0.1; done
     status=0
     end_server || status=$?
     if wait "$attack" && [[ $status -eq 0 ]]; then
