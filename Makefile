@@ -9,7 +9,7 @@ LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
 .PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
-        adapters webserver deps-go deps-torch deps-python deps-sqlite deps-hosts deps-adapters deps-webserver install uninstall clean help
+        adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-hosts deps-adapters deps-webserver install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
 	$(CARGO) build --release --lib
@@ -67,6 +67,9 @@ adapters: all ## libcurl, libpq and OpenSSL on goroutines, against nginx and Pos
 
 webserver: all ## the example of all of it: builds examples/webserver, and attacks it
 	tools/webserver.sh
+
+bench-webserver: all ## the latency of its /user, 10,000 at a time, without and with /predict
+	tools/webserver.sh --hybrid
 
 # What is not installed is reported by name as skipped.
 deps-go: ## install the Go versions that foreign and hosts use

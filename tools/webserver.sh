@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Builds examples/webserver and attacks it: curl, wrk, ab, h2load, nc, malformed requests, slow clients, SIGTERM under load; with PostgreSQL,
-# another server (nginx) and LibTorch behind it. `make deps-webserver deps-torch` installs what it needs.
-# Usage: tools/webserver.sh [--build]. --build: only that; the program is target/webserver/webserver.
+# another server (nginx) and LibTorch behind it; 10,000 requests at a time for /user while 8 clients loop over /predict.
+# `make deps-webserver deps-torch` installs what it needs.
+# Usage: tools/webserver.sh [--build | --hybrid [ROUNDS [SECONDS [OPTION...]]]]
+#   --build    only that; the program is target/webserver/webserver
+#   --hybrid   no test: how long /user takes under that load, by turns without and with the predictors, ROUNDS (9) of SECONDS (4) each.
+#              The OPTIONs are the server's.
 # What is not installed is reported by name as skipped. WEBSERVER_REQUESTS: how many malformed ones (10000); WEBSERVER_ROUNDS:
-# how often SIGTERM under load (5).
+# how often SIGTERM under load (5), of either kind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,6 +71,7 @@ done
 "${link[@]}" "${objects[@]}" "$work"/llhttp-{llhttp,api,http}.o -o "$work/webserver" -pthread -lcurl -lpq \
     -L"$libraries" -lgoroutine "-Wl,-rpath,$libraries" -ldl -lm
 "${c[@]}" examples/webserver/attack.c -o "$work/attack"
+"${c[@]}" examples/webserver/hybrid.c -o "$work/hybrid" -lm
 # The same with LeakSanitizer, which looks once, at the end; without LibTorch, which keeps what it has.
 leaks=
 if echo 'int main(void){}' | "${CC:-cc}" -fsanitize=leak -x c - -o "$work/probe" 2>/dev/null; then
@@ -146,6 +151,31 @@ settled() {
     value=$(metric "$1")
     echo "$value"
 }
+
+# ---- The hybrid load: what it asks for, and how long that takes. ----
+
+users=10000 predictors=8
+# Two connections per CPU keep a database busy that shares them. Time-outs are no part of it: it is to be right on a machine that is busy, too.
+hybrid=(--connections $((users + 100)) --database-connections $((2 * $(nproc))) --database-ms 60000 --request-ms 60000 --idle-ms 60000
+    --lame-duck-ms 60000 --grace-ms 60000 --quiet)
+lacking=
+[[ " ${arguments[*]} " == *" --database "* ]] || lacking+=", PostgreSQL"
+[[ -n $torch ]] || lacking+=", LibTorch"
+(($(ulimit -Hn | sed 's/unlimited/1000000/') >= users + 200)) || lacking+=", $((users + 200)) descriptors (ulimit -Hn)"
+if [[ ${1-} == --hybrid ]]; then
+    [[ -z $lacking ]] || { echo "webserver.sh: --hybrid: no ${lacking#, }" >&2 && exit 1; }
+    rounds=${2:-9} seconds=${3:-4}
+    hidden=8
+    for ((i = 4; i < $#; i++)); do [[ ${!i} != --hidden ]] || hidden=${*:i+1:1}; done
+    start_server hybrid "${hybrid[@]}" "${@:4}"
+    echo "$(nproc) CPUs, $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), load $(cut -d ' ' -f 1-3 /proc/loadavg)," \
+        "commit $(git describe --always --dirty 2>/dev/null)"
+    status=0
+    "$work/hybrid" rounds "$port" $users $predictors "$hidden" "$rounds" "$seconds" \
+        "server=$server" "database=$(head -n 1 "$scratch/pg/postmaster.pid")" || status=$?
+    end_server
+    exit "$status"
+fi
 
 # ---- Requests. ----
 
@@ -265,7 +295,36 @@ if [[ -n $leaks ]]; then
     expect "no leaks" "$status$(grep -A 20 'LeakSanitizer' "$log" || true)" 0
 else skip "leaks (the compiler has no LeakSanitizer)"; fi
 
-# ---- SIGTERM under load. ----
+# ---- The hybrid load, and SIGTERM under it. ----
+
+if [[ -z $lacking ]]; then
+    start_server hybrid "${hybrid[@]}"
+    live=$(settled goroutine_live)
+    what="$users requests at a time for /user, $predictors for /predict"
+    if "$work/hybrid" check "$port" $users $predictors 8 5 >"$work/hybrid.log" 2>&1; then
+        pass "$what: $(tail -n 1 "$work/hybrid.log")"
+    else
+        fail "$what: $(head -n 20 "$work/hybrid.log"; tail -n 1 "$work/hybrid.log")"
+    fi
+    expect "as many goroutines as before them" "$(settled goroutine_live)" "$live"
+    end_server || fail "the end: status $?"
+    for ((round = 1; round <= ${WEBSERVER_ROUNDS:-5}; round++)); do
+        start_server "hybrid-term-$round" "${hybrid[@]}"
+        : >"$work/hybrid-$round.log" # one of an earlier run says that it is under way
+        "$work/hybrid" until-end "$port" $users $predictors 8 >"$work/hybrid-$round.log" 2>&1 &
+        client=$!
+        until grep -q 'under way' "$work/hybrid-$round.log" || ! kill -0 "$client" 2>/dev/null; do sleep 0.1; done
+        status=0
+        end_server || status=$?
+        if wait "$client" && [[ $status -eq 0 && $(tail -n 1 "$log") == *'"event":"end","connections":0}' ]] && ! grep -q abandoned "$log"; then
+            pass "SIGTERM under that load $round: $(tail -n 1 "$work/hybrid-$round.log")"
+        else
+            fail "SIGTERM under that load $round: status $status, $(tail -n 5 "$work/hybrid-$round.log" "$log")"
+        fi
+    done
+else skip "10,000 requests at a time (no ${lacking#, }: make deps-webserver deps-torch)"; fi
+
+# ---- SIGTERM under load of all kinds. ----
 
 if [[ " ${arguments[*]} " != *" --database "* || " ${arguments[*]} " != *" --upstream "* || -z $torch ]]; then
     skip "SIGTERM under load (it asks for /user, /proxy and /predict)"
@@ -275,7 +334,7 @@ for ((round = 1; round <= ${WEBSERVER_ROUNDS:-5}; round++)); do
     start_server "term-$round"
     "$work/attack" load "$port" 64 >"$work/load-$round.log" 2>&1 &
     attack=$!
-    sleep 1
+    until (($(metric 'http_responses_total\{code="200"\}') + 0 >= 1000)) || ! kill -0 "$attack" 2>/dev/null; do sleep 0.1; done
     status=0
     end_server || status=$?
     if wait "$attack" && [[ $status -eq 0 ]]; then

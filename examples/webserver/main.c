@@ -105,11 +105,14 @@ static void parse_options(int argc, char **argv) {
         {"port", 1, NULL, 'p'},       {"workers", 1, NULL, 'w'},      {"database", 1, NULL, 'd'},   {"database-connections", 1, NULL, 'D'},
         {"upstream", 1, NULL, 'u'},   {"predictors", 1, NULL, 'P'},   {"connections", 1, NULL, 'c'}, {"request-ms", 1, NULL, 'r'},
         {"idle-ms", 1, NULL, 'i'},    {"lame-duck-ms", 1, NULL, 'l'}, {"grace-ms", 1, NULL, 'g'},    {"quiet", 0, NULL, 'q'},
+        {"hidden", 1, NULL, 'h'},     {"predict-nice", 1, NULL, 'n'}, {"database-ms", 1, NULL, 'm'},
         {NULL, 0, NULL, 0},
     };
     int option;
     options.database_connections = 10;
+    options.database_ns = 5 * SECOND;
     options.predictors = 2;
+    options.hidden = 8;
     options.connections_max = 10000;
     options.request_ns = 10 * SECOND;
     options.idle_ns = 60 * SECOND;
@@ -122,8 +125,11 @@ static void parse_options(int argc, char **argv) {
         case 'w': options.workers = (uint32_t)atoi(optarg); break;
         case 'd': options.database = optarg; break;
         case 'D': options.database_connections = atoi(optarg); break;
+        case 'm': options.database_ns = ms(optarg); break;
         case 'u': options.upstream = optarg; break;
         case 'P': options.predictors = (uint32_t)atoi(optarg) < 64 ? (uint32_t)atoi(optarg) : 64; break;
+        case 'h': options.hidden = atoi(optarg) < 1 ? 1 : atoi(optarg); break;
+        case 'n': options.predict_nice = atoi(optarg); break;
         case 'c': options.connections_max = atoi(optarg); break;
         case 'r': options.request_ns = ms(optarg); break;
         case 'i': options.idle_ns = ms(optarg); break;
@@ -131,8 +137,9 @@ static void parse_options(int argc, char **argv) {
         case 'g': options.grace_ns = ms(optarg); break;
         case 'q': options.log_requests = false; break;
         default:
-            fprintf(stderr, "usage: webserver [--port N] [--workers N] [--database CONNINFO] [--database-connections N] [--upstream URL]\n"
-                            "  [--predictors N] [--connections N] [--request-ms N] [--idle-ms N] [--lame-duck-ms N] [--grace-ms N] [--quiet]\n");
+            fprintf(stderr, "usage: webserver [--port N] [--workers N] [--database CONNINFO] [--database-connections N] [--database-ms N]\n"
+                            "  [--upstream URL] [--predictors N] [--hidden N] [--predict-nice N] [--connections N] [--request-ms N]\n"
+                            "  [--idle-ms N] [--lame-duck-ms N] [--grace-ms N] [--quiet]\n");
             exit(2);
         }
     }

@@ -4,14 +4,15 @@
 #include <torch/torch.h>
 
 namespace {
-// y = tanh(W x) . v with W[i][j] = (i + 1) / (j + 2) / 8, v = 1/4 ...
+// y = tanh(W x) . v with n hidden values, W[i][j] = (i + 1) / (j + 2) / n, v[i] = 2 / n.
 struct Model {
-    torch::Tensor w = torch::empty({8, FEATURES}), v = torch::full({8}, 0.25f);
+    torch::Tensor w, v;
     Model() {
         at::set_num_threads(1);
         torch::NoGradGuard no_grad;
-        for (int i = 0; i < 8; i++)
-            for (int j = 0; j < FEATURES; j++) w[i][j] = float(i + 1) / float(j + 2) / 8.0f;
+        const int n = options.hidden;
+        w = torch::arange(1, n + 1, torch::kFloat).unsqueeze(1) / torch::arange(2, FEATURES + 2, torch::kFloat) / n;
+        v = torch::full({n}, 2.0f / float(n));
     }
     float operator()(float *x) const {
         torch::InferenceMode guard;

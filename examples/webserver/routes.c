@@ -1,8 +1,11 @@
 /* What a request asks for. */
 #include "webserver.h"
 #include <ctype.h>
+#include <errno.h>
 #include <goroutine_curl.h>
 #include <goroutine_pq.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum { PROXY_MAX = 1 << 20, JOBS = 256 };
 
@@ -36,6 +39,14 @@ static void show_metrics(Connection *c, const Request *request) {
 
 static GoroutineChannel *database; /* the connections that nobody uses: a PGconn *, or NULL, which is still to be made */
 
+/* Each connection plans the query once. */
+static PGconn *connect_database(void) {
+    PGconn *conn = goroutine_pq_connect(options.database, options.database_ns);
+    if (PQstatus(conn) == CONNECTION_OK)
+        PQclear(goroutine_pq_prepare(conn, "user", "select name from users where id = $1::bigint", 1, NULL, options.database_ns));
+    return conn;
+}
+
 static void user(Connection *c, const Request *request) {
     const char *id = request->path + strlen("/user/"), *values[1] = {id};
     size_t digits = strspn(id, "0123456789");
@@ -51,22 +62,20 @@ static void user(Connection *c, const Request *request) {
         respond_text(c, 501, "no database\n");
         return;
     }
-    if (goroutine_channel_receive(database, &conn, 5 * SECOND) != GOROUTINE_OK) {
+    if (goroutine_channel_receive(database, &conn, options.database_ns) != GOROUTINE_OK) {
         respond_text(c, 503, "the database is busy\n");
         return;
     }
-    if (conn != NULL && PQstatus(conn) != CONNECTION_OK) {
-        goroutine_pq_finish(conn);
-        conn = NULL;
-    }
-    if (conn == NULL) conn = goroutine_pq_connect(options.database, 5 * SECOND);
+    if (conn == NULL) conn = connect_database();
     if (PQstatus(conn) == CONNECTION_OK) {
-        result = goroutine_pq_exec_params(conn, "select name from users where id = $1::bigint", 1, NULL, values, NULL, NULL, 0, 5 * SECOND);
+        result = goroutine_pq_exec_prepared(conn, "user", 1, values, NULL, NULL, 0, options.database_ns);
         status = PQresultStatus(result);
     }
-    if (status != PGRES_TUPLES_OK) {
+    if (status != PGRES_TUPLES_OK) { /* the next one begins anew: it may be lost, or have no statement */
         char why[300];
         report("database", "\"error\":\"%s\"", json_text(why, sizeof why, conn == NULL ? "" : PQerrorMessage(conn)));
+        goroutine_pq_finish(conn);
+        conn = NULL;
     }
     goroutine_channel_send(database, &conn, GOROUTINE_FOREVER); /* there is room: it came from there */
     if (status != PGRES_TUPLES_OK) respond_text(c, 502, "the database does not answer\n");
@@ -135,8 +144,14 @@ typedef struct Job {
 static GoroutineChannel *jobs;
 static GoroutinePromise *predictors[64];
 
+/* A foreign call: its thread is the goroutine's from here on. It computes, and takes what the others leave. */
+static void *give_way(void *unused) {
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), options.predict_nice) != 0) report("nice", "\"error\":\"%s\"", strerror(errno));
+    return unused;
+}
 static void *predictor(void *unused) {
     Job *job = NULL;
+    if (options.predict_nice != 0) execute_ffi_call(NULL, CODE(give_way), NULL);
     goroutine_cancel_disable(); /* it ends when the channel is closed */
     while (goroutine_channel_receive(jobs, &job, GOROUTINE_FOREVER) == GOROUTINE_OK) {
         GoroutinePromise *done = job->done;

@@ -37,8 +37,11 @@ typedef struct Options {
     uint32_t workers;
     const char *database; /* libpq's conninfo, or NULL */
     int database_connections;
+    uint64_t database_ns; /* to get one of them, and for its query */
     const char *upstream; /* of /proxy, or NULL */
     uint32_t predictors;
+    int hidden;       /* the model's size */
+    int predict_nice; /* how much their threads give way to the others */
     int connections_max;
     uint64_t request_ns;  /* for a request to come, from its first byte on, and for its body; and for a response to go */
     uint64_t idle_ns;     /* between requests */
