@@ -43,7 +43,7 @@ const GENERATION: u32 = 32;
 /// What somebody waits for.
 #[derive(Clone, Copy)]
 pub struct Want {
-    /// READ and WRITE.
+    /// READ and WRITE; 0: only the end of the descriptor is waited for.
     pub mask: u32,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
@@ -263,8 +263,8 @@ impl<P: Sleeper> Descriptor<P> {
             while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
                 let next = (*waiter).following();
                 let want = (*waiter).what;
-                if want.mask & directions != 0
-                    && (all || !want.uses || want.mask & served == 0)
+                let concerns = want.mask & directions != 0 && (!want.uses || want.mask & served == 0);
+                if (all || concerns)
                     && let Some(claimed) = state.waiters.claim(waiter)
                 {
                     if want.uses {
@@ -410,7 +410,8 @@ impl<P: Sleeper> Descriptor<P> {
     /// The kernel has just given this number out: if whoever closed it before did not tell us, this is the end of that. Gives whom to
     /// tell, chained.
     pub fn begin(&self) -> *mut DescriptorWaiter<P> {
-        if self.kind.load(Ordering::Relaxed) == 0 && self.is_registered(0) {
+        let traces = (READ | WRITE) * (WAITED | DEADLINE);
+        if self.kind.load(Ordering::Relaxed) == 0 && self.readiness() & traces == 0 && self.is_registered(0) {
             return null_mut(); // as good as new
         }
         self.locked(|state| {

@@ -87,6 +87,7 @@ impl Call {
         let mut entry: Entry = unsafe { zeroed() };
         match self {
             Self::ReadHere(..) | Self::WriteHere(..) => return None,
+            Self::Read(_, _, 0, _) => return None, // which it does not ask a directory
             Self::Open(path, flags, mode) => {
                 entry.opcode = op::OPENAT;
                 entry.flags = ring::ASYNC; // its first try would be with O_NONBLOCK, which opens a FIFO without its other end
@@ -354,7 +355,7 @@ pub unsafe extern "C" fn pread(fd: i32, buffer: *mut c_void, n: usize, offset: o
     let mut done = 0;
     // SAFETY: the caller's promise; `done <= n`.
     unsafe {
-        loop {
+        while n != 0 {
             let v = iovec {
                 iov_base: buffer.byte_add(done),
                 iov_len: n - done,
@@ -472,7 +473,10 @@ unsafe fn read_here(fd: i32, vectors: *const iovec, count: i32) -> i64 {
 }
 
 /// The buffers that are left after `done` bytes.
-unsafe fn rest(vectors: *const iovec, count: i32, mut done: usize) -> Vec<iovec> {
+///
+/// # Safety
+/// `vectors` are `count` buffers.
+pub(super) unsafe fn rest(vectors: *const iovec, count: i32, mut done: usize) -> Vec<iovec> {
     let mut rest = Vec::new();
     for i in 0..count as usize {
         // SAFETY: the caller's promise.
