@@ -252,11 +252,11 @@ fn wait_in_line(
 /// The poller knows the descriptor afterwards.
 fn register(stay: &Stay) -> Result<(), GoroutineStatus> {
     with_poller(|poller| {
-        if stay.descriptor.is_registered(poller.id()) {
+        let Some(ends) = stay.descriptor.begin_registration(poller.id()) else {
             return Ok(());
-        }
+        };
         add(poller, stay)?;
-        stay.descriptor.set_registered(stay.generation, poller.id());
+        stay.descriptor.set_registered(stay.generation, poller.id(), ends);
         if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && is_tcp(stay.fd) {
             stay.descriptor.kind.store(TCP, Ordering::Relaxed);
         }
