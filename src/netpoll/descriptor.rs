@@ -416,7 +416,10 @@ impl<P: Sleeper> Descriptor<P> {
     /// tell, chained.
     pub fn begin(&self) -> *mut DescriptorWaiter<P> {
         let traces = (READ | WRITE) * (WAITED | DEADLINE);
-        if self.kind.load(Ordering::Relaxed) == 0 && self.readiness() & traces == 0 && self.locked(|state| state.registered) == 0 {
+        if self.kind.load(Ordering::Relaxed) == 0
+            && self.readiness() & traces == 0
+            && self.locked(|state| state.registered) == 0
+        {
             return null_mut(); // as good as new
         }
         self.locked(|state| {

@@ -355,7 +355,10 @@ pub unsafe extern "C" fn pread(fd: i32, buffer: *mut c_void, n: usize, offset: o
     let mut done = 0;
     // SAFETY: the caller's promise; `done <= n`.
     unsafe {
-        while n != 0 {
+        loop {
+            if n == 0 {
+                break; // preadv2 would say nothing of a directory
+            }
             let v = iovec {
                 iov_base: buffer.byte_add(done),
                 iov_len: n - done,

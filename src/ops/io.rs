@@ -200,7 +200,11 @@ impl Patience {
 }
 
 fn events_of(direction: u32) -> i16 {
-    if direction == READ { libc::POLLIN } else { libc::POLLOUT }
+    if direction == READ {
+        libc::POLLIN
+    } else {
+        libc::POLLOUT
+    }
 }
 
 /// Waits for an edge. Err: how it ended.
@@ -424,11 +428,14 @@ fn poll_as_thread(stay: Stay, events: i16, deadline: u64) -> (Option<Stay>, Resu
             if !descriptor.is_open(generation) {
                 return Err(GOROUTINE_EBADF);
             }
-            let mut both = [(if events == 0 { -1 } else { fd }, events), (wake, libc::POLLIN)].map(|(fd, events)| libc::pollfd {
-                fd,
-                events,
-                revents: 0,
-            });
+            let mut both =
+                [(if events == 0 { -1 } else { fd }, events), (wake, libc::POLLIN)].map(|(fd, events)| {
+                    libc::pollfd {
+                        fd,
+                        events,
+                        revents: 0,
+                    }
+                });
             ppoll(&mut both, deadline).and(Ok(both[0].revents))
         }),
     };
@@ -761,7 +768,11 @@ unsafe fn receive_all(
             }
         }
     });
-    if status < 0 && done != 0 { done as i64 } else { status }
+    if status < 0 && done != 0 {
+        done as i64
+    } else {
+        status
+    }
 }
 
 /// `goroutine_sendmsg`.
