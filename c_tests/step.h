@@ -11,7 +11,7 @@
 enum { TRAP_FLAG = 0x100 };
 #define STEP_PATIENCE (10 * MS)
 
-static uint32_t step_count, step_at, step_stopped, step_goes_on, step_over;
+static uint32_t step_count, step_at, step_stopped, step_goes_on, step_over, step_impatient;
 
 static inline void step_trap(int signal, siginfo_t *info, void *context) {
     greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
@@ -25,6 +25,7 @@ static inline void step_trap(int signal, siginfo_t *info, void *context) {
         *flags &= ~(greg_t)TRAP_FLAG;
         SET(step_stopped, 1u);
         while (GET(step_goes_on) == 0 && now_ns() < end) sched_yield();
+        if (GET(step_goes_on) == 0) SET(step_impatient, 1u); /* the rival may be anywhere */
     }
     errno = saved;
 }
@@ -41,6 +42,7 @@ static inline void step_reset(uint32_t at) {
     SET(step_stopped, 0u);
     SET(step_goes_on, 0u);
     SET(step_over, 0u);
+    SET(step_impatient, 0u);
 }
 /* The victim's, before and after. (A goroutine may begin on one thread and end on another: the handler ends it there.) */
 static inline void step_begin(void) { __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc"); }

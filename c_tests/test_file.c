@@ -619,7 +619,7 @@ static void *fill(void *arg) {
 static void in_small(void *arg) {
     (void)arg;
     if ((geteuid() != 0 && unshare(CLONE_NEWUSER) != 0) || unshare(CLONE_NEWNS) != 0 ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("small", path_of("small"), "tmpfs", 0, "size=128k") != 0) {
         fprintf(stderr, "not permitted\n");
         return;

@@ -210,12 +210,12 @@ static bool own_network(void) {
     struct ifreq lo;
     int other;
     if ((geteuid() != 0 && unshare(CLONE_NEWUSER) != 0) || unshare(CLONE_NEWNS | CLONE_NEWNET) != 0) return false;
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return false;
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) return false;
     if (mount("names", "/mnt", "tmpfs", 0, "size=64k") != 0) return false;
     write_file("/mnt/resolv.conf", "nameserver 127.0.0.1\n");
     write_file("/mnt/nsswitch.conf", "hosts: files dns\n");
-    if (mount("/mnt/resolv.conf", "/etc/resolv.conf", NULL, MS_BIND, NULL) != 0) return false;
-    if (mount("/mnt/nsswitch.conf", "/etc/nsswitch.conf", NULL, MS_BIND, NULL) != 0) return false;
+    if (mount("/mnt/resolv.conf", "/etc/resolv.conf", "none", MS_BIND, NULL) != 0) return false;
+    if (mount("/mnt/nsswitch.conf", "/etc/nsswitch.conf", "none", MS_BIND, NULL) != 0) return false;
     memset(&lo, 0, sizeof lo);
     strcpy(lo.ifr_name, "lo");
     lo.ifr_flags = IFF_UP | IFF_RUNNING;

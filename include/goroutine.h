@@ -1393,7 +1393,7 @@ int64_t goroutine_readv(int32_t fd, const struct iovec *vectors, int32_t count);
 int64_t goroutine_writev(int32_t fd, const struct iovec *vectors, int32_t count);
 
 /**
- * Receives one message, as recvmsg(2).
+ * Receives one message, as recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB never wait: -EAGAIN.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `message` and what it names.
@@ -1406,7 +1406,7 @@ int64_t goroutine_writev(int32_t fd, const struct iovec *vectors, int32_t count)
 int64_t goroutine_recvmsg(int32_t fd, struct msghdr *message, int32_t flags);
 
 /**
- * Sends one message, as sendmsg(2).
+ * Sends one message, as sendmsg(2). MSG_DONTWAIT never waits: -EAGAIN.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `message` and what it names.

@@ -104,7 +104,7 @@ pub unsafe extern "C" fn goroutine_writev(fd: i32, vectors: *const iovec, count:
     realign!(inner::writev)
 }
 
-/// Receives one message, as recvmsg(2).
+/// Receives one message, as recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB never wait: -EAGAIN.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `message` and what it names.
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn goroutine_recvmsg(fd: i32, message: *mut msghdr, flags:
     realign!(inner::receive_message)
 }
 
-/// Sends one message, as sendmsg(2).
+/// Sends one message, as sendmsg(2). MSG_DONTWAIT never waits: -EAGAIN.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `message` and what it names.

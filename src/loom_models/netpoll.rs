@@ -300,6 +300,42 @@ fn loom_netpoll_stale_edge() {
     });
 }
 
+/// Somebody who is late registers the number while it goes back to the kernel, and is another file's: who comes next does not rely on what
+/// became of the old one.
+#[test]
+fn loom_netpoll_late_registration() {
+    model(|| {
+        const POLLER: u32 = 1;
+        let descriptor = Arc::new(Fd::new());
+        // The kernel's: which file has the number, and which one the poller knows by it.
+        let kernel = Arc::new(loom::sync::Mutex::new((1u32, 0u32)));
+        let Close::Begun { now: true, .. } = descriptor.close(descriptor.generation()) else {
+            panic!("nobody uses it");
+        };
+        let _ = descriptor.end();
+        let late = {
+            let (descriptor, kernel) = (descriptor.clone(), kernel.clone());
+            thread::spawn(move || {
+                let generation = descriptor.enter(0).unwrap();
+                if let Some(ends) = descriptor.begin_registration(POLLER) {
+                    {
+                        let mut kernel = kernel.lock().unwrap();
+                        kernel.1 = kernel.0;
+                    }
+                    descriptor.set_registered(generation, POLLER, ends);
+                }
+                assert!(!descriptor.leave());
+            })
+        };
+        *kernel.lock().unwrap() = (2, 0); // closed, and given out again
+        assert!(descriptor.after_end().is_null());
+        late.join().unwrap();
+        if descriptor.begin_registration(POLLER).is_none() {
+            assert_eq!(kernel.lock().unwrap().1, 2, "the poller knows the old file");
+        }
+    });
+}
+
 /// Two closes: one of them closes.
 #[test]
 fn loom_netpoll_close_once() {

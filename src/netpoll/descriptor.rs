@@ -43,7 +43,7 @@ const GENERATION: u32 = 32;
 /// What somebody waits for.
 #[derive(Clone, Copy)]
 pub struct Want {
-    /// READ and WRITE.
+    /// READ and WRITE; 0: only the end of the descriptor is waited for.
     pub mask: u32,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
@@ -97,6 +97,8 @@ pub struct Descriptor<P: Sleeper> {
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     lock: SpinLock,
+    /// How often the number went back to the kernel. Counts under the lock.
+    ends: AtomicU32,
     state: Guarded<State<P>>,
 }
 
@@ -117,6 +119,7 @@ impl<P: Sleeper> Descriptor<P> {
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
             lock: SpinLock::new(),
+            ends: AtomicU32::new(0),
             state: Guarded::new(State {
                 waiters: WaitQueue::new(),
                 askers: 0,
@@ -263,8 +266,8 @@ impl<P: Sleeper> Descriptor<P> {
             while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
                 let next = (*waiter).following();
                 let want = (*waiter).what;
-                if want.mask & directions != 0
-                    && (all || !want.uses || want.mask & served == 0)
+                let concerns = want.mask & directions != 0 && (!want.uses || want.mask & served == 0);
+                if (all || concerns)
                     && let Some(claimed) = state.waiters.claim(waiter)
                 {
                     if want.uses {
@@ -331,15 +334,17 @@ impl<P: Sleeper> Descriptor<P> {
 
     // ---- registration and deadlines ----
 
-    /// Whether the poller `poller` knows it.
-    pub fn is_registered(&self, poller: u32) -> bool {
-        self.locked(|state| state.registered == poller)
+    /// Before the poller `poller` is told of it: what [`Descriptor::set_registered`] wants to know. None: it was told.
+    pub fn begin_registration(&self, poller: u32) -> Option<u32> {
+        self.locked(|state| (state.registered != poller).then(|| self.ends.load(Ordering::Relaxed)))
     }
 
-    /// The poller knows it now.
-    pub fn set_registered(&self, generation: u32, poller: u32) {
+    /// The poller knows it now; `ends`: from before it was told. If the number went back to the kernel meanwhile it may know the
+    /// old file, which is gone, by it: then it is to be told again.
+    pub fn set_registered(&self, generation: u32, poller: u32, ends: u32) {
         self.locked(|state| {
-            if self.generation() == generation {
+            let same = self.ends.load(Ordering::Relaxed) == ends || mutated!("registered_over_an_end");
+            if same && self.generation() == generation {
                 state.registered = poller;
             }
         });
@@ -410,7 +415,11 @@ impl<P: Sleeper> Descriptor<P> {
     /// The kernel has just given this number out: if whoever closed it before did not tell us, this is the end of that. Gives whom to
     /// tell, chained.
     pub fn begin(&self) -> *mut DescriptorWaiter<P> {
-        if self.kind.load(Ordering::Relaxed) == 0 && self.is_registered(0) {
+        let traces = (READ | WRITE) * (WAITED | DEADLINE);
+        if self.kind.load(Ordering::Relaxed) == 0
+            && self.readiness() & traces == 0
+            && self.locked(|state| state.registered) == 0
+        {
             return null_mut(); // as good as new
         }
         self.locked(|state| {
@@ -444,10 +453,13 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// The number is free, or somebody else's already. Who came between `end` and the close was late, and may have registered what
-    /// was about to be closed: whoever waits looks again, and registers anew.
+    /// was about to be closed, and taken it for what it was: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
+            let ends = self.ends.load(Ordering::Relaxed).wrapping_add(1);
+            self.ends.store(ends, Ordering::Relaxed);
             state.registered = 0;
+            self.kind.store(0, Ordering::Relaxed);
             self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
             self.claim(state, READ | WRITE, true)
         })

@@ -87,6 +87,7 @@ impl Call {
         let mut entry: Entry = unsafe { zeroed() };
         match self {
             Self::ReadHere(..) | Self::WriteHere(..) => return None,
+            Self::Read(_, _, 0, _) => return None, // which it does not ask a directory
             Self::Open(path, flags, mode) => {
                 entry.opcode = op::OPENAT;
                 entry.flags = ring::ASYNC; // its first try would be with O_NONBLOCK, which opens a FIFO without its other end
@@ -355,6 +356,9 @@ pub unsafe extern "C" fn pread(fd: i32, buffer: *mut c_void, n: usize, offset: o
     // SAFETY: the caller's promise; `done <= n`.
     unsafe {
         loop {
+            if n == 0 {
+                break; // preadv2 would say nothing of a directory
+            }
             let v = iovec {
                 iov_base: buffer.byte_add(done),
                 iov_len: n - done,
@@ -472,7 +476,10 @@ unsafe fn read_here(fd: i32, vectors: *const iovec, count: i32) -> i64 {
 }
 
 /// The buffers that are left after `done` bytes.
-unsafe fn rest(vectors: *const iovec, count: i32, mut done: usize) -> Vec<iovec> {
+///
+/// # Safety
+/// `vectors` are `count` buffers.
+pub(super) unsafe fn rest(vectors: *const iovec, count: i32, mut done: usize) -> Vec<iovec> {
     let mut rest = Vec::new();
     for i in 0..count as usize {
         // SAFETY: the caller's promise.

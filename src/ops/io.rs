@@ -4,6 +4,7 @@
 //! I2. No call here blocks a worker's thread: sockets are asked not to wait by a flag, other files by RWF_NOWAIT or because they are
 //!     non-blocking; what knows none of these is called the way of a blocking foreign call, once it is ready.
 //! I3. The mode of a descriptor that was handed over is never changed, but for O_NONBLOCK of sockets that are connected or accepted on.
+//! I4. Who was woken may have been woken in place of others: however his call ends, he wakes the next one unless the descriptor is drained.
 //!
 //! Counts per read that finds data: two locked instructions beside the system call, both on the descriptor's own line.
 
@@ -32,9 +33,9 @@ const SOCKET: u32 = 1;
 const TCP: u32 = 2;
 /// Not a socket; RWF_NOWAIT works.
 const NOWAIT: u32 = 3;
-/// Not a socket, O_NONBLOCK is set, RWF_NOWAIT does not work.
-const NONBLOCKING: u32 = 4;
-/// None of these: a terminal that is somebody else's, too.
+/// The same, for reads; writes are made carefully (eventfd).
+const NOWAIT_READS: u32 = 4;
+/// None of these: a terminal, for one. It may be somebody else's, too, so whether it is non-blocking is asked each time.
 const CAREFUL: u32 = 5;
 /// Always "ready": a regular file.
 const FILE: u32 = 6;
@@ -96,33 +97,113 @@ impl Drop for Stay {
     }
 }
 
+/// What a call gives in place of an errno: it is to be made again, and no edge will say when.
+const NO_EDGE: i32 = 0;
+/// How long to pause then: at first, doubled each time, and at most.
+const PAUSE_FIRST_NS: u64 = 1_000_000;
+const PAUSE_MOST_NS: u64 = 128_000_000;
+/// After so many edges in vain the kernel is asked what it means by ready.
+const VAIN: u32 = 3;
+
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline]
 fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let Some(mut stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    loop {
-        let seen = stay.descriptor.readiness();
-        let deadline = stay.descriptor.deadline(direction, seen);
-        if deadline != u64::MAX && now_ns() >= deadline {
-            return i64::from(GOROUTINE_ETIMEDOUT);
+    let descriptor = stay.descriptor;
+    let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
+    let result = loop {
+        let seen = descriptor.readiness();
+        if patience.is_over() {
+            break i64::from(GOROUTINE_ETIMEDOUT);
         }
-        if is_ready(seen, direction) {
+        let mut waited = None;
+        if is_ready(seen, direction) || patience.forced {
             match call(&stay, seen) {
-                Err(libc::EAGAIN) => stay.descriptor.drained(direction, seen),
-                Err(libc::EINTR) => continue,
-                done => {
-                    // SAFETY: claimed for us, and no lock is held.
-                    unsafe { wake_chain(stay.descriptor.pass_on(direction), GOROUTINE_OK) };
-                    return done.map_or_else(negative, |n| n as i64);
+                Err(libc::EAGAIN) => {
+                    descriptor.drained(direction, seen);
+                    waited = Some(patience.in_vain(fd, direction));
                 }
+                Err(NO_EDGE) => waited = Some(true),
+                Err(libc::EINTR) => continue,
+                done => break done.map_or_else(negative, |n| n as i64),
             }
         }
-        match wait_for(stay, direction, deadline) {
+        let again = if waited == Some(true) {
+            patience.pause(stay)
+        } else {
+            wait_for(stay, direction, patience.deadline)
+        };
+        match again {
             Ok(again) => stay = again,
-            Err(status) => return i64::from(status),
+            Err(status) => {
+                // SAFETY: claimed for us, and no lock is held.
+                unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+                return i64::from(status);
+            }
         }
+    };
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+    result
+}
+
+/// Of one call: until when it may take, and how it tries again.
+struct Patience {
+    /// When the call began: a later one is for later calls.
+    deadline: u64,
+    vain: u32,
+    pause: u64,
+    /// The next try is made whatever is known of the readiness.
+    forced: bool,
+}
+
+impl Patience {
+    fn new(deadline: u64) -> Self {
+        Self {
+            deadline,
+            vain: 0,
+            pause: PAUSE_FIRST_NS,
+            forced: false,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline != u64::MAX && now_ns() >= self.deadline
+    }
+
+    /// EAGAIN. True: once too often, for the kernel says that it is ready. (A Unix receiver that others have filled; an eventfd that would
+    /// overflow.) It would be an edge, or an end of ppoll, for each try.
+    fn in_vain(&mut self, fd: i32, direction: u32) -> bool {
+        self.forced = false;
+        self.vain += 1;
+        self.vain >= VAIN && is_ready_now(fd, events_of(direction))
+    }
+
+    /// Waits a little, or for a close.
+    #[cold]
+    fn pause(&mut self, stay: Stay) -> Result<Stay, GoroutineStatus> {
+        let until = now_ns().saturating_add(self.pause).min(self.deadline);
+        self.pause = (self.pause * 2).min(PAUSE_MOST_NS);
+        self.forced = true;
+        let (again, status) = if tls::current().is_null() {
+            pause_as_thread(stay, until)
+        } else {
+            line_up(stay, 0, until)
+        };
+        match status {
+            GOROUTINE_OK | GOROUTINE_ETIMEDOUT => again.ok_or(GOROUTINE_EBADF),
+            status => Err(status),
+        }
+    }
+}
+
+fn events_of(direction: u32) -> i16 {
+    if direction == READ {
+        libc::POLLIN
+    } else {
+        libc::POLLOUT
     }
 }
 
@@ -133,17 +214,21 @@ fn wait_for(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Goroutine
         return wait_as_thread(stay, direction, deadline);
     }
     register(&stay)?;
+    match line_up(stay, direction, deadline) {
+        (again, GOROUTINE_OK) => again.ok_or(GOROUTINE_EBADF),
+        (_, status) => Err(status),
+    }
+}
+
+/// Waits in line for one who will make a call: for an edge, or (`direction` 0) only for a close.
+fn line_up(stay: Stay, direction: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
     let (descriptor, generation) = (stay.descriptor, stay.generation);
     let mut waiter = Waiter::new(Want {
         mask: direction,
         uses: true,
     });
     let place = &raw mut waiter;
-    let (again, status) = stay.outside(|| wait_in_line(descriptor, generation, place, 0, deadline));
-    match status {
-        GOROUTINE_OK => again.ok_or(GOROUTINE_EBADF),
-        status => Err(status),
-    }
+    stay.outside(|| wait_in_line(descriptor, generation, place, 0, deadline))
 }
 
 /// Until an edge: GOROUTINE_OK; it is closed: GOROUTINE_EBADF, or GOROUTINE_OK if it was before.
@@ -171,12 +256,12 @@ fn wait_in_line(
 /// The poller knows the descriptor afterwards.
 fn register(stay: &Stay) -> Result<(), GoroutineStatus> {
     with_poller(|poller| {
-        if stay.descriptor.is_registered(poller.id()) {
+        let Some(ends) = stay.descriptor.begin_registration(poller.id()) else {
             return Ok(());
-        }
+        };
         add(poller, stay)?;
-        stay.descriptor.set_registered(stay.generation, poller.id());
-        if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && protocol(stay.fd) == libc::IPPROTO_TCP {
+        stay.descriptor.set_registered(stay.generation, poller.id(), ends);
+        if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && is_tcp(stay.fd) {
             stay.descriptor.kind.store(TCP, Ordering::Relaxed);
         }
         Ok(())
@@ -204,8 +289,13 @@ fn add(poller: &Poller, stay: &Stay) -> Result<(), GoroutineStatus> {
     (poller.add(stay.fd, stay.generation)).map_err(|error| -error.raw_os_error().unwrap_or(libc::ENOMEM))
 }
 
-fn protocol(fd: i32) -> i32 {
-    option(fd, libc::SO_PROTOCOL).unwrap_or(0)
+/// A raw socket of that protocol gives packets: a short read says nothing.
+fn is_tcp(fd: i32) -> bool {
+    option(fd, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_TCP) && is_stream(fd)
+}
+
+fn is_stream(fd: i32) -> bool {
+    option(fd, libc::SO_TYPE) == Ok(libc::SOCK_STREAM)
 }
 
 fn option(fd: i32, name: i32) -> Result<i32, i32> {
@@ -227,112 +317,131 @@ fn option(fd: i32, name: i32) -> Result<i32, i32> {
 // ---- plain threads ----
 
 /// A plain thread in ppoll.
-pub struct Blocked {
+struct Blocked {
     fd: i32,
     /// Its eventfd.
     wake: i32,
 }
-static BLOCKED: Mutex<Vec<Blocked>> = Mutex::new(Vec::new());
+
+/// Those in ppoll, and eventfds for the next ones. (Not a thread-local one each: in a child of fork it would be the parent's, too, which takes
+/// the wakes; and who reads at the end of his thread has none any more.)
+pub struct Threads {
+    blocked: Vec<Blocked>,
+    spare: Vec<i32>,
+}
+/// Most eventfds kept.
+const SPARE: usize = 8;
+static THREADS: Mutex<Threads> = Mutex::new(Threads {
+    blocked: Vec::new(),
+    spare: Vec::new(),
+});
 /// How many there are: so that a close needs no lock when there is none.
 static BLOCKED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The lock, to be held across fork.
-pub fn blocked() -> &'static Mutex<Vec<Blocked>> {
-    &BLOCKED
+impl Threads {
+    /// The calling thread is about to be in ppoll for `fd`. Gives its eventfd, by which a close ends its wait.
+    fn enter(&mut self, fd: i32) -> Result<i32, GoroutineStatus> {
+        let wake = match self.spare.pop() {
+            Some(wake) => wake,
+            None => {
+                // SAFETY: a plain system call.
+                let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+                if wake < 0 {
+                    return Err(-errno());
+                }
+                wake
+            }
+        };
+        self.blocked.push(Blocked { fd, wake });
+        Ok(wake)
+    }
+
+    /// It is not any more.
+    fn leave(&mut self, wake: i32) {
+        if let Some(at) = self.blocked.iter().position(|b| b.wake == wake) {
+            self.blocked.swap_remove(at);
+        }
+        let mut count = 0u64;
+        // SAFETY: ours: reads eight bytes, or none; nobody writes to it any more.
+        unsafe {
+            libc::read(wake, (&raw mut count).cast(), 8);
+            if self.spare.len() < SPARE {
+                self.spare.push(wake);
+            } else {
+                libc::close(wake);
+            }
+        }
+    }
 }
 
-/// In a child of fork: they are not there.
+/// The lock, to be held across fork.
+pub fn threads() -> &'static Mutex<Threads> {
+    &THREADS
+}
+
+/// In a child of fork: they are not there, and the eventfds are the parent's.
 ///
 /// # Safety
 /// The lock is held by the calling thread.
 pub unsafe fn forget_all() {
-    // SAFETY: the caller's promise.
-    unsafe { (*BLOCKED.data_ptr()).clear() };
+    // SAFETY: the caller's promise; these are the child's names for them.
+    unsafe {
+        let threads = &mut *THREADS.data_ptr();
+        let taken = threads.blocked.drain(..).map(|b| b.wake);
+        for wake in taken.chain(threads.spare.drain(..)) {
+            libc::close(wake);
+        }
+    }
     BLOCKED_COUNT.store(0, Ordering::Relaxed);
 }
 
-/// A thread's eventfd, by which a close ends its wait.
-struct Alarm(i32);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        // SAFETY: ours.
-        unsafe { libc::close(self.0) };
+/// Until `until`, or a close.
+fn pause_as_thread(stay: Stay, until: u64) -> (Option<Stay>, GoroutineStatus) {
+    match poll_as_thread(stay, 0, until) {
+        // No eventfd, perhaps for the very want of descriptors that the pause is for: a close is found out about at its end.
+        (Some(stay), Err(status)) if status != GOROUTINE_ETIMEDOUT && status != GOROUTINE_EBADF => {
+            stay.outside(|| super::sleep::sleep(until.saturating_sub(now_ns())))
+        }
+        (again, polled) => (again, polled.err().unwrap_or(GOROUTINE_OK)),
     }
-}
-
-thread_local! {
-    static ALARM: std::cell::OnceCell<Alarm> = const { std::cell::OnceCell::new() };
-}
-
-fn alarm() -> Result<i32, GoroutineStatus> {
-    ALARM.with(|alarm| {
-        if let Some(alarm) = alarm.get() {
-            return Ok(alarm.0);
-        }
-        // SAFETY: a plain system call.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(-errno());
-        }
-        let _ = alarm.set(Alarm(fd));
-        Ok(fd)
-    })
 }
 
 #[cold]
 fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
-    let events = if direction == READ {
-        libc::POLLIN
-    } else {
-        libc::POLLOUT
-    };
-    let (again, polled) = poll_as_thread(stay, events, deadline);
+    let (again, polled) = poll_as_thread(stay, events_of(direction), deadline);
     polled?;
     let again = again.ok_or(GOROUTINE_EBADF)?;
     again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
     Ok(again)
 }
 
-/// What ppoll says; until `deadline`, or a close.
+/// What ppoll says; until `deadline`, or a close. No events: only that.
 fn poll_as_thread(stay: Stay, events: i16, deadline: u64) -> (Option<Stay>, Result<i16, GoroutineStatus>) {
-    let wake = match alarm() {
-        Ok(wake) => wake,
-        Err(status) => return (Some(stay), Err(status)),
-    };
     let (fd, descriptor, generation) = (stay.fd, stay.descriptor, stay.generation);
-    if wake == fd {
-        return (Some(stay), Err(GOROUTINE_EBADF)); // it was closed just now, and the number is ours
-    }
     BLOCKED_COUNT.fetch_add(1, Ordering::SeqCst); // before the look at the generation: partner in `wake_blocked`
-    BLOCKED.lock().push(Blocked { fd, wake });
-    let (again, polled) = stay.outside(|| {
-        if !descriptor.is_open(generation) {
-            return Err(GOROUTINE_EBADF);
-        }
-        let mut both = [
-            libc::pollfd {
-                fd,
-                events,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: wake,
-                events: libc::POLLIN,
-                revents: 0,
-            },
-        ];
-        let polled = ppoll(&mut both, deadline);
-        let mut count = 0u64;
-        // SAFETY: reads eight bytes, or none.
-        unsafe { libc::read(wake, (&raw mut count).cast(), 8) };
-        polled.and(Ok(both[0].revents))
-    });
-    let mut blocked = BLOCKED.lock();
-    if let Some(at) = blocked.iter().position(|b| b.wake == wake) {
-        blocked.swap_remove(at);
+    let entered = THREADS.lock().enter(fd);
+    let (again, polled) = match entered {
+        Err(status) => (Some(stay), Err(status)),
+        // It was closed just now, and the number is ours.
+        Ok(wake) if wake == fd => (Some(stay), Err(GOROUTINE_EBADF)),
+        Ok(wake) => stay.outside(|| {
+            if !descriptor.is_open(generation) {
+                return Err(GOROUTINE_EBADF);
+            }
+            let mut both =
+                [(if events == 0 { -1 } else { fd }, events), (wake, libc::POLLIN)].map(|(fd, events)| {
+                    libc::pollfd {
+                        fd,
+                        events,
+                        revents: 0,
+                    }
+                });
+            ppoll(&mut both, deadline).and(Ok(both[0].revents))
+        }),
+    };
+    if let Ok(wake) = entered {
+        THREADS.lock().leave(wake);
     }
-    drop(blocked);
     BLOCKED_COUNT.fetch_sub(1, Ordering::SeqCst);
     let closed = again.is_none();
     (again, if closed { Err(GOROUTINE_EBADF) } else { polled })
@@ -372,7 +481,7 @@ fn wake_blocked(fd: i32) {
         return;
     }
     let one = 1u64;
-    for blocked in BLOCKED.lock().iter().filter(|b| b.fd == fd) {
+    for blocked in THREADS.lock().blocked.iter().filter(|b| b.fd == fd) {
         // SAFETY: writes eight bytes. The eventfd is open: its thread takes itself off the list first.
         unsafe { libc::write(blocked.wake, (&raw const one).cast(), 8) };
     }
@@ -398,7 +507,12 @@ fn vector(buffer: *const c_void, n: usize) -> iovec {
 pub unsafe extern "C" fn read(fd: i32, buffer: *mut c_void, n: usize) -> i64 {
     let v = vector(buffer, n);
     // SAFETY: the caller's promise.
-    unsafe { transfer(fd, READ, &raw const v, 1, n) }
+    unsafe {
+        if n == 0 {
+            return of_nothing(fd, READ, &raw const v, 1);
+        }
+        transfer(fd, READ, &raw const v, 1, n)
+    }
 }
 
 /// `goroutine_write`.
@@ -422,8 +536,21 @@ pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i3
     // SAFETY: the caller's promise.
     unsafe {
         let total = (0..count as usize).fold(0usize, |sum, i| sum.saturating_add((*vectors.add(i)).iov_len));
+        if total == 0 {
+            return of_nothing(fd, direction, vectors, count);
+        }
         transfer(fd, direction, vectors, count, total)
     }
+}
+
+/// Of no bytes: readv and writev only say whether it could be. (A write of nothing may be a datagram, recvmsg takes one, and a
+/// read of nothing may wait.)
+unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
+    let Some(_stay) = Stay::new(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    // SAFETY: the caller's promise.
+    unsafe { plain(fd, direction == READ, vectors, count) }.map_or_else(negative, |n| n as i64)
 }
 
 unsafe fn transfer(fd: i32, direction: u32, vectors: *const iovec, count: i32, total: usize) -> i64 {
@@ -434,7 +561,10 @@ unsafe fn transfer(fd: i32, direction: u32, vectors: *const iovec, count: i32, t
             let done = unsafe { attempt(stay, direction, vectors, count) };
             match done {
                 Some(done) => break done,
-                None => kind.store(next_kind(fd, kind.load(Ordering::Relaxed)), Ordering::Relaxed),
+                None => kind.store(
+                    next_kind(fd, kind.load(Ordering::Relaxed), direction),
+                    Ordering::Relaxed,
+                ),
             }
         };
         if let Ok(n) = done
@@ -462,9 +592,6 @@ unsafe fn attempt(
         match stay.descriptor.kind.load(Ordering::Relaxed) {
             UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
                 let v = &*vectors;
-                if v.iov_len == 0 && reads {
-                    return Some(result(libc::read(fd, v.iov_base, 0))); // recv would wait
-                }
                 let done = if reads {
                     socket::receive(fd, v.iov_base, v.iov_len)
                 } else {
@@ -483,7 +610,7 @@ unsafe fn attempt(
                 };
                 socket_or_not(stay, result(n))
             }
-            NOWAIT => {
+            kind @ (NOWAIT | NOWAIT_READS) if reads || kind == NOWAIT => {
                 let n = if reads {
                     libc::preadv2(fd, vectors, count, -1, libc::RWF_NOWAIT)
                 } else {
@@ -495,10 +622,12 @@ unsafe fn attempt(
                     done => Some(done),
                 }
             }
-            NONBLOCKING => Some(plain(fd, reads, vectors, count)),
             FILE => Some(super::file::transfer_here(fd, reads, vectors, count)),
             _ => {
-                if !is_ready_now(fd, if reads { libc::POLLIN } else { libc::POLLOUT }) {
+                if libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 {
+                    return Some(plain(fd, reads, vectors, count));
+                }
+                if !is_ready_now(fd, events_of(direction)) {
                     return Some(Err(libc::EAGAIN));
                 }
                 Some(blocking_call(|| plain(fd, reads, vectors, count)))
@@ -528,27 +657,22 @@ fn socket_or_not(stay: &Stay, done: Result<usize, i32>) -> Option<Result<usize, 
     Some(done)
 }
 
-/// It was not a socket, or knows no RWF_NOWAIT.
+/// It was not a socket, or knows no RWF_NOWAIT in this direction.
 #[cold]
-fn next_kind(fd: i32, kind: u32) -> u32 {
-    // SAFETY: plain system calls.
-    unsafe {
-        if kind != NOWAIT {
-            let mut stat: libc::stat = std::mem::zeroed();
-            if libc::fstat(fd, &mut stat) == 0
-                && matches!(
-                    stat.st_mode & libc::S_IFMT,
-                    libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR
-                )
-            {
-                return FILE;
+fn next_kind(fd: i32, kind: u32, direction: u32) -> u32 {
+    match kind {
+        NOWAIT if direction == WRITE => NOWAIT_READS,
+        NOWAIT | NOWAIT_READS => CAREFUL,
+        _ => {
+            // SAFETY: integers; a plain system call.
+            let (found, stat) = unsafe {
+                let mut stat: libc::stat = std::mem::zeroed();
+                (libc::fstat(fd, &mut stat) == 0, stat)
+            };
+            match stat.st_mode & libc::S_IFMT {
+                libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR if found => FILE,
+                _ => NOWAIT,
             }
-            return NOWAIT;
-        }
-        if libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 {
-            NONBLOCKING
-        } else {
-            CAREFUL
         }
     }
 }
@@ -580,16 +704,75 @@ pub(super) fn blocking_call<R>(f: impl FnOnce() -> R) -> R {
 
 // ---- messages ----
 
+/// One of these: the call never waits, and what it finds says nothing of ordinary data.
+const NEVER_WAITS: i32 = libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | libc::MSG_OOB;
+
 /// `goroutine_recvmsg`.
 ///
 /// # Safety
 /// `message` is as recvmsg wants it.
 pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 {
-    when_ready(fd, READ, |stay, _| {
+    let once = |stay: &Stay, message| {
         // SAFETY: the caller's promise.
         let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
         socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
-    })
+    };
+    if flags & NEVER_WAITS != 0 {
+        return at_once(fd, |stay| once(stay, message));
+    }
+    if flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == libc::MSG_WAITALL && is_stream(fd) {
+        // SAFETY: the caller's promise.
+        return unsafe { receive_all(fd, message, once) };
+    }
+    when_ready(fd, READ, |stay, _| once(stay, message))
+}
+
+/// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
+unsafe fn receive_all(
+    fd: i32,
+    message: *mut msghdr,
+    mut once: impl FnMut(&Stay, *mut msghdr) -> Result<usize, i32>,
+) -> i64 {
+    // SAFETY: the caller's promise.
+    let (vectors, count, room) = unsafe {
+        let given = &*message;
+        (given.msg_iov, given.msg_iovlen, given.msg_controllen)
+    };
+    let Ok(vectors_count) = i32::try_from(count) else {
+        return i64::from(-libc::EMSGSIZE);
+    };
+    let mut done = 0;
+    let status = when_ready(fd, READ, |stay, _| {
+        loop {
+            // SAFETY: the caller's promise; the kernel has seen these buffers if some were used up.
+            unsafe {
+                let mut left;
+                if done != 0 {
+                    left = super::file::rest(vectors, vectors_count, done);
+                    ((*message).msg_iov, (*message).msg_iovlen) = (left.as_mut_ptr(), left.len());
+                    (*message).msg_controllen = room;
+                }
+                let got = once(stay, message);
+                ((*message).msg_iov, (*message).msg_iovlen) = (vectors, count);
+                let n = match got {
+                    Ok(n) => n,
+                    Err(libc::EAGAIN | libc::EINTR) => return got,
+                    Err(_) if done != 0 => return Ok(done), // the next call says it
+                    error => return error,
+                };
+                done += n;
+                let total = (0..count).fold(0usize, |sum, i| sum.saturating_add((*vectors.add(i)).iov_len));
+                if n == 0 || done >= total || (*message).msg_controllen != 0 {
+                    return Ok(done);
+                }
+            }
+        }
+    });
+    if status < 0 && done != 0 {
+        done as i64
+    } else {
+        status
+    }
 }
 
 /// `goroutine_sendmsg`.
@@ -597,18 +780,36 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
 /// # Safety
 /// `message` is as sendmsg wants it.
 pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
-    when_ready(fd, WRITE, |stay, _| {
+    let once = |stay: &Stay| {
         // SAFETY: the caller's promise.
         let done =
             result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
         socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
-    })
+    };
+    if flags & libc::MSG_DONTWAIT != 0 {
+        return at_once(fd, once);
+    }
+    when_ready(fd, WRITE, |stay, _| once(stay))
+}
+
+/// Makes a call that does not wait; EAGAIN is an answer.
+fn at_once(fd: i32, mut call: impl FnMut(&Stay) -> Result<usize, i32>) -> i64 {
+    let Some(stay) = Stay::new(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    loop {
+        match call(&stay) {
+            Err(libc::EINTR) => {}
+            done => return done.map_or_else(negative, |n| n as i64),
+        }
+    }
 }
 
 // ---- connections ----
 
-/// Of a socket that is accepted or connected on (I3).
+/// Of a socket that is accepted or connected on (I3). Err, too: it is none.
 fn make_nonblocking(fd: i32) -> Result<(), i32> {
+    option(fd, libc::SO_TYPE)?;
     // SAFETY: plain system calls.
     unsafe {
         let flags = libc::fcntl(fd, libc::F_GETFL);
@@ -621,37 +822,15 @@ fn make_nonblocking(fd: i32) -> Result<(), i32> {
     Ok(())
 }
 
-/// Out of descriptors or memory: how long an accept tries again before it says so, and how it waits between.
+/// Out of descriptors or memory: how long an accept tries again before it says so.
 const SHORTAGE_NS: u64 = 1_000_000_000;
-const SHORTAGE_FIRST_NS: u64 = 1_000_000;
 
 /// `goroutine_accept`.
 ///
 /// # Safety
 /// `address` and `size` are as accept wants them.
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
-    let mut pause = SHORTAGE_FIRST_NS;
-    let mut waited = 0;
-    loop {
-        // SAFETY: the caller's promise.
-        let accepted = unsafe { accept_once(fd, address, size) };
-        let shortage = matches!(
-            accepted.checked_neg().and_then(|e| i32::try_from(e).ok()),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-        );
-        if !shortage || waited >= SHORTAGE_NS {
-            return accepted;
-        }
-        let status = super::sleep::sleep(pause);
-        if status != GOROUTINE_OK {
-            return i64::from(status);
-        }
-        waited += pause;
-        pause *= 2;
-    }
-}
-
-unsafe fn accept_once(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
+    let mut short_since = None;
     when_ready(fd, READ, |stay, _| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
@@ -673,6 +852,13 @@ unsafe fn accept_once(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> 
                     | libc::EHOSTUNREACH
                     | libc::ENETUNREACH,
                 ) => {}
+                Err(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    let now = now_ns();
+                    if now - *short_since.get_or_insert(now) >= SHORTAGE_NS {
+                        return accepted;
+                    }
+                    return Err(NO_EDGE);
+                }
                 Ok(new) => {
                     is_new(new as i32);
                     return Ok(new);
@@ -696,24 +882,6 @@ pub(super) fn is_new(fd: i32) {
 /// # Safety
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
-    let mut pause = SHORTAGE_FIRST_NS;
-    loop {
-        let mut is_full = false;
-        // SAFETY: the caller's promise.
-        let connected = unsafe { connect_once(fd, address, size, &mut is_full) };
-        if !is_full {
-            return connected;
-        }
-        // A Unix listener has as many connections waiting as it wants; no edge will say when it has not.
-        let status = super::sleep::sleep(pause);
-        if status != GOROUTINE_OK {
-            return i64::from(status);
-        }
-        pause = (pause * 2).min(100 * SHORTAGE_FIRST_NS);
-    }
-}
-
-unsafe fn connect_once(fd: i32, address: *const sockaddr, size: socklen_t, is_full: &mut bool) -> i64 {
     let mut begun = false;
     when_ready(fd, WRITE, |stay, _| {
         if !begun {
@@ -726,10 +894,8 @@ unsafe fn connect_once(fd: i32, address: *const sockaddr, size: socklen_t, is_fu
                     begun = true;
                     return Err(libc::EAGAIN);
                 }
-                Err(libc::EAGAIN) => {
-                    *is_full = true;
-                    return Ok(0);
-                }
+                // A Unix listener has as many connections waiting as it wants; no edge will say when it has not.
+                Err(libc::EAGAIN) => return Err(NO_EDGE),
                 done => return done,
             }
         }
@@ -815,6 +981,8 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let last = descriptor.leave();
     debug_assert!(last, "nobody enters what is being closed");
     forget(fd, descriptor.end());
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) }; // who came just now may have registered what was forgotten then
     GOROUTINE_OK
 }
 

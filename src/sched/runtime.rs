@@ -760,7 +760,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 15] {
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
-        crate::ops::io::blocked(),
+        crate::ops::io::threads(),
         crate::ops::local::spare(),
         slot::spare(),
         crate::promise::pool::spare(),
