@@ -12,15 +12,19 @@
 //! I1. An edge is never lost: it comes before 2 (the call sees the data), between 2 and 3 (the tick has passed, the bit stays), or after 3
 //!     (the bit is set again before 5, or 5 came first and b claims the waiter).
 //! I2. Of those who want to make a system call an edge wakes one per direction. Whoever was woken makes the call and, unless it finds the
-//!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]). Those who only ask whether it is ready are all woken.
+//!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]); one who makes no call, for he is late, does so, too. Those who
+//!     only ask whether it is ready are all woken.
 //! I3. A descriptor is closed by one: who set CLOSING, or the last user to leave after that. Nobody enters while CLOSING is set, so
 //!     no system call of this generation is under way when the number is given back to the kernel.
 //! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
 //!     the new one.
+//!
+//! Thousands may wait for one descriptor. So there is a line for each direction and one for those who only ask, and nobody looks through
+//! the others' line: an edge costs the same whoever waits.
 
 use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
 use crate::wait::queue::chain_claimed;
-use crate::wait::queue::{Sleeper, WaitQueue, Waiter};
+use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
 
 /// A direction: reads and accepts.
@@ -29,7 +33,7 @@ pub const READ: u32 = 1;
 pub const WRITE: u32 = 2;
 /// In `readiness`: an end, an error or urgent data was reported, so a short read does not mean that nothing is left.
 const STICKY: u32 = 4;
-/// In `readiness`, times READ or WRITE: somebody may be in line for it.
+/// In `readiness`, times READ or WRITE: somebody may be in line to make a call.
 const WAITED: u32 = 1 << 3;
 /// In `readiness`, times READ or WRITE: there is a deadline.
 const DEADLINE: u32 = 1 << 5;
@@ -43,11 +47,25 @@ const GENERATION: u32 = 32;
 /// What somebody waits for.
 #[derive(Clone, Copy)]
 pub struct Want {
-    /// READ and WRITE.
+    /// READ and WRITE; one of them if it `uses`.
     pub mask: u32,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
 }
+
+impl Want {
+    /// In which line.
+    fn line(self) -> usize {
+        if self.uses { line_of(self.mask) } else { ASKERS }
+    }
+}
+
+/// Of those who make calls in this direction.
+fn line_of(direction: u32) -> usize {
+    direction as usize - 1
+}
+
+const ASKERS: usize = 2;
 
 /// One in line.
 pub type DescriptorWaiter<P> = Waiter<P, Want>;
@@ -79,11 +97,8 @@ pub enum Close<P> {
 }
 
 struct State<P> {
-    waiters: WaitQueue<P, Want>,
-    /// How many of them only ask.
-    askers: u32,
-    /// The poller that knows this generation; 0: none does.
-    registered: u32,
+    /// Readers, writers, askers.
+    lines: [ShortQueue<P, Want>; 3],
     /// CLOCK_MONOTONIC, for reads and for writes; `u64::MAX`: none.
     deadlines: [u64; 2],
 }
@@ -97,6 +112,8 @@ pub struct Descriptor<P: Sleeper> {
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     lock: SpinLock,
+    /// The poller that knows this generation; 0: none does. Read and written under the lock.
+    registered: Guarded<u32>,
     state: Guarded<State<P>>,
 }
 
@@ -117,10 +134,9 @@ impl<P: Sleeper> Descriptor<P> {
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
             lock: SpinLock::new(),
+            registered: Guarded::new(0),
             state: Guarded::new(State {
-                waiters: WaitQueue::new(),
-                askers: 0,
-                registered: 0,
+                lines: [const { ShortQueue::new() }; 3],
                 deadlines: [u64::MAX; 2],
             }),
         }
@@ -216,13 +232,25 @@ impl<P: Sleeper> Descriptor<P> {
         self.pass_on_slow(direction)
     }
 
+    /// The same for one who made no call, for its deadline has passed: what woke it, if anything did, was meant for somebody (I2).
+    #[cold]
+    pub fn pass_on_unused(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+        if mutated!("late_keeps_its_wake") {
+            return null_mut();
+        }
+        self.pass_on(direction)
+    }
+
     #[cold]
     fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
             if self.readiness.load(Ordering::Relaxed) & direction == 0 || mutated!("nobody_passes_on") {
                 return null_mut();
             }
-            self.claim(state, direction, false)
+            let mut chain = null_mut();
+            self.claim_in(state, line_of(direction), direction, false, &raw mut chain);
+            self.forget_the_waited(state);
+            chain
         })
     }
 
@@ -255,32 +283,56 @@ impl<P: Sleeper> Descriptor<P> {
     /// Under the lock: those in line for `directions`, all, or as I2 says.
     fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
-        let mut end = &raw mut chain;
-        let mut served = 0;
-        let mut waiter = state.waiters.first();
+        let mut end = self.claim_in(state, ASKERS, directions, true, &raw mut chain);
+        for direction in [READ, WRITE] {
+            if directions & direction != 0 {
+                end = self.claim_in(state, line_of(direction), direction, all, end);
+            }
+        }
+        self.forget_the_waited(state);
+        chain
+    }
+
+    /// Under the lock: those in one line, or the first of them, put at the `end` of a chain. Gives its new end.
+    fn claim_in(
+        &self,
+        state: &mut State<P>,
+        line: usize,
+        directions: u32,
+        all: bool,
+        mut end: *mut *mut DescriptorWaiter<P>,
+    ) -> *mut *mut DescriptorWaiter<P> {
+        let line = &mut state.lines[line];
+        let mut waiter = line.first();
         // SAFETY: linked waiters are alive; what is claimed is ours (`wait::queue`).
         unsafe {
-            while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
+            while !waiter.is_null() {
                 let next = (*waiter).following();
-                let want = (*waiter).what;
-                if want.mask & directions != 0
-                    && (all || !want.uses || want.mask & served == 0)
-                    && let Some(claimed) = state.waiters.claim(waiter)
+                if (*waiter).what.mask & directions != 0
+                    && let Some(claimed) = line.claim(waiter)
                 {
-                    if want.uses {
-                        served |= want.mask & directions;
-                    } else {
-                        state.askers -= 1;
-                    }
                     end = chain_claimed(end, waiter, claimed);
+                    if !all {
+                        break;
+                    }
                 }
                 waiter = next;
             }
         }
-        if state.waiters.is_empty() {
-            self.update(|now| now & !((READ | WRITE) * WAITED));
+        end
+    }
+
+    /// Under the lock: WAITED is true no more where nobody is in line.
+    fn forget_the_waited(&self, state: &State<P>) {
+        let mut idle = 0;
+        for direction in [READ, WRITE] {
+            if state.lines[line_of(direction)].is_empty() {
+                idle |= direction * WAITED;
+            }
         }
-        chain
+        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
+            self.update(|now| now & !idle);
+        }
     }
 
     // ---- waiters ----
@@ -297,7 +349,9 @@ impl<P: Sleeper> Descriptor<P> {
             // SAFETY: the caller's; we hold the lock.
             unsafe {
                 let want = (*waiter).what;
-                self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
+                if want.uses {
+                    self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
+                }
                 let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
                     now & want.mask != 0
@@ -307,8 +361,7 @@ impl<P: Sleeper> Descriptor<P> {
                 if ready && !mutated!("join_without_a_look") {
                     return Joined::Ready;
                 }
-                state.askers += u32::from(!want.uses);
-                state.waiters.join(waiter);
+                state.lines[want.line()].join(waiter);
             }
             Joined::Waits
         })
@@ -320,12 +373,11 @@ impl<P: Sleeper> Descriptor<P> {
     /// `waiter` was meant for this descriptor, and is alive.
     pub unsafe fn leave_line(&self, waiter: *mut DescriptorWaiter<P>) {
         self.locked(|state| {
-            // SAFETY: we hold the lock; the caller's promise.
-            unsafe {
-                if state.waiters.leave(waiter) {
-                    state.askers -= u32::from(!(*waiter).what.uses);
-                }
+            if mutated!("late_stays_in_line") {
+                return;
             }
+            // SAFETY: we hold the lock; the caller's promise.
+            unsafe { state.lines[(*waiter).what.line()].leave(waiter) };
         });
     }
 
@@ -333,16 +385,28 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Whether the poller `poller` knows it.
     pub fn is_registered(&self, poller: u32) -> bool {
-        self.locked(|state| state.registered == poller)
+        self.locked(|_| self.registered() == poller)
     }
 
     /// The poller knows it now.
     pub fn set_registered(&self, generation: u32, poller: u32) {
-        self.locked(|state| {
+        self.locked(|_| {
             if self.generation() == generation {
-                state.registered = poller;
+                self.register(poller);
             }
         });
+    }
+
+    /// Under the lock.
+    fn registered(&self) -> u32 {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.registered.with(|registered| *registered) }
+    }
+
+    /// Under the lock.
+    fn register(&self, poller: u32) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.registered.with(|registered| *registered = poller) }
     }
 
     /// For the calls that follow.
@@ -398,7 +462,7 @@ impl<P: Sleeper> Descriptor<P> {
     #[must_use]
     pub fn end(&self) -> u32 {
         self.locked(|state| {
-            let registered = state.registered;
+            let registered = self.registered();
             self.reset(state);
             // Nobody enters or leaves while CLOSING is set and there are no users.
             let next = Self::after(self.word.load(Ordering::Relaxed));
@@ -437,9 +501,12 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     fn reset(&self, state: &mut State<P>) {
-        state.registered = 0;
-        state.deadlines = [u64::MAX; 2];
+        self.register(0);
         self.kind.store(0, Ordering::Relaxed);
+        if mutated!("deadline_outlives_its_descriptor") {
+            return self.update(|now| (now & (!(TICK - 1) | (READ | WRITE) * DEADLINE)) | UNKNOWN);
+        }
+        state.deadlines = [u64::MAX; 2];
         self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
     }
 
@@ -447,7 +514,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// was about to be closed: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
-            state.registered = 0;
+            self.register(0);
             self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
             self.claim(state, READ | WRITE, true)
         })
