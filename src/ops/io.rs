@@ -64,8 +64,13 @@ pub(super) struct Stay {
 
 impl Stay {
     pub(super) fn new(fd: i32) -> Option<Self> {
+        Self::of_life(fd, 0)
+    }
+
+    /// Of the generation `life` only; 0: any.
+    fn of_life(fd: i32, life: u32) -> Option<Self> {
         let descriptor = table::descriptor(fd)?;
-        let generation = descriptor.enter(0)?;
+        let generation = descriptor.enter(life)?;
         Some(Self {
             fd,
             descriptor,
@@ -98,19 +103,41 @@ impl Drop for Stay {
 
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline]
-fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
-    let Some(mut stay) = Stay::new(fd) else {
+fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+    let want = Want {
+        mask: direction,
+        uses: true,
+    };
+    when_ready_in(fd, &mut 0, want, call)
+}
+
+/// The same in one life of the number, which is found out if it is 0. A call that uses nothing up is made whatever is known, and its EAGAIN says
+/// nothing of the others' calls.
+#[inline(always)]
+fn when_ready_in(
+    fd: i32,
+    life: &mut u32,
+    want: Want,
+    mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>,
+) -> i64 {
+    let Some(mut stay) = Stay::of_life(fd, *life) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    *life = stay.generation;
+    let direction = want.mask;
+    let mut seen = stay.descriptor.readiness();
+    // Once: a deadline is for the calls that follow it.
+    let deadline = stay.descriptor.deadline(direction, seen);
     loop {
-        let seen = stay.descriptor.readiness();
-        let deadline = stay.descriptor.deadline(direction, seen);
         if deadline != u64::MAX && now_ns() >= deadline {
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(stay.descriptor.pass_on_unused(direction), GOROUTINE_OK) };
             return i64::from(GOROUTINE_ETIMEDOUT);
         }
-        if is_ready(seen, direction) {
+        if is_ready(seen, direction) || !want.uses {
             match call(&stay, seen) {
-                Err(libc::EAGAIN) => stay.descriptor.drained(direction, seen),
+                Err(libc::EAGAIN) if want.uses => stay.descriptor.drained(direction, seen),
+                Err(libc::EAGAIN) => {}
                 Err(libc::EINTR) => continue,
                 done => {
                     // SAFETY: claimed for us, and no lock is held.
@@ -119,27 +146,33 @@ fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Resul
                 }
             }
         }
-        match wait_for(stay, direction, deadline) {
+        match wait_for(stay, want, seen, deadline) {
             Ok(again) => stay = again,
             Err(status) => return i64::from(status),
         }
+        seen = stay.descriptor.readiness();
     }
+}
+
+/// Makes one call that never waits, whatever is known; what it says is told as it is.
+fn at_once(fd: i32, call: impl FnOnce() -> isize) -> i64 {
+    let Some(_stay) = Stay::new(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    result(call()).map_or_else(negative, |n| n as i64)
 }
 
 /// Waits for an edge. Err: how it ended.
 #[inline(never)]
-fn wait_for(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
     if tls::current().is_null() {
-        return wait_as_thread(stay, direction, deadline);
+        return wait_as_thread(stay, want.mask, deadline);
     }
     register(&stay)?;
     let (descriptor, generation) = (stay.descriptor, stay.generation);
-    let mut waiter = Waiter::new(Want {
-        mask: direction,
-        uses: true,
-    });
+    let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
-    let (again, status) = stay.outside(|| wait_in_line(descriptor, generation, place, 0, deadline));
+    let (again, status) = stay.outside(|| wait_in_line(descriptor, generation, place, seen, deadline));
     match status {
         GOROUTINE_OK => again.ok_or(GOROUTINE_EBADF),
         status => Err(status),
@@ -554,13 +587,18 @@ fn next_kind(fd: i32, kind: u32) -> u32 {
 }
 
 fn is_ready_now(fd: i32, events: i16) -> bool {
+    poll_now(fd, events) != 0
+}
+
+fn poll_now(fd: i32, events: i16) -> i16 {
     let mut one = libc::pollfd {
         fd,
         events,
         revents: 0,
     };
     // SAFETY: lives through the call.
-    unsafe { libc::poll(&mut one, 1, 0) != 0 }
+    unsafe { libc::poll(&mut one, 1, 0) };
+    one.revents
 }
 
 /// Makes a system call that may block, while the worker may go on elsewhere.
@@ -580,16 +618,106 @@ pub(super) fn blocking_call<R>(f: impl FnOnce() -> R) -> R {
 
 // ---- messages ----
 
+/// Of recvmsg's and sendmsg's flags: the kernel does not wait either, or the caller asks it not to.
+const AT_ONCE: i32 = libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | libc::MSG_OOB;
+
 /// `goroutine_recvmsg`.
 ///
 /// # Safety
 /// `message` is as recvmsg wants it.
 pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 {
-    when_ready(fd, READ, |stay, _| {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if flags & AT_ONCE != 0 {
+            return at_once(fd, || libc::recvmsg(fd, message, flags));
+        }
+        let whole = *message;
+        let mut life = 0;
+        let n = receive_some(fd, &mut life, message, flags);
+        if flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0 && n > 0 {
+            return receive_rest(fd, life, whole, message, flags, n as usize) as i64;
+        }
+        n
+    }
+}
+
+/// A message, or what there is of it. A peek takes nothing, and may find nothing where a read does (SO_PEEK_OFF): it asks.
+unsafe fn receive_some(fd: i32, life: &mut u32, message: *mut msghdr, flags: i32) -> i64 {
+    let want = Want {
+        mask: READ,
+        uses: flags & libc::MSG_PEEK == 0,
+    };
+    when_ready_in(fd, life, want, |stay, _| {
         // SAFETY: the caller's promise.
         let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
         socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
     })
+}
+
+/// MSG_WAITALL, which the kernel forgets when it may not wait: until `whole` is full, or what a blocking call ends at: an end, an error,
+/// something special. `got` bytes are there. Gives how many it became.
+#[cold]
+unsafe fn receive_rest(
+    fd: i32,
+    life: u32,
+    whole: msghdr,
+    message: *mut msghdr,
+    flags: i32,
+    got: usize,
+) -> usize {
+    const SPECIAL: i32 = libc::MSG_TRUNC | libc::MSG_CTRUNC | libc::MSG_OOB | libc::MSG_EOR;
+    let (mut life, mut got, mut skip) = (life, got, got);
+    // SAFETY: the caller's promise: `msg_iovlen` buffers.
+    let mut rest = unsafe { std::slice::from_raw_parts(whole.msg_iov, whole.msg_iovlen) }.to_vec();
+    loop {
+        while let Some(first) = rest.first_mut() {
+            let now = skip.min(first.iov_len);
+            // SAFETY: inside the buffer.
+            first.iov_base = unsafe { first.iov_base.byte_add(now) };
+            first.iov_len -= now;
+            skip -= now;
+            if first.iov_len != 0 {
+                break;
+            }
+            rest.remove(0);
+        }
+        // SAFETY: the caller's.
+        let (flagged, controls) = unsafe {
+            (
+                (*message).msg_flags & SPECIAL != 0,
+                (*message).msg_controllen != 0,
+            )
+        };
+        // Descriptors, and who sent it, are of this part; the time, of TCP, is the last part's.
+        let special = flagged || controls && option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX);
+        // A kept error is for the next call to find, as it is after a blocking one.
+        if rest.is_empty() || special || !is_stream(fd) || has_error(fd) {
+            return got;
+        }
+        let mut part = whole;
+        (part.msg_name, part.msg_namelen) = (std::ptr::null_mut(), 0);
+        (part.msg_iov, part.msg_iovlen) = (rest.as_mut_ptr(), rest.len());
+        // SAFETY: the caller's buffers, from where they are empty.
+        let n = unsafe { receive_some(fd, &mut life, &mut part, flags) };
+        if n <= 0 {
+            return got;
+        }
+        skip = n as usize;
+        got += skip;
+        // SAFETY: the caller's.
+        unsafe {
+            (*message).msg_flags |= part.msg_flags;
+            (*message).msg_controllen = part.msg_controllen;
+        }
+    }
+}
+
+fn is_stream(fd: i32) -> bool {
+    option(fd, libc::SO_TYPE) == Ok(libc::SOCK_STREAM)
+}
+
+fn has_error(fd: i32) -> bool {
+    poll_now(fd, 0) & libc::POLLERR != 0
 }
 
 /// `goroutine_sendmsg`.
@@ -597,6 +725,12 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
 /// # Safety
 /// `message` is as sendmsg wants it.
 pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
+    if flags & libc::MSG_DONTWAIT != 0 {
+        // SAFETY: the caller's promise.
+        return at_once(fd, || unsafe {
+            libc::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL)
+        });
+    }
     when_ready(fd, WRITE, |stay, _| {
         // SAFETY: the caller's promise.
         let done =
@@ -632,9 +766,10 @@ const SHORTAGE_FIRST_NS: u64 = 1_000_000;
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     let mut pause = SHORTAGE_FIRST_NS;
     let mut waited = 0;
+    let mut life = 0; // its number may be another file's after the pause
     loop {
         // SAFETY: the caller's promise.
-        let accepted = unsafe { accept_once(fd, address, size) };
+        let accepted = unsafe { accept_once(fd, &mut life, address, size) };
         let shortage = matches!(
             accepted.checked_neg().and_then(|e| i32::try_from(e).ok()),
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
@@ -642,7 +777,7 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
         if !shortage || waited >= SHORTAGE_NS {
             return accepted;
         }
-        let status = super::sleep::sleep(pause);
+        let status = super::sleep::sleep(pause.min(left(fd, READ)));
         if status != GOROUTINE_OK {
             return i64::from(status);
         }
@@ -651,8 +786,19 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
     }
 }
 
-unsafe fn accept_once(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
-    when_ready(fd, READ, |stay, _| {
+/// Until the deadline of a direction.
+fn left(fd: i32, direction: u32) -> u64 {
+    table::descriptor(fd).map_or(u64::MAX, |descriptor| {
+        (descriptor.deadline(direction, descriptor.readiness())).saturating_sub(now_ns())
+    })
+}
+
+unsafe fn accept_once(fd: i32, life: &mut u32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
+    let want = Want {
+        mask: READ,
+        uses: true,
+    };
+    when_ready_in(fd, life, want, |stay, _| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
             stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
@@ -697,15 +843,16 @@ pub(super) fn is_new(fd: i32) {
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut pause = SHORTAGE_FIRST_NS;
+    let mut life = 0; // its number may be another file's after the pause
     loop {
         let mut is_full = false;
         // SAFETY: the caller's promise.
-        let connected = unsafe { connect_once(fd, address, size, &mut is_full) };
+        let connected = unsafe { connect_once(fd, &mut life, address, size, &mut is_full) };
         if !is_full {
             return connected;
         }
         // A Unix listener has as many connections waiting as it wants; no edge will say when it has not.
-        let status = super::sleep::sleep(pause);
+        let status = super::sleep::sleep(pause.min(left(fd, WRITE)));
         if status != GOROUTINE_OK {
             return i64::from(status);
         }
@@ -713,9 +860,19 @@ pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: sockle
     }
 }
 
-unsafe fn connect_once(fd: i32, address: *const sockaddr, size: socklen_t, is_full: &mut bool) -> i64 {
+unsafe fn connect_once(
+    fd: i32,
+    life: &mut u32,
+    address: *const sockaddr,
+    size: socklen_t,
+    is_full: &mut bool,
+) -> i64 {
     let mut begun = false;
-    when_ready(fd, WRITE, |stay, _| {
+    let want = Want {
+        mask: WRITE,
+        uses: true,
+    };
+    when_ready_in(fd, life, want, |stay, _| {
         if !begun {
             make_nonblocking(fd)?;
             let kind = &stay.descriptor.kind;
