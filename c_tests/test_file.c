@@ -63,19 +63,6 @@ static void start(void) {
     if (!with_ring) config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     OK(goroutine_runtime_start(&config));
 }
-/* A second look is allowed: what a thread has just left is still counted for a moment. */
-static void wait_for_bound(uint64_t n) {
-    uint64_t end = now_ns() + 30 * SECOND;
-    GoroutineStats stats;
-    do {
-        goroutine_stats_init(&stats);
-        OK(goroutine_runtime_stats(&stats));
-        if (stats.ffi_bound == n) return;
-        thread_sleep(MS);
-    } while (now_ns() < end);
-    CHECK_EQ(stats.ffi_bound, n);
-}
-
 /* ---- the same as the system calls ---- */
 static int64_t or_errno(int64_t result) { return result < 0 ? -errno : result; }
 /* errno's address may be another thread's after a park: all uses are in or_errno's callers, which do not park between. */
