@@ -731,12 +731,45 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
             libc::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL)
         });
     }
-    when_ready(fd, WRITE, |stay, _| {
-        // SAFETY: the caller's promise.
-        let done =
-            result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
-        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+    again_if_full(fd, |life, is_full| {
+        let want = Want {
+            mask: WRITE,
+            uses: true,
+        };
+        when_ready_in(fd, life, want, |stay, _| {
+            // SAFETY: the caller's promise.
+            let done = result(unsafe {
+                libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            });
+            // SAFETY: the caller's promise.
+            if done == Err(libc::EAGAIN) && unsafe { !(*message).msg_name.is_null() } {
+                // There is room here, so there is none at whom the name names, a Unix socket.
+                *is_full = is_ready_now(fd, libc::POLLOUT);
+                if *is_full {
+                    return Ok(0);
+                }
+            }
+            socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+        })
     })
+}
+
+/// Makes a call, in one life of the number, until it does not find that the other side has no room: no edge will say when it has.
+fn again_if_full(fd: i32, mut call: impl FnMut(&mut u32, &mut bool) -> i64) -> i64 {
+    let mut pause = SHORTAGE_FIRST_NS;
+    let mut life = 0; // its number may be another file's after the pause
+    loop {
+        let mut is_full = false;
+        let done = call(&mut life, &mut is_full);
+        if !is_full {
+            return done;
+        }
+        let status = super::sleep::sleep(pause.min(left(fd, WRITE)));
+        if status != GOROUTINE_OK {
+            return i64::from(status);
+        }
+        pause = (pause * 2).min(100 * SHORTAGE_FIRST_NS);
+    }
 }
 
 // ---- connections ----
@@ -823,6 +856,10 @@ unsafe fn accept_once(fd: i32, life: &mut u32, address: *mut sockaddr, size: *mu
                     is_new(new as i32);
                     return Ok(new);
                 }
+                // A Unix listener that was shut down says so only to who may wait.
+                Err(libc::EAGAIN) if poll_now(fd, libc::POLLRDHUP) & libc::POLLRDHUP != 0 => {
+                    return Err(libc::EINVAL);
+                }
                 error => return error,
             }
         }
@@ -842,22 +879,11 @@ pub(super) fn is_new(fd: i32) {
 /// # Safety
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
-    let mut pause = SHORTAGE_FIRST_NS;
-    let mut life = 0; // its number may be another file's after the pause
-    loop {
-        let mut is_full = false;
+    // A Unix listener may have as many connections waiting as it wants.
+    again_if_full(fd, |life, is_full| {
         // SAFETY: the caller's promise.
-        let connected = unsafe { connect_once(fd, &mut life, address, size, &mut is_full) };
-        if !is_full {
-            return connected;
-        }
-        // A Unix listener has as many connections waiting as it wants; no edge will say when it has not.
-        let status = super::sleep::sleep(pause.min(left(fd, WRITE)));
-        if status != GOROUTINE_OK {
-            return i64::from(status);
-        }
-        pause = (pause * 2).min(100 * SHORTAGE_FIRST_NS);
-    }
+        unsafe { connect_once(fd, life, address, size, is_full) }
+    })
 }
 
 unsafe fn connect_once(
@@ -892,6 +918,16 @@ unsafe fn connect_once(
         }
         if !is_ready_now(fd, libc::POLLOUT) {
             return Err(libc::EAGAIN);
+        }
+        if stay.descriptor.kind.load(Ordering::Relaxed) == TCP || protocol(fd) == libc::IPPROTO_TCP {
+            // The kernel takes it for connecting until it has told a connect how that went: only then it knows it for connected, or
+            // lets it connect anew.
+            // SAFETY: the caller's promise.
+            return match result(unsafe { libc::connect(fd, address, size) } as isize) {
+                Err(libc::EISCONN) => Ok(0), // somebody else was told
+                Err(libc::EALREADY | libc::EINPROGRESS) => Err(libc::EAGAIN),
+                done => done,
+            };
         }
         match option(fd, libc::SO_ERROR)? {
             0 => Ok(0),
