@@ -5,6 +5,7 @@
 #define NET_H
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -52,6 +53,32 @@ static inline void pause_a_little(void) {
         thread_sleep(2 * MS);
     else
         OK(goroutine_sleep(2 * MS));
+}
+
+/* Threads: until so many wait in ppoll. One that began after a close would be in the call of whatever has the number then: a mistake of ours. */
+static inline void until_threads_wait(int n) {
+    uint64_t until = now_ns() + 30 * SECOND;
+    int waiting = on_threads ? 0 : n, known = 1;
+    while (waiting < n && known != 0) {
+        DIR *tasks = opendir("/proc/self/task");
+        struct dirent *entry;
+        CHECK(tasks != NULL && now_ns() < until);
+        waiting = known = 0;
+        while ((entry = readdir(tasks)) != NULL) {
+            char path[300], line[32] = "";
+            FILE *file;
+            snprintf(path, sizeof path, "/proc/self/task/%s/syscall", entry->d_name);
+            file = fopen(path, "r");
+            if (file == NULL) continue;
+            if (fgets(line, sizeof line, file) != NULL) {
+                known++;
+                waiting += atoi(line) == SYS_ppoll;
+            }
+            fclose(file);
+        }
+        closedir(tasks);
+        pause_a_little();
+    }
 }
 
 /* No call on it waits for ever. */

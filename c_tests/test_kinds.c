@@ -409,6 +409,7 @@ static void copies(void) {
     first = begin(reads_one, &by_first);
     second = begin(reads_one, &by_copy);
     pause_a_little();
+    until_threads_wait(2);
     CHECK_EQ(goroutine_close(ends[0]), 0); /* that number only */
     CHECK_EQ(end(first), -EBADF);
     CHECK_EQ(goroutine_write(ends[1], "c", 1), 1);

@@ -293,6 +293,7 @@ static void descriptors(void) {
             Call by_old = call_on(fds[0]), by_new = call_on(fds[2]);
             Other a = begin(reads_one, &by_old), b = begin(reads_one, &by_new);
             pause_a_little();
+            until_threads_wait(2);
             CHECK_EQ(goroutine_close(fds[0]), 0);
             CHECK_EQ(end(a), -EBADF);
             CHECK_EQ(goroutine_write(fds[1], "n", 1), 1);
