@@ -135,6 +135,7 @@ static inline int listening(int family, int type, int backlog, Address *address,
     return fd;
 }
 static inline int new_socket(int family, int type) { return limited(socket(family, type | SOCK_CLOEXEC, 0)); }
+static inline void option(int fd, int level, int name, int value) { CHECK(setsockopt(fd, level, name, &value, sizeof value) == 0); }
 /* ends[0] connected, ends[1] accepted. */
 static inline void connected(int family, int type, int ends[2]) {
     Address address;
@@ -142,11 +143,16 @@ static inline void connected(int family, int type, int ends[2]) {
     int listener = listening(family, type, 16, &address, &size);
     CHECK(listener >= 0);
     ends[0] = new_socket(family, type);
+    if (family != AF_UNIX) { /* of a size that stays: what is full is full */
+        option(listener, SOL_SOCKET, SO_RCVBUF, 65536);
+        option(listener, SOL_SOCKET, SO_SNDBUF, 65536);
+        option(ends[0], SOL_SOCKET, SO_RCVBUF, 65536);
+        option(ends[0], SOL_SOCKET, SO_SNDBUF, 65536);
+    }
     CHECK_EQ(goroutine_connect(ends[0], &address.any, size), 0);
     ends[1] = limited((int)goroutine_accept(listener, NULL, NULL));
     CHECK_EQ(goroutine_close(listener), 0);
 }
-static inline void option(int fd, int level, int name, int value) { CHECK(setsockopt(fd, level, name, &value, sizeof value) == 0); }
 /* Its close is a reset. */
 static inline void will_reset(int fd) {
     struct linger now = {1, 0};

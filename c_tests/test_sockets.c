@@ -371,7 +371,7 @@ static void shut_down(void) {
         int ends[2], listener;
         Address address;
         socklen_t size;
-        Call reader, writer, acceptor;
+        Call reader, acceptor;
         Other reads, writes, accept;
         if (families[i] == AF_INET6 && !has_ipv6()) continue;
         connected(families[i], SOCK_STREAM, ends);
@@ -383,8 +383,7 @@ static void shut_down(void) {
         CHECK_EQ(goroutine_write(ends[0], "still", 5), 5);
         expect_bytes(ends[1], "still");
         fill(ends[0]);
-        writer = call_on(ends[0]);
-        writes = begin(writes_one, &writer);
+        writes = begin(writes_until_it_fails, P(ends[0]));
         pause_a_little();
         CHECK(shutdown(ends[0], SHUT_WR) == 0);
         CHECK_EQ(end(writes), -EPIPE);
@@ -392,9 +391,8 @@ static void shut_down(void) {
         connected(families[i], SOCK_STREAM, ends);
         fill(ends[0]);
         reader = call_on(ends[0]);
-        writer = call_on(ends[0]);
         reads = begin(reads_one, &reader);
-        writes = begin(writes_one, &writer);
+        writes = begin(writes_until_it_fails, P(ends[0]));
         pause_a_little();
         CHECK(shutdown(ends[0], SHUT_RDWR) == 0);
         CHECK_EQ(end(reads), 0);
