@@ -601,6 +601,19 @@ static void *fill(void *arg) {
     CHECK_EQ(goroutine_close(by_us), 0);
     for (i = 0; i < 8; i++) CHECK_EQ(is[i], shall[i]);
     CHECK_EQ(is[7], -ENOSPC);
+    /* The same at the file's own place: a part goes in, then nothing. */
+    CHECK(unlink(path_of("small/file")) == 0);
+    by_call = open(path_of("small/file"), O_RDWR | O_CREAT, 0600);
+    CHECK(by_call >= 0);
+    for (i = 0; i < 8; i++) shall[i] = or_errno(write(by_call, piece, PIECE));
+    close(by_call);
+    CHECK(unlink(path_of("small/file")) == 0);
+    by_us = (int)goroutine_open(path_of("small/file"), O_RDWR | O_CREAT, 0600);
+    CHECK(by_us >= 0);
+    for (i = 0; i < 8; i++) is[i] = goroutine_write(by_us, piece, PIECE);
+    CHECK_EQ(goroutine_close(by_us), 0);
+    for (i = 0; i < 8; i++) CHECK_EQ(is[i], shall[i]);
+    CHECK_EQ(is[7], -ENOSPC);
     return NULL;
 }
 static void in_small(void *arg) {

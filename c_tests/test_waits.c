@@ -3,6 +3,7 @@
  * at once. On goroutines, on bound ones and on plain threads. */
 #include "check.h"
 #include "net.h"
+#include <sys/resource.h>
 
 static void new_pair(int ends[2]) {
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -336,8 +337,50 @@ static void released(void) {
     close_both(ends);
 }
 
+/* ---- no descriptor is left, and a wait needs one: it says so, and all is well when there are ---- */
+static void *waits_while_there_is_none(void *arg) {
+    const int *ends = (const int *)arg;
+    Call call = call_on(ends[0]);
+    CHECK_EQ((int64_t)U(reads_one(&call)), -EMFILE);
+    CHECK_EQ(goroutine_write(ends[1], "x", 1), 1);
+    CHECK_EQ((int64_t)U(reads_one(&call)), 1); /* no wait, so none is needed */
+    CHECK_EQ(goroutine_open("/dev/null", O_RDONLY | O_CLOEXEC, 0), -EMFILE);
+    return NULL;
+}
+static void *waits_again(void *arg) {
+    const int *ends = (const int *)arg;
+    Call call = call_on(ends[0]);
+    Other other = begin(reads_one, &call);
+    pause_a_little();
+    CHECK_EQ(goroutine_write(ends[1], "y", 1), 1);
+    CHECK_EQ(end(other), 1);
+    return NULL;
+}
+static void no_descriptor_left(void) {
+    struct rlimit before, none;
+    int ends[2];
+    start_workers(2); /* has no poller yet */
+    new_pair(ends);
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = (rlim_t)ends[1] + 1; /* and the lower ones are in use */
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(dup(0) == -1);
+    on_threads = false;
+    run_goroutine(waits_while_there_is_none, ends);
+    on_threads = true;
+    end(begin(waits_while_there_is_none, ends)); /* a thread that has never waited */
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    end(begin(waits_again, ends));
+    on_threads = false;
+    run_goroutine(waits_again, ends);
+    close_both(ends);
+    stop();
+}
+
 int main(void) {
     static Block blocks[] = {passed, apart, changed_meanwhile, every_call, cancelled, at_the_door, closed, number_used_again, released, NULL};
     everywhere(blocks);
+    no_descriptor_left();
     return 0;
 }

@@ -168,7 +168,10 @@ fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, Go
     if tls::current().is_null() {
         return wait_as_thread(stay, want.mask, deadline);
     }
-    register(&stay)?;
+    if let Err(status) = register(&stay) {
+        stay.descriptor.told_ready(want.mask); // no edge will say so
+        return Err(status);
+    }
     let (descriptor, generation) = (stay.descriptor, stay.generation);
     let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
@@ -321,6 +324,9 @@ fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Gor
         libc::POLLOUT
     };
     let (again, polled) = poll_as_thread(stay, events, deadline);
+    if let (Some(again), Err(_)) = (&again, polled) {
+        again.descriptor.told_ready(direction); // it may be, by the next call
+    }
     polled?;
     let again = again.ok_or(GOROUTINE_EBADF)?;
     again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
