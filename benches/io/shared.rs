@@ -20,6 +20,11 @@ struct Measured {
     rounds: Rounds,
 }
 
+/// What a row is called, and what it says of a crowd.
+type Row = (&'static str, fn(&Measured) -> f64);
+/// ... and of a round.
+type RoundRow = (&'static str, fn(&[f64]) -> f64);
+
 /// Prints the table.
 pub fn print(ms: u64) {
     let all: Vec<_> = CROWDS.iter().filter_map(|&crowd| measure(crowd, ms)).collect();
@@ -32,7 +37,7 @@ pub fn print(ms: u64) {
         &note,
         all.iter().map(|it| it.name.as_str()),
     );
-    let idle: [(&str, fn(&Measured) -> f64); 4] = [
+    let idle: [Row; 4] = [
         ("private memory, bytes per goroutine", |it| it.idle[0]),
         ("page tables, bytes per goroutine", |it| it.idle[1]),
         ("CPU time in 5 s, all idle, ms", |it| it.idle[2] / 1e6),
@@ -41,7 +46,7 @@ pub fn print(ms: u64) {
     for (label, of) in idle {
         row(label, all.iter().map(|it| format!("{:.0}", of(it))));
     }
-    let busy: [(&str, fn(&[f64]) -> f64); 3] = [
+    let busy: [RoundRow; 3] = [
         ("CPU time of the worker per read, us", |n| n[1] / n[0] / 1e3),
         ("latency, median, us", |n| n[2] / 1e3),
         ("latency, 99 of 100, us", |n| n[3] / 1e3),

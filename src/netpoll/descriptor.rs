@@ -504,7 +504,8 @@ impl<P: Sleeper> Descriptor<P> {
         self.register(0);
         self.kind.store(0, Ordering::Relaxed);
         if mutated!("deadline_outlives_its_descriptor") {
-            return self.update(|now| (now & (!(TICK - 1) | (READ | WRITE) * DEADLINE)) | UNKNOWN);
+            let kept = !(TICK - 1) | ((READ | WRITE) * DEADLINE);
+            return self.update(|now| (now & kept) | UNKNOWN);
         }
         state.deadlines = [u64::MAX; 2];
         self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
