@@ -324,8 +324,10 @@ fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Gor
         libc::POLLOUT
     };
     let (again, polled) = poll_as_thread(stay, events, deadline);
-    if let (Some(again), Err(_)) = (&again, polled) {
-        again.descriptor.told_ready(direction); // it may be, by the next call
+    if let (Some(again), Err(status)) = (&again, polled)
+        && status != GOROUTINE_ETIMEDOUT
+    {
+        again.descriptor.told_ready(direction); // it did not wait: the next call asks the kernel again
     }
     polled?;
     let again = again.ok_or(GOROUTINE_EBADF)?;
@@ -911,7 +913,8 @@ unsafe fn connect_once(
             let _ = kind.compare_exchange(UNKNOWN, SOCKET, Ordering::Relaxed, Ordering::Relaxed);
             // SAFETY: the caller's promise.
             match result(unsafe { libc::connect(fd, address, size) } as isize) {
-                Err(libc::EINPROGRESS | libc::EINTR) => {
+                // EALREADY: one before, that its deadline ended, goes on.
+                Err(libc::EINPROGRESS | libc::EINTR | libc::EALREADY) => {
                     begun = true;
                     return Err(libc::EAGAIN);
                 }
