@@ -93,6 +93,19 @@ static inline void start_workers(uint32_t workers) {
 }
 static inline void stop(void) { OK(goroutine_runtime_shutdown(30 * SECOND)); }
 
+/* Until so many threads are in use. A second look is allowed: what a thread has just left is still counted for a moment. */
+static inline void wait_for_bound(uint64_t n) {
+    uint64_t end = now_ns() + 60 * SECOND;
+    GoroutineStats stats;
+    do {
+        goroutine_stats_init(&stats);
+        OK(goroutine_runtime_stats(&stats));
+        if (stats.ffi_bound == n) return;
+        thread_sleep(MS);
+    } while (now_ns() < end);
+    CHECK_EQ(stats.ffi_bound, n);
+}
+
 /* Runs a function as a goroutine, from a plain thread, until it is over. */
 static inline void *run_goroutine(GoroutineFn f, void *arg) {
     void *value = NULL;

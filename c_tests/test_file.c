@@ -63,19 +63,6 @@ static void start(void) {
     if (!with_ring) config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     OK(goroutine_runtime_start(&config));
 }
-/* A second look is allowed: what a thread has just left is still counted for a moment. */
-static void wait_for_bound(uint64_t n) {
-    uint64_t end = now_ns() + 30 * SECOND;
-    GoroutineStats stats;
-    do {
-        goroutine_stats_init(&stats);
-        OK(goroutine_runtime_stats(&stats));
-        if (stats.ffi_bound == n) return;
-        thread_sleep(MS);
-    } while (now_ns() < end);
-    CHECK_EQ(stats.ffi_bound, n);
-}
-
 /* ---- the same as the system calls ---- */
 static int64_t or_errno(int64_t result) { return result < 0 ? -errno : result; }
 /* errno's address may be another thread's after a park: all uses are in or_errno's callers, which do not park between. */
@@ -611,6 +598,19 @@ static void *fill(void *arg) {
     by_us = (int)goroutine_open(path_of("small/file"), O_RDWR | O_CREAT, 0600);
     CHECK(by_us >= 0);
     for (i = 0; i < 8; i++) is[i] = goroutine_pwrite(by_us, piece, PIECE, i * PIECE);
+    CHECK_EQ(goroutine_close(by_us), 0);
+    for (i = 0; i < 8; i++) CHECK_EQ(is[i], shall[i]);
+    CHECK_EQ(is[7], -ENOSPC);
+    /* The same at the file's own place: a part goes in, then nothing. */
+    CHECK(unlink(path_of("small/file")) == 0);
+    by_call = open(path_of("small/file"), O_RDWR | O_CREAT, 0600);
+    CHECK(by_call >= 0);
+    for (i = 0; i < 8; i++) shall[i] = or_errno(write(by_call, piece, PIECE));
+    close(by_call);
+    CHECK(unlink(path_of("small/file")) == 0);
+    by_us = (int)goroutine_open(path_of("small/file"), O_RDWR | O_CREAT, 0600);
+    CHECK(by_us >= 0);
+    for (i = 0; i < 8; i++) is[i] = goroutine_write(by_us, piece, PIECE);
     CHECK_EQ(goroutine_close(by_us), 0);
     for (i = 0; i < 8; i++) CHECK_EQ(is[i], shall[i]);
     CHECK_EQ(is[7], -ENOSPC);

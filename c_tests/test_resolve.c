@@ -90,18 +90,6 @@ static void *battery(void *arg) {
 }
 static void *battery_on_thread(void *arg) { return battery(arg); }
 
-static void wait_for_bound(uint64_t n) {
-    uint64_t end = now_ns() + 60 * SECOND;
-    GoroutineStats stats;
-    do {
-        goroutine_stats_init(&stats);
-        OK(goroutine_runtime_stats(&stats));
-        if (stats.ffi_bound == n) return;
-        thread_sleep(MS);
-    } while (now_ns() < end);
-    CHECK_EQ(stats.ffi_bound, n);
-}
-
 /* ---- look-ups that nobody answers ---- */
 typedef struct Lookup {
     const char *name;

@@ -1325,7 +1325,7 @@ GoroutineStatus goroutine_fd_wait(int32_t fd,
 
 /**
  * The calls that follow on this descriptor end with -ETIMEDOUT once `timeout_ns` have passed from now: for `events` POLLIN reads and accepts,
- * for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that wait already.
+ * for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that have begun.
  * Context:   T, G.
  * Parks:     never.
  * Returns:   GOROUTINE_OK, GOROUTINE_EBADF, GOROUTINE_EINVAL (events).
@@ -1393,7 +1393,7 @@ int64_t goroutine_readv(int32_t fd, const struct iovec *vectors, int32_t count);
 int64_t goroutine_writev(int32_t fd, const struct iovec *vectors, int32_t count);
 
 /**
- * Receives one message, as recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB never wait: -EAGAIN.
+ * Receives one message, as recvmsg(2). With MSG_DONTWAIT, MSG_OOB or MSG_ERRQUEUE it does not wait: -EAGAIN.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `message` and what it names.
@@ -1406,7 +1406,7 @@ int64_t goroutine_writev(int32_t fd, const struct iovec *vectors, int32_t count)
 int64_t goroutine_recvmsg(int32_t fd, struct msghdr *message, int32_t flags);
 
 /**
- * Sends one message, as sendmsg(2). MSG_DONTWAIT never waits: -EAGAIN.
+ * Sends one message, as sendmsg(2). With MSG_DONTWAIT it does not wait: -EAGAIN.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `message` and what it names.

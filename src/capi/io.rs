@@ -30,7 +30,7 @@ pub unsafe extern "C" fn goroutine_fd_wait(
 }
 
 /// The calls that follow on this descriptor end with -ETIMEDOUT once `timeout_ns` have passed from now: for `events` POLLIN reads and accepts,
-/// for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that wait already.
+/// for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that have begun.
 /// Context:   T, G.
 /// Parks:     never.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EBADF, GOROUTINE_EINVAL (events).
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn goroutine_writev(fd: i32, vectors: *const iovec, count:
     realign!(inner::writev)
 }
 
-/// Receives one message, as recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB never wait: -EAGAIN.
+/// Receives one message, as recvmsg(2). With MSG_DONTWAIT, MSG_OOB or MSG_ERRQUEUE it does not wait: -EAGAIN.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `message` and what it names.
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn goroutine_recvmsg(fd: i32, message: *mut msghdr, flags:
     realign!(inner::receive_message)
 }
 
-/// Sends one message, as sendmsg(2). MSG_DONTWAIT never waits: -EAGAIN.
+/// Sends one message, as sendmsg(2). With MSG_DONTWAIT it does not wait: -EAGAIN.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `message` and what it names.

@@ -317,12 +317,12 @@ fn loom_netpoll_late_registration() {
             let (descriptor, kernel) = (descriptor.clone(), kernel.clone());
             thread::spawn(move || {
                 let generation = descriptor.enter(0).unwrap();
-                if let Some(ends) = descriptor.begin_registration(POLLER) {
+                if descriptor.begin_registration(POLLER, 7) {
                     {
                         let mut kernel = kernel.lock().unwrap();
                         kernel.1 = kernel.0;
                     }
-                    descriptor.set_registered(generation, POLLER, ends);
+                    descriptor.set_registered(generation, POLLER, 7);
                 }
                 assert!(!descriptor.leave());
             })
@@ -330,7 +330,7 @@ fn loom_netpoll_late_registration() {
         *kernel.lock().unwrap() = (2, 0); // closed, and given out again
         assert!(descriptor.after_end().is_null());
         late.join().unwrap();
-        if descriptor.begin_registration(POLLER).is_none() {
+        if !descriptor.begin_registration(POLLER, 8) {
             assert_eq!(kernel.lock().unwrap().1, 2, "the poller knows the old file");
         }
     });
@@ -408,5 +408,156 @@ fn loom_netpoll_one_holds() {
         };
         look(&net, &inside);
         other.join().unwrap();
+    });
+}
+
+/// The timer claims the party; its owner takes its waiter out, goes on, and the waiter is gone. False: somebody else ended the wait.
+fn time_out(descriptor: &Fd, seat: Shared<Seat<Want>>) -> bool {
+    // SAFETY: the seat is alive until this.
+    unsafe {
+        let won = (*seat.get()).word.ready(1) == Ready::Won;
+        if won {
+            descriptor.leave_line(&raw mut (*seat.get()).waiter);
+            assert!(!(*seat.get()).waiter.is_linked(), "others look at what is gone");
+            free(seat);
+        }
+        won
+    }
+}
+
+/// Two wait; the first one's deadline passes while a byte arrives: each wait ends in one way, and who is late takes nothing along.
+#[test]
+fn loom_netpoll_deadline_or_edge() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let (first, second) = (seat(READS, 0), seat(READS, 0));
+        assert!(pipe.read_or_join(generation, first).is_none());
+        assert!(pipe.read_or_join(generation, second).is_none());
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || pipe.arrive(1, generation))
+        };
+        let timed_out = time_out(&pipe.descriptor, first);
+        let woken = poller.join().unwrap();
+        assert_eq!(
+            woken, 1,
+            "timed out: {timed_out}; who is left waits while there is a byte"
+        );
+        // Whom the edge did not wake is in line still, and nobody else.
+        let Close::Begun { waiters, now: true } = pipe.descriptor.close(generation) else {
+            panic!("nobody uses it");
+        };
+        assert_eq!(count(waiters), u32::from(!timed_out), "each wait ends once");
+        // SAFETY: nobody has them any more.
+        unsafe {
+            if !timed_out {
+                free(first);
+            }
+            free(second);
+        }
+    });
+}
+
+/// One waits; its deadline passes while there are an edge and a close: one of the three ends the wait. The lock puts edge and close in
+/// one order or the other: so they are in a thread together (three that spin for a lock are more than loom can follow).
+fn deadline_or_edge_or_close(close_first: bool) {
+    let descriptor = Arc::new(Fd::new());
+    let generation = descriptor.generation();
+    let reader = seat(READS, 0);
+    descriptor.drained(READ, descriptor.readiness());
+    // SAFETY: the seat lives until its wait is over.
+    let joined = unsafe { descriptor.join(&raw mut (*reader.get()).waiter, generation, 0) };
+    assert_eq!(joined, Joined::Waits);
+    let others = {
+        let descriptor = descriptor.clone();
+        thread::spawn(move || {
+            let close = || match descriptor.close(generation) {
+                Close::Begun { waiters, now: true } => count(waiters),
+                _ => panic!("nobody uses it"),
+            };
+            let told = if close_first { close() } else { 0 };
+            let woken = count(descriptor.edge(generation, READ, false));
+            told + woken + if close_first { 0 } else { close() }
+        })
+    };
+    let timed_out = time_out(&descriptor, reader);
+    let ended = others.join().unwrap();
+    assert_eq!(u32::from(timed_out) + ended, 1, "the wait ends once");
+    if !timed_out {
+        // SAFETY: nobody has it any more.
+        unsafe { free(reader) };
+    }
+}
+
+#[test]
+fn loom_netpoll_deadline_or_edge_then_close() {
+    model(|| deadline_or_edge_or_close(false));
+}
+
+#[test]
+fn loom_netpoll_deadline_or_close_then_edge() {
+    model(|| deadline_or_edge_or_close(true));
+}
+
+/// A reader that was woken for a byte finds that its deadline has passed, and makes no call; another one gets in line meanwhile. It reads the byte.
+#[test]
+fn loom_netpoll_late_after_its_wake() {
+    model(|| {
+        let pipe = Pipe::new();
+        let generation = pipe.descriptor.generation();
+        let (late, other) = (seat(READS, 0), seat(READS, 0));
+        assert!(pipe.read_or_join(generation, late).is_none());
+        let poller = {
+            let pipe = pipe.clone();
+            thread::spawn(move || {
+                let woken = pipe.arrive(1, generation);
+                assert_eq!(woken, 1);
+                count(pipe.descriptor.pass_on_unused(READ))
+            })
+        };
+        let read = pipe.read_or_join(generation, other).is_some();
+        let woken = poller.join().unwrap();
+        assert!(read || woken == 1, "the other one waits while there is a byte");
+        // SAFETY: nobody has them any more.
+        unsafe {
+            free(late);
+            free(other);
+        }
+    });
+}
+
+/// A deadline is set and taken away while a call begins, and the descriptor ends: a call has one that was set, or none, and the next file none.
+#[test]
+fn loom_netpoll_deadline_changes() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        let reader = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || {
+                let entered = descriptor.enter(generation)?;
+                assert_eq!(entered, generation);
+                let deadline = descriptor.deadline(READ, descriptor.readiness());
+                let other = descriptor.deadline(WRITE, descriptor.readiness());
+                Some((deadline, other, descriptor.leave()))
+            })
+        };
+        assert!(descriptor.enter(generation).is_some());
+        descriptor.set_deadline(READ, 7);
+        descriptor.set_deadline(READ, u64::MAX);
+        descriptor.set_deadline(READ, 9);
+        assert!(!descriptor.leave());
+        let Close::Begun { now, .. } = descriptor.close(generation) else {
+            panic!("nobody else closes it");
+        };
+        let seen = reader.join().unwrap();
+        assert!(now || seen.is_some_and(|(_, _, last)| last));
+        if let Some((deadline, other, _)) = seen {
+            assert!([7, 9, u64::MAX].contains(&deadline) && other == u64::MAX);
+        }
+        let _ = descriptor.end();
+        assert_eq!(descriptor.deadline(READ, descriptor.readiness()), u64::MAX);
+        assert!(descriptor.after_end().is_null());
     });
 }

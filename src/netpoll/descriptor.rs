@@ -12,29 +12,38 @@
 //! I1. An edge is never lost: it comes before 2 (the call sees the data), between 2 and 3 (the tick has passed, the bit stays), or after 3
 //!     (the bit is set again before 5, or 5 came first and b claims the waiter).
 //! I2. Of those who want to make a system call an edge wakes one per direction. Whoever was woken makes the call and, unless it finds the
-//!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]). Those who only ask whether it is ready are all woken.
+//!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]); one who makes no call, for he is late, does so, too. Those who
+//!     only ask whether it is ready are all woken.
 //! I3. A descriptor is closed by one: who set CLOSING, or the last user to leave after that. Nobody enters while CLOSING is set, so
 //!     no system call of this generation is under way when the number is given back to the kernel.
 //! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
 //!     the new one.
+//!
+//! Thousands may wait for one descriptor. So there is a line for each direction and one for those who only ask, and nobody looks through
+//! the others' line: an edge costs the same whoever waits.
 
 use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
 use crate::wait::queue::chain_claimed;
-use crate::wait::queue::{Sleeper, WaitQueue, Waiter};
+use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
 
 /// A direction: reads and accepts.
 pub const READ: u32 = 1;
 /// A direction: writes and connects.
 pub const WRITE: u32 = 2;
+/// In place of both, for one that only asks: its end.
+pub const END: u32 = 4;
 /// In `readiness`: an end, an error or urgent data was reported, so a short read does not mean that nothing is left.
 const STICKY: u32 = 4;
-/// In `readiness`, times READ or WRITE: somebody may be in line for it.
+/// In `readiness`, times READ or WRITE: somebody may be in line to make a call.
 const WAITED: u32 = 1 << 3;
 /// In `readiness`, times READ or WRITE: there is a deadline.
 const DEADLINE: u32 = 1 << 5;
 /// In `readiness`: one edge.
 const TICK: u32 = 1 << 8;
+
+/// In `registered`.
+const TELLING: u32 = 1 << 31;
 
 const USERS: u64 = (1 << 24) - 1;
 const CLOSING: u64 = 1 << 31;
@@ -43,11 +52,25 @@ const GENERATION: u32 = 32;
 /// What somebody waits for.
 #[derive(Clone, Copy)]
 pub struct Want {
-    /// READ and WRITE; 0: only the end of the descriptor is waited for.
+    /// READ and WRITE, or END; one of the first two if it `uses`.
     pub mask: u32,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
 }
+
+impl Want {
+    /// In which line.
+    fn line(self) -> usize {
+        if self.uses { line_of(self.mask) } else { ASKERS }
+    }
+}
+
+/// Of those who make calls in this direction.
+fn line_of(direction: u32) -> usize {
+    direction as usize - 1
+}
+
+const ASKERS: usize = 2;
 
 /// One in line.
 pub type DescriptorWaiter<P> = Waiter<P, Want>;
@@ -79,11 +102,8 @@ pub enum Close<P> {
 }
 
 struct State<P> {
-    waiters: WaitQueue<P, Want>,
-    /// How many of them only ask.
-    askers: u32,
-    /// The poller that knows this generation; 0: none does.
-    registered: u32,
+    /// Readers, writers, askers.
+    lines: [ShortQueue<P, Want>; 3],
     /// CLOCK_MONOTONIC, for reads and for writes; `u64::MAX`: none.
     deadlines: [u64; 2],
 }
@@ -97,8 +117,8 @@ pub struct Descriptor<P: Sleeper> {
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     lock: SpinLock,
-    /// How often the number went back to the kernel. Counts under the lock.
-    ends: AtomicU32,
+    /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Read and written under the lock.
+    registered: Guarded<u32>,
     state: Guarded<State<P>>,
 }
 
@@ -119,11 +139,9 @@ impl<P: Sleeper> Descriptor<P> {
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
             lock: SpinLock::new(),
-            ends: AtomicU32::new(0),
+            registered: Guarded::new(0),
             state: Guarded::new(State {
-                waiters: WaitQueue::new(),
-                askers: 0,
-                registered: 0,
+                lines: [const { ShortQueue::new() }; 3],
                 deadlines: [u64::MAX; 2],
             }),
         }
@@ -219,13 +237,25 @@ impl<P: Sleeper> Descriptor<P> {
         self.pass_on_slow(direction)
     }
 
+    /// The same for one who made no call, for its deadline has passed: what woke it, if anything did, was meant for somebody (I2).
+    #[cold]
+    pub fn pass_on_unused(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+        if mutated!("late_keeps_its_wake") {
+            return null_mut();
+        }
+        self.pass_on(direction)
+    }
+
     #[cold]
     fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
             if self.readiness.load(Ordering::Relaxed) & direction == 0 || mutated!("nobody_passes_on") {
                 return null_mut();
             }
-            self.claim(state, direction, false)
+            let mut chain = null_mut();
+            self.claim_in(state, line_of(direction), direction, false, &raw mut chain);
+            self.forget_the_waited(state);
+            chain
         })
     }
 
@@ -258,32 +288,56 @@ impl<P: Sleeper> Descriptor<P> {
     /// Under the lock: those in line for `directions`, all, or as I2 says.
     fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
-        let mut end = &raw mut chain;
-        let mut served = 0;
-        let mut waiter = state.waiters.first();
+        let mut end = self.claim_in(state, ASKERS, directions, true, &raw mut chain);
+        for direction in [READ, WRITE] {
+            if directions & direction != 0 {
+                end = self.claim_in(state, line_of(direction), direction, all, end);
+            }
+        }
+        self.forget_the_waited(state);
+        chain
+    }
+
+    /// Under the lock: those in one line, or the first of them, put at the `end` of a chain. Gives its new end.
+    fn claim_in(
+        &self,
+        state: &mut State<P>,
+        line: usize,
+        directions: u32,
+        all: bool,
+        mut end: *mut *mut DescriptorWaiter<P>,
+    ) -> *mut *mut DescriptorWaiter<P> {
+        let line = &mut state.lines[line];
+        let mut waiter = line.first();
         // SAFETY: linked waiters are alive; what is claimed is ours (`wait::queue`).
         unsafe {
-            while !waiter.is_null() && (all || state.askers != 0 || served != directions) {
+            while !waiter.is_null() {
                 let next = (*waiter).following();
-                let want = (*waiter).what;
-                let concerns = want.mask & directions != 0 && (!want.uses || want.mask & served == 0);
-                if (all || concerns)
-                    && let Some(claimed) = state.waiters.claim(waiter)
+                if (*waiter).what.mask & directions != 0
+                    && let Some(claimed) = line.claim(waiter)
                 {
-                    if want.uses {
-                        served |= want.mask & directions;
-                    } else {
-                        state.askers -= 1;
-                    }
                     end = chain_claimed(end, waiter, claimed);
+                    if !all {
+                        break;
+                    }
                 }
                 waiter = next;
             }
         }
-        if state.waiters.is_empty() {
-            self.update(|now| now & !((READ | WRITE) * WAITED));
+        end
+    }
+
+    /// Under the lock: WAITED is true no more where nobody is in line.
+    fn forget_the_waited(&self, state: &State<P>) {
+        let mut idle = 0;
+        for direction in [READ, WRITE] {
+            if state.lines[line_of(direction)].is_empty() {
+                idle |= direction * WAITED;
+            }
         }
-        chain
+        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
+            self.update(|now| now & !idle);
+        }
     }
 
     // ---- waiters ----
@@ -300,18 +354,19 @@ impl<P: Sleeper> Descriptor<P> {
             // SAFETY: the caller's; we hold the lock.
             unsafe {
                 let want = (*waiter).what;
-                self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
+                if want.uses {
+                    self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
+                }
                 let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
                     now & want.mask != 0
                 } else {
-                    now / TICK != seen / TICK
+                    want.mask != END && now / TICK != seen / TICK
                 };
                 if ready && !mutated!("join_without_a_look") {
                     return Joined::Ready;
                 }
-                state.askers += u32::from(!want.uses);
-                state.waiters.join(waiter);
+                state.lines[want.line()].join(waiter);
             }
             Joined::Waits
         })
@@ -323,31 +378,48 @@ impl<P: Sleeper> Descriptor<P> {
     /// `waiter` was meant for this descriptor, and is alive.
     pub unsafe fn leave_line(&self, waiter: *mut DescriptorWaiter<P>) {
         self.locked(|state| {
-            // SAFETY: we hold the lock; the caller's promise.
-            unsafe {
-                if state.waiters.leave(waiter) {
-                    state.askers -= u32::from(!(*waiter).what.uses);
-                }
+            if mutated!("late_stays_in_line") {
+                return;
             }
+            // SAFETY: we hold the lock; the caller's promise.
+            unsafe { state.lines[(*waiter).what.line()].leave(waiter) };
         });
     }
 
     // ---- registration and deadlines ----
 
-    /// Before the poller `poller` is told of it: what [`Descriptor::set_registered`] wants to know. None: it was told.
-    pub fn begin_registration(&self, poller: u32) -> Option<u32> {
-        self.locked(|state| (state.registered != poller).then(|| self.ends.load(Ordering::Relaxed)))
+    /// Before `who` tells the poller `poller` of it. False: it was told.
+    pub fn begin_registration(&self, poller: u32, who: u32) -> bool {
+        self.locked(|_| {
+            let unknown = self.registered() != poller;
+            if unknown {
+                self.register(TELLING | who);
+            }
+            unknown
+        })
     }
 
-    /// The poller knows it now; `ends`: from before it was told. If the number went back to the kernel meanwhile it may know the
-    /// old file, which is gone, by it: then it is to be told again.
-    pub fn set_registered(&self, generation: u32, poller: u32, ends: u32) {
-        self.locked(|state| {
-            let same = self.ends.load(Ordering::Relaxed) == ends || mutated!("registered_over_an_end");
-            if same && self.generation() == generation {
-                state.registered = poller;
+    /// `who` has told the poller. If the number went back to the kernel meanwhile it may know the old file by it, which is gone; and if
+    /// somebody else began to tell it, he will say so.
+    pub fn set_registered(&self, generation: u32, poller: u32, who: u32) {
+        self.locked(|_| {
+            let begun = self.registered() == TELLING | who || mutated!("registered_over_an_end");
+            if begun && self.generation() == generation {
+                self.register(poller);
             }
         });
+    }
+
+    /// Under the lock.
+    fn registered(&self) -> u32 {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.registered.with(|registered| *registered) }
+    }
+
+    /// Under the lock.
+    fn register(&self, poller: u32) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.registered.with(|registered| *registered = poller) }
     }
 
     /// For the calls that follow.
@@ -394,7 +466,7 @@ impl<P: Sleeper> Descriptor<P> {
             }
         }
         let now = word & USERS == 0;
-        let waiters = self.locked(|state| self.claim(state, READ | WRITE, true));
+        let waiters = self.locked(|state| self.claim(state, READ | WRITE | END, true));
         Close::Begun { waiters, now }
     }
 
@@ -403,7 +475,8 @@ impl<P: Sleeper> Descriptor<P> {
     #[must_use]
     pub fn end(&self) -> u32 {
         self.locked(|state| {
-            let registered = state.registered;
+            let registered = self.registered();
+            let registered = if registered & TELLING == 0 { registered } else { 0 };
             self.reset(state);
             // Nobody enters or leaves while CLOSING is set and there are no users.
             let next = Self::after(self.word.load(Ordering::Relaxed));
@@ -415,14 +488,12 @@ impl<P: Sleeper> Descriptor<P> {
     /// The kernel has just given this number out: if whoever closed it before did not tell us, this is the end of that. Gives whom to
     /// tell, chained.
     pub fn begin(&self) -> *mut DescriptorWaiter<P> {
-        let traces = (READ | WRITE) * (WAITED | DEADLINE);
-        if self.kind.load(Ordering::Relaxed) == 0
-            && self.readiness() & traces == 0
-            && self.locked(|state| state.registered) == 0
-        {
-            return null_mut(); // as good as new
-        }
         self.locked(|state| {
+            let no_deadline = self.readiness() & ((READ | WRITE) * DEADLINE) == 0;
+            let nobody = state.lines.iter().all(ShortQueue::is_empty);
+            if self.kind.load(Ordering::Relaxed) == 0 && self.registered() == 0 && no_deadline && nobody {
+                return null_mut(); // as good as new
+            }
             let word = self.word.load(Ordering::Relaxed);
             let next = Self::after(word);
             let unused = word & (USERS | CLOSING) == 0;
@@ -433,7 +504,7 @@ impl<P: Sleeper> Descriptor<P> {
             {
                 return null_mut(); // in use by somebody who is late: it is his to find out
             }
-            let waiters = self.claim(state, READ | WRITE, true);
+            let waiters = self.claim(state, READ | WRITE | END, true);
             self.reset(state);
             waiters
         })
@@ -446,9 +517,13 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     fn reset(&self, state: &mut State<P>) {
-        state.registered = 0;
-        state.deadlines = [u64::MAX; 2];
+        self.register(0);
         self.kind.store(0, Ordering::Relaxed);
+        if mutated!("deadline_outlives_its_descriptor") {
+            let kept = !(TICK - 1) | ((READ | WRITE) * DEADLINE);
+            return self.update(|now| (now & kept) | UNKNOWN);
+        }
+        state.deadlines = [u64::MAX; 2];
         self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
     }
 
@@ -456,12 +531,10 @@ impl<P: Sleeper> Descriptor<P> {
     /// was about to be closed, and taken it for what it was: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
-            let ends = self.ends.load(Ordering::Relaxed).wrapping_add(1);
-            self.ends.store(ends, Ordering::Relaxed);
-            state.registered = 0;
+            self.register(0);
             self.kind.store(0, Ordering::Relaxed);
             self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
-            self.claim(state, READ | WRITE, true)
+            self.claim(state, READ | WRITE | END, true)
         })
     }
 

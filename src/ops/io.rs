@@ -11,7 +11,7 @@
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
-use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
+use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready};
 use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
 use crate::sys::socket;
@@ -107,7 +107,18 @@ const VAIN: u32 = 3;
 
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline]
-fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+    let want = Want {
+        mask: direction,
+        uses: true,
+    };
+    when(fd, want, call)
+}
+
+/// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
+#[inline(always)]
+fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+    let direction = want.mask;
     let Some(mut stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
@@ -116,13 +127,17 @@ fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Resul
     let result = loop {
         let seen = descriptor.readiness();
         if patience.is_over() {
-            break i64::from(GOROUTINE_ETIMEDOUT);
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(descriptor.pass_on_unused(direction), GOROUTINE_OK) }; // I4
+            return i64::from(GOROUTINE_ETIMEDOUT);
         }
         let mut waited = None;
-        if is_ready(seen, direction) || patience.forced {
+        if is_ready(seen, direction) || !want.uses || patience.forced {
             match call(&stay, seen) {
                 Err(libc::EAGAIN) => {
-                    descriptor.drained(direction, seen);
+                    if want.uses {
+                        descriptor.drained(direction, seen);
+                    }
                     waited = Some(patience.in_vain(fd, direction));
                 }
                 Err(NO_EDGE) => waited = Some(true),
@@ -133,7 +148,7 @@ fn when_ready(fd: i32, direction: u32, mut call: impl FnMut(&Stay, u32) -> Resul
         let again = if waited == Some(true) {
             patience.pause(stay)
         } else {
-            wait_for(stay, direction, patience.deadline)
+            wait_for(stay, want, seen, patience.deadline)
         };
         match again {
             Ok(again) => stay = again,
@@ -190,7 +205,11 @@ impl Patience {
         let (again, status) = if tls::current().is_null() {
             pause_as_thread(stay, until)
         } else {
-            line_up(stay, 0, until)
+            let end = Want {
+                mask: END,
+                uses: false,
+            };
+            line_up(stay, end, 0, until)
         };
         match status {
             GOROUTINE_OK | GOROUTINE_ETIMEDOUT => again.ok_or(GOROUTINE_EBADF),
@@ -209,26 +228,26 @@ fn events_of(direction: u32) -> i16 {
 
 /// Waits for an edge. Err: how it ended.
 #[inline(never)]
-fn wait_for(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
     if tls::current().is_null() {
-        return wait_as_thread(stay, direction, deadline);
+        return wait_as_thread(stay, want.mask, deadline);
     }
-    register(&stay)?;
-    match line_up(stay, direction, deadline) {
+    if let Err(status) = register(&stay) {
+        stay.descriptor.told_ready(want.mask); // no edge will say so
+        return Err(status);
+    }
+    match line_up(stay, want, seen, deadline) {
         (again, GOROUTINE_OK) => again.ok_or(GOROUTINE_EBADF),
         (_, status) => Err(status),
     }
 }
 
-/// Waits in line for one who will make a call: for an edge, or (`direction` 0) only for a close.
-fn line_up(stay: Stay, direction: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
+/// Waits in line, where a close ends it, too.
+fn line_up(stay: Stay, want: Want, seen: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
     let (descriptor, generation) = (stay.descriptor, stay.generation);
-    let mut waiter = Waiter::new(Want {
-        mask: direction,
-        uses: true,
-    });
+    let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
-    stay.outside(|| wait_in_line(descriptor, generation, place, 0, deadline))
+    stay.outside(|| wait_in_line(descriptor, generation, place, seen, deadline))
 }
 
 /// Until an edge: GOROUTINE_OK; it is closed: GOROUTINE_EBADF, or GOROUTINE_OK if it was before.
@@ -256,11 +275,12 @@ fn wait_in_line(
 /// The poller knows the descriptor afterwards.
 fn register(stay: &Stay) -> Result<(), GoroutineStatus> {
     with_poller(|poller| {
-        let Some(ends) = stay.descriptor.begin_registration(poller.id()) else {
+        let me = tls::number() as u32; // no park from here to `set_registered`
+        if !stay.descriptor.begin_registration(poller.id(), me) {
             return Ok(());
-        };
+        }
         add(poller, stay)?;
-        stay.descriptor.set_registered(stay.generation, poller.id(), ends);
+        stay.descriptor.set_registered(stay.generation, poller.id(), me);
         if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && is_tcp(stay.fd) {
             stay.descriptor.kind.store(TCP, Ordering::Relaxed);
         }
@@ -325,6 +345,7 @@ struct Blocked {
 
 /// Those in ppoll, and eventfds for the next ones. (Not a thread-local one each: in a child of fork it would be the parent's, too, which takes
 /// the wakes; and who reads at the end of his thread has none any more.)
+#[derive(Default)]
 pub struct Threads {
     blocked: Vec<Blocked>,
     spare: Vec<i32>,
@@ -379,10 +400,10 @@ pub fn threads() -> &'static Mutex<Threads> {
     &THREADS
 }
 
-/// In a child of fork: they are not there, and the eventfds are the parent's.
+/// In a child of fork: they are not there, and the eventfds are the parent's. (Or the library is unmapped.)
 ///
 /// # Safety
-/// The lock is held by the calling thread.
+/// The lock is held by the calling thread, or nobody else is there.
 pub unsafe fn forget_all() {
     // SAFETY: the caller's promise; these are the child's names for them.
     unsafe {
@@ -409,6 +430,11 @@ fn pause_as_thread(stay: Stay, until: u64) -> (Option<Stay>, GoroutineStatus) {
 #[cold]
 fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
     let (again, polled) = poll_as_thread(stay, events_of(direction), deadline);
+    if let (Some(again), Err(status)) = (&again, polled)
+        && status != GOROUTINE_ETIMEDOUT
+    {
+        again.descriptor.told_ready(direction); // it did not wait: the next call asks the kernel again
+    }
     polled?;
     let again = again.ok_or(GOROUTINE_EBADF)?;
     again.descriptor.told_ready(direction); // a thread asks the kernel, not the bit
@@ -724,7 +750,12 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
         // SAFETY: the caller's promise.
         return unsafe { receive_all(fd, message, once) };
     }
-    when_ready(fd, READ, |stay, _| once(stay, message))
+    // A peek takes nothing, and may find nothing where a read does (SO_PEEK_OFF): it asks.
+    let want = Want {
+        mask: READ,
+        uses: flags & libc::MSG_PEEK == 0,
+    };
+    when(fd, want, |stay, _| once(stay, message))
 }
 
 /// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
@@ -890,7 +921,8 @@ pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: sockle
             let _ = kind.compare_exchange(UNKNOWN, SOCKET, Ordering::Relaxed, Ordering::Relaxed);
             // SAFETY: the caller's promise.
             match result(unsafe { libc::connect(fd, address, size) } as isize) {
-                Err(libc::EINPROGRESS | libc::EINTR) => {
+                // EALREADY: one before, that its deadline ended, goes on.
+                Err(libc::EINPROGRESS | libc::EINTR | libc::EALREADY) => {
                     begun = true;
                     return Err(libc::EAGAIN);
                 }

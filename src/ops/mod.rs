@@ -29,10 +29,13 @@ use crate::goroutine::Goroutine;
 /// Nobody will call anything here any more.
 pub unsafe fn free_all() {
     use std::mem::take;
-    // SAFETY: the caller's promise.
-    unsafe { local::free_all() };
+    // SAFETY: the caller's promise: no lock is held.
+    unsafe {
+        local::free_all();
+        io::forget_all();
+    }
     drop(take(&mut *async_op::table().lock()));
-    drop(take(&mut *io::blocked().lock()));
+    drop(take(&mut *io::threads().lock()));
     drop(take(&mut *mutex::all().lock()));
 }
 

@@ -56,6 +56,18 @@ impl<P: Sleeper, T> Waiter<P, T> {
             what,
         }
     }
+
+    /// Step a. None: its wait is over otherwise.
+    #[inline(always)]
+    fn claim(&self) -> Option<Claimed<P>> {
+        let party = self.party;
+        let claim = party.claim();
+        if claim == Ready::Lost && !mutated!("grant_to_who_gave_up") {
+            return None;
+        }
+        let early = claim == Ready::Early;
+        Some(Claimed { party, early })
+    }
 }
 
 impl<P, T> Waiter<P, T> {
@@ -256,14 +268,9 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
     pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
         // SAFETY: linked, so alive (I4); I1.
         unsafe {
-            let party = (*waiter).party;
-            let claim = party.claim();
-            if claim == Ready::Lost && !mutated!("grant_to_who_gave_up") {
-                return None;
-            }
+            let claimed = (*waiter).claim()?;
             self.leave(waiter);
-            let early = claim == Ready::Early;
-            Some(Claimed { party, early })
+            Some(claimed)
         }
     }
 
@@ -286,6 +293,88 @@ impl<P: Sleeper, T> WaitQueue<P, T> {
     /// The first one, whatever became of its wait; null: none.
     pub fn first(&self) -> *mut Waiter<P, T> {
         self.first
+    }
+}
+
+/// A [`WaitQueue`] in eight bytes, where an object has several and no room: the first one's `previous` is the last one.
+pub struct ShortQueue<P, T> {
+    first: *mut Waiter<P, T>,
+}
+
+impl<P: Sleeper, T> ShortQueue<P, T> {
+    /// Nobody.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self { first: null_mut() }
+    }
+
+    /// Nobody is linked.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// The first one, whatever became of its wait; null: none.
+    pub fn first(&self) -> *mut Waiter<P, T> {
+        self.first
+    }
+
+    /// Step 1.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::join`].
+    pub unsafe fn join(&mut self, waiter: *mut Waiter<P, T>) {
+        // SAFETY: I1, and the caller's promise; the first and the last are linked, so they are alive (I4).
+        unsafe {
+            (*waiter).linked = true;
+            (*waiter).next = null_mut();
+            if self.first.is_null() {
+                (*waiter).previous = waiter;
+                self.first = waiter;
+            } else {
+                let last = (*self.first).previous;
+                (*waiter).previous = last;
+                (*last).next = waiter;
+                (*self.first).previous = waiter;
+            }
+        }
+    }
+
+    /// Step 4, or nothing if it is not linked.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::leave`].
+    pub unsafe fn leave(&mut self, waiter: *mut Waiter<P, T>) {
+        // SAFETY: I1; neighbours are linked, so they are alive (I4).
+        unsafe {
+            if !(*waiter).linked {
+                return;
+            }
+            (*waiter).linked = false;
+            let (previous, next) = ((*waiter).previous, (*waiter).next);
+            if waiter == self.first {
+                self.first = next;
+            } else {
+                (*previous).next = next;
+            }
+            // Whoever keeps the way to the one before it: the next one, or the first, for the last one.
+            let keeper = if next.is_null() { self.first } else { next };
+            if !keeper.is_null() {
+                (*keeper).previous = previous;
+            }
+        }
+    }
+
+    /// Steps a and b for this one. None: its wait is over otherwise.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::claim`].
+    pub unsafe fn claim(&mut self, waiter: *mut Waiter<P, T>) -> Option<Claimed<P>> {
+        // SAFETY: linked, so alive (I4); I1.
+        unsafe {
+            let claimed = (*waiter).claim()?;
+            self.leave(waiter);
+            Some(claimed)
+        }
     }
 }
 
@@ -321,4 +410,68 @@ pub unsafe fn next_claimed<P: Sleeper, T>(
     *chain = first.next;
     let (party, early) = (first.party, first.early);
     Some((waiter, Claimed { party, early }))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{ShortQueue, Sleeper, Waiter};
+    use crate::goroutine::park::Ready;
+
+    #[derive(Clone, Copy)]
+    struct Willing(bool);
+    impl Sleeper for Willing {
+        const NOBODY: Self = Self(true);
+        fn claim(self) -> Ready {
+            if self.0 { Ready::Won } else { Ready::Lost }
+        }
+    }
+
+    /// Joins, leaves and claims at random, compared with a list.
+    #[test]
+    fn short_queue_keeps_the_order() {
+        const N: usize = 9;
+        let mut all: Vec<_> = (0..N).map(Waiter::<Willing, usize>::new).collect();
+        let at: Vec<*mut Waiter<Willing, usize>> = all.iter_mut().map(|waiter| &raw mut *waiter).collect();
+        let mut queue = ShortQueue::new();
+        let mut shall: Vec<usize> = Vec::new();
+        let mut random = 88_172_645_463_325_252u64;
+        for _ in 0..20_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let i = (random >> 8) as usize % N;
+            let waiter = at[i];
+            let is_in = shall.iter().position(|&other| other == i);
+            // SAFETY: one thread; they stay in place.
+            unsafe {
+                match (random % 3, is_in) {
+                    (0, None) => {
+                        (*waiter).party = Willing(random & 128 != 0);
+                        queue.join(waiter);
+                        shall.push(i);
+                    }
+                    (1, _) => {
+                        queue.leave(waiter);
+                        shall.retain(|&other| other != i);
+                    }
+                    (2, Some(place)) => {
+                        let claimed = queue.claim(waiter).is_some();
+                        assert_eq!(claimed, (*waiter).party.0);
+                        if claimed {
+                            shall.remove(place);
+                        }
+                    }
+                    _ => {}
+                }
+                let mut is = Vec::new();
+                let mut waiter = queue.first();
+                while !waiter.is_null() {
+                    is.push((*waiter).what);
+                    waiter = (*waiter).following();
+                }
+                assert_eq!(is, shall);
+                assert_eq!(queue.is_empty(), shall.is_empty());
+            }
+        }
+    }
 }
