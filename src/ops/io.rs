@@ -762,7 +762,8 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
     })
 }
 
-/// Makes a call, in one life of the number, until it does not find that the other side has no room: no edge will say when it has.
+/// Makes a call, in one life of the number, until it does not find that the other side has no room: no edge will say when it has. (A datagram's
+/// failed try is an edge by itself: without a pause this would spin.)
 fn again_if_full(fd: i32, mut call: impl FnMut(&mut u32, &mut bool) -> i64) -> i64 {
     let mut pause = SHORTAGE_FIRST_NS;
     let mut life = 0; // its number may be another file's after the pause
