@@ -185,7 +185,7 @@ static void unix_datagrams(void) {
             } while (n == 0 || n != GET(post.sent));
             CHECK(n < LETTERS); /* as many as the box holds (net.unix.max_dgram_qlen) */
         } else {
-            /* It is full of somebody else's: that these are read makes no edge for who waits. */
+            /* It is full of somebody else's: that these are read is told to nobody who waits. */
             int stranger = new_socket(AF_UNIX, SOCK_DGRAM), full = 0;
             while (send_text(stranger, "other", &name, size, MSG_DONTWAIT) == 5) full++;
             other = begin(posts, &post);

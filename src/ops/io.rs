@@ -894,6 +894,8 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
                     is_new(new as i32);
                     return Ok(new);
                 }
+                // A Unix listener that was shut down says so only to who may wait.
+                Err(libc::EAGAIN) if is_ready_now(fd, libc::POLLRDHUP) => return Err(libc::EINVAL),
                 error => return error,
             }
         }
@@ -933,6 +935,16 @@ pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: sockle
         }
         if !is_ready_now(fd, libc::POLLOUT) {
             return Err(libc::EAGAIN);
+        }
+        if stay.descriptor.kind.load(Ordering::Relaxed) == TCP || is_tcp(fd) {
+            // The kernel takes it for connecting until it has told a connect how that went: only then it knows it for connected, or
+            // lets it connect anew.
+            // SAFETY: the caller's promise.
+            return match result(unsafe { libc::connect(fd, address, size) } as isize) {
+                Err(libc::EISCONN) => Ok(0), // somebody else was told
+                Err(libc::EALREADY | libc::EINPROGRESS) => Err(libc::EAGAIN),
+                done => done,
+            };
         }
         match option(fd, libc::SO_ERROR)? {
             0 => Ok(0),
