@@ -11,7 +11,9 @@
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
-use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready};
+use crate::netpoll::descriptor::{
+    Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
+};
 use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
 use crate::sys::socket;
