@@ -28,6 +28,10 @@ pub struct ThreadRing {
     pub thread: u32,
     /// ... and its name.
     pub name: [u8; 16],
+    /// The last trace for which the thread recorded something, and what the ring had lost before that. Written by the thread, the
+    /// number last (Release); read by the writer (Acquire).
+    used_for: AtomicU32,
+    lost_before: AtomicU64,
     /// Whether times are counter ticks.
     by_counter: bool,
     /// Those that came before it, while it is in `ARRIVED`.
@@ -39,6 +43,14 @@ impl ThreadRing {
     #[inline(always)]
     pub fn now(&self) -> u64 {
         if self.by_counter { ticks() } else { now_ns() }
+    }
+
+    /// How many events of trace `number` it lost.
+    pub fn lost(&self, number: u32) -> u64 {
+        if self.used_for.load(Ordering::Acquire) != number {
+            return 0;
+        }
+        self.ring.lost() - self.lost_before.load(Ordering::Relaxed)
     }
 }
 
@@ -75,8 +87,12 @@ fn own_slow(number: u32) -> Option<&'static ThreadRing> {
         ring = make()?;
     }
     tls::set_trace_ring(ring as usize, number as usize);
-    // SAFETY: it lives until its thread ends, or the runtime does, after which its number is not good any more.
-    Some(unsafe { &*ring })
+    // SAFETY: it lives until its thread ends, or the runtime does, after which its number is not good any more. It is this thread's.
+    unsafe {
+        (*ring).lost_before.store((*ring).ring.begin_anew(), Ordering::Relaxed);
+        (*ring).used_for.store(number, Ordering::Release);
+        Some(&*ring)
+    }
 }
 
 fn make() -> Option<*mut ThreadRing> {
@@ -93,6 +109,8 @@ fn make() -> Option<*mut ThreadRing> {
             ring: Ring::new(base.add(HEAD_BYTES).cast::<Guarded<Record>>(), SLOTS),
             thread: libc::syscall(libc::SYS_gettid) as u32,
             name,
+            used_for: AtomicU32::new(0),
+            lost_before: AtomicU64::new(0),
             by_counter: clock::is_invariant(),
             next: null_mut(),
         });

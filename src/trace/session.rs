@@ -136,10 +136,11 @@ fn begin(path: &CStr, settings: &Settings) -> GoroutineStatus {
     }
     let start = Moment::now();
     // What happens from here on is recorded, and waits for the writer.
-    set_number(NUMBER.fetch_add(1, Ordering::SeqCst) + 1);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst) + 1;
+    set_number(number);
     let writers = shared.clone();
     match thread::start("gr-trace", settings, move || {
-        writer::run(Json::new(file), &writers, start)
+        writer::run(Json::new(file), &writers, number, start)
     }) {
         Ok(thread) => {
             session.state = State::On(Running { thread, shared });

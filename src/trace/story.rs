@@ -73,8 +73,8 @@ struct Life {
     state: State,
     since: u64,
     before: Before,
-    /// It has a track of its own, whose last event was then.
-    track: Option<u64>,
+    /// It has a track of its own, of this name, whose last event was then.
+    track: Option<(u64, Rc<str>)>,
 }
 
 /// See the module's head.
@@ -113,7 +113,7 @@ impl Story {
     pub fn was_there(&mut self, goroutine: u64, name: &str) {
         self.lives
             .insert(goroutine, Life::new(name.into(), State::Unknown, 0));
-        self.begin_named_track(goroutine, 0);
+        self.begin_named_track(goroutine);
     }
 
     /// One more thread; gives its number here.
@@ -141,13 +141,13 @@ impl Story {
         let life = self.lives.entry(goroutine);
         life.or_insert_with(|| Life::new(label.clone(), State::Runnable, at))
             .label = label.clone();
-        self.begin_named_track(goroutine, at);
+        self.begin_named_track(goroutine);
     }
 
-    fn begin_named_track(&mut self, goroutine: u64, at: u64) {
+    fn begin_named_track(&mut self, goroutine: u64) {
         if self.named < NAMED_TRACKS {
             self.named += 1;
-            self.begin_track(goroutine, at);
+            self.begin_track(goroutine);
         }
     }
 
@@ -270,7 +270,7 @@ impl Story {
 
     fn spawned(&mut self, track: usize, at: u64, event: &Record) {
         let label = self.symbols.name(event.more);
-        let mut life = Life::new(label, State::Runnable, at);
+        let mut life = Life::new(label, State::Unknown, at);
         life.before = Before {
             by: self.who_runs(track),
             spawned_at: Some(event.detail()),
@@ -278,13 +278,10 @@ impl Story {
             ..Before::default()
         };
         if let Some(was_there) = self.lives.remove(&event.subject) {
-            life.track = was_there.track; // the writer, which looked around, was faster than the event
+            (life.label, life.track) = (was_there.label, was_there.track); // the writer looked around before it read this
         }
         self.lives.insert(event.subject, life);
-        if self.unnamed < UNNAMED_TRACKS {
-            self.unnamed += 1;
-            self.begin_track(event.subject, at);
-        }
+        self.turns(event.subject, at, State::Runnable);
     }
 
     fn readied(&mut self, track: usize, at: u64, goroutine: u64, cause: u64) {
@@ -329,6 +326,10 @@ impl Story {
             State::Runnable => before.queued = Some(at.saturating_sub(life.since)),
             State::Waits(why) => before.waited = Some((why, at.saturating_sub(life.since))),
             _ => {}
+        }
+        if life.track.is_none() && self.unnamed < UNNAMED_TRACKS {
+            self.unnamed += 1;
+            self.begin_track(goroutine);
         }
         self.tracks[track].open = Some(Slice {
             goroutine,
@@ -438,7 +439,9 @@ impl Story {
         };
         let old = std::mem::replace(&mut life.state, state);
         life.since = at;
-        let Some(last) = &mut life.track else { return };
+        let Some((last, _)) = &mut life.track else {
+            return;
+        };
         *last = at.max(*last + 1);
         let at = *last;
         if let Some(word) = state_name(old) {
@@ -449,28 +452,30 @@ impl Story {
         }
     }
 
-    fn begin_track(&mut self, goroutine: u64, at: u64) {
+    /// From its last change on it has a track.
+    fn begin_track(&mut self, goroutine: u64) {
         let Some(life) = self.lives.get_mut(&goroutine) else {
             return;
         };
         if life.track.is_some() {
             return;
         }
-        life.track = Some(at);
-        let name = format!("{} #{goroutine}", life.label);
-        asynchronous(&mut self.json, 'b', goroutine, &name, at);
+        let name: Rc<str> = format!("{} #{goroutine}", life.label).into();
+        asynchronous(&mut self.json, 'b', goroutine, &name, life.since);
         if let Some(word) = state_name(life.state) {
-            asynchronous(&mut self.json, 'b', goroutine, word, at);
+            asynchronous(&mut self.json, 'b', goroutine, word, life.since);
         }
+        life.track = Some((life.since, name));
     }
 
     fn end_track(&mut self, goroutine: u64, at: u64) {
         let Some(life) = self.lives.get_mut(&goroutine) else {
             return;
         };
-        let Some(last) = life.track.take() else { return };
+        let Some((last, name)) = life.track.take() else {
+            return;
+        };
         let at = at.max(last);
-        let name = format!("{} #{goroutine}", life.label);
         if let Some(word) = state_name(life.state) {
             asynchronous(&mut self.json, 'e', goroutine, word, at);
         }

@@ -90,8 +90,7 @@ struct Source {
     last: u64,
     /// A name that is not complete: whose, when, how long, what there is of it.
     name: Option<(Record, Vec<u8>)>,
-    /// Events lost before this trace, and those that are told.
-    lost_before: u64,
+    /// How many lost events were told.
     lost_told: u64,
 }
 
@@ -105,6 +104,8 @@ struct Writer {
     story: Story,
     scale: Scale,
     start: Moment,
+    /// Of the trace.
+    number: u32,
     sources: Vec<Source>,
     /// When, on which track.
     pending: Vec<(u64, usize, What)>,
@@ -116,7 +117,7 @@ struct Writer {
 }
 
 /// The thread's body.
-pub fn run(json: Json, shared: &Shared, start: Moment) {
+pub fn run(json: Json, shared: &Shared, number: u32, start: Moment) {
     let homeless = rings::homeless();
     let mut writer = Writer {
         story: Story::new(json),
@@ -124,6 +125,7 @@ pub fn run(json: Json, shared: &Shared, start: Moment) {
             moments: [start].into(),
         },
         start,
+        number,
         sources: Vec::new(),
         pending: Vec::new(),
         complete: start.ticks,
@@ -178,7 +180,7 @@ impl Writer {
     fn read(&mut self) -> usize {
         for ring in rings::arrived() {
             // SAFETY: what arrived is ours until we leave it.
-            let (thread, name, lost) = unsafe { ((*ring).thread, (*ring).name, (*ring).ring.lost()) };
+            let (thread, name) = unsafe { ((*ring).thread, (*ring).name) };
             let text = String::from_utf8_lossy(&name);
             let track = self.story.thread(thread, text.trim_end_matches('\0'));
             self.sources.push(Source {
@@ -186,8 +188,7 @@ impl Writer {
                 track,
                 last: 0,
                 name: None,
-                lost_before: lost,
-                lost_told: lost,
+                lost_told: 0,
             });
         }
         let before = self.pending.len();
@@ -205,7 +206,7 @@ impl Writer {
             let source = self.sources.swap_remove(place);
             // SAFETY: its thread is gone.
             unsafe {
-                self.lost += (*source.ring).ring.lost() - source.lost_before;
+                self.lost += (*source.ring).lost(self.number);
                 rings::free(source.ring);
             }
         }
@@ -229,8 +230,8 @@ impl Writer {
     fn end(mut self, shared: &Shared, homeless: u64) {
         for source in &self.sources {
             // SAFETY: ours.
-            let lost = unsafe { (*source.ring).ring.lost() };
-            self.lost += lost - source.lost_before;
+            let lost = unsafe { (*source.ring).lost(self.number) };
+            self.lost += lost;
             if lost > source.lost_told {
                 // Nothing came after them that could have told it.
                 let at = self.story.last(source.track) + 1;
