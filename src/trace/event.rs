@@ -4,7 +4,7 @@ use super::ring;
 
 /// One event, or 32 bytes of a name that belongs to the NAME before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C, align(32))]
+#[repr(C)]
 pub struct Record {
     /// When: the cycle counter, or nanoseconds where there is none that can be used (`sys::clock`).
     pub ticks: u64,

@@ -106,8 +106,25 @@ impl<T: Event> Ring<T> {
     /// The producer's alone.
     #[inline(always)]
     pub unsafe fn push(&self, event: T) -> Pushed {
-        // SAFETY: the caller's promise.
-        unsafe { self.push_all(&[event]) }
+        // SAFETY: the caller's promise: `own` is the producer's. (Not `push_all` of one: an event in registers goes to its slot in single
+        // stores, and is not put together in memory first.)
+        unsafe {
+            self.own.with(|own| {
+                let mut pushed = Pushed::Kept;
+                if own.limit == own.tail {
+                    pushed = self.make_room(own, event, 1);
+                    if pushed == Pushed::Lost {
+                        return pushed;
+                    }
+                }
+                if mutated!("trace_shows_before_it_writes") {
+                    self.tail.store(own.tail.wrapping_add(1), Ordering::Release);
+                }
+                self.put(own, event);
+                self.tail.store(own.tail, Ordering::Release); // I1; partner: the load in `take`
+                pushed
+            })
+        }
     }
 
     /// Adds events that belong together (I4), fewer than half the slots.
@@ -122,13 +139,10 @@ impl<T: Event> Ring<T> {
             self.own.with(|own| {
                 let mut pushed = Pushed::Kept;
                 if own.limit.wrapping_sub(own.tail) < count {
-                    pushed = self.make_room(own, &events[0], count);
+                    pushed = self.make_room(own, events[0], count);
                     if pushed == Pushed::Lost {
                         return pushed;
                     }
-                }
-                if mutated!("trace_shows_before_it_writes") {
-                    self.tail.store(own.tail.wrapping_add(count), Ordering::Release);
                 }
                 for &event in events {
                     self.put(own, event);
@@ -142,7 +156,7 @@ impl<T: Event> Ring<T> {
     /// Whether there is room for `count` events, and for one that says what was lost before them, which is put there.
     #[cold]
     #[inline(never)]
-    unsafe fn make_room(&self, own: &mut Own, first: &T, count: u32) -> Pushed {
+    unsafe fn make_room(&self, own: &mut Own, first: T, count: u32) -> Pushed {
         let slots = self.mask + 1;
         let used = own.tail.wrapping_sub(self.head.load(Ordering::Acquire)); // I1; partner: the store in `take`
         let needed = count + u32::from(own.missing != 0);
@@ -156,7 +170,7 @@ impl<T: Event> Ring<T> {
         if own.missing != 0 {
             if !mutated!("trace_forgets_what_it_lost") {
                 // SAFETY: room for it, too, was found above.
-                unsafe { self.put(own, T::lost(own.missing, first)) };
+                unsafe { self.put(own, T::lost(own.missing, &first)) };
             }
             own.missing = 0;
         }
