@@ -159,6 +159,8 @@ pub unsafe extern "C" fn goroutine_ffi_call_blocking(
     core::arch::naked_asm!(
         ".cfi_startproc",
         "mov r8, [rip + goroutine_tls@GOTTPOFF]",
+        "cmp dword ptr [rip + goroutine_tracing], 0",
+        "jne {slow}",
         "mov r9, fs:[r8 + {worker}]",
         "mov rax, fs:[r8 + {current}]",
         "test r9, r9",
@@ -167,8 +169,6 @@ pub unsafe extern "C" fn goroutine_ffi_call_blocking(
         "jz {slow}",
         "cmp qword ptr [rax + {id}], 0",
         "je {slow}", // a callback of the scheduler's
-        "cmp dword ptr [rip + goroutine_tracing], 0",
-        "jne {slow}",
         "cmp qword ptr [rax + {native_stack}], 0",
         "je {call}",
         "jmp {slow}", // it has called C since it came to this thread, or was called by C

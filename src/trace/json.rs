@@ -13,6 +13,8 @@ pub struct Json {
     process: u32,
     any: bool,
     error: i32,
+    /// Bytes that went to the file.
+    written: u64,
 }
 
 /// An event under construction: fields in any order, then `end`.
@@ -21,6 +23,8 @@ pub struct Object<'a> {
     arguments: bool,
 }
 
+/// About what chrome://tracing opens; Perfetto opens some times as much, slowly.
+const BYTES_MAX: u64 = 256 << 20;
 /// Written to the file at once.
 const CHUNK: usize = 256 << 10;
 
@@ -33,6 +37,7 @@ impl Json {
             process: std::process::id(),
             any: false,
             error: 0,
+            written: 0,
         };
         json.bytes.extend(b"[\n");
         json
@@ -68,7 +73,13 @@ impl Json {
         {
             self.error = error.raw_os_error().unwrap_or(libc::EIO);
         }
+        self.written += self.bytes.len() as u64;
         self.bytes.clear();
+    }
+
+    /// Whether it has got as big as viewers can open.
+    pub fn is_full(&self) -> bool {
+        self.written >= BYTES_MAX
     }
 
     /// The array ends. Gives the first error, an errno; 0: none.

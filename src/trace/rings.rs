@@ -89,7 +89,9 @@ fn own_slow(number: u32) -> Option<&'static ThreadRing> {
     tls::set_trace_ring(ring as usize, number as usize);
     // SAFETY: it lives until its thread ends, or the runtime does, after which its number is not good any more. It is this thread's.
     unsafe {
-        (*ring).lost_before.store((*ring).ring.begin_anew(), Ordering::Relaxed);
+        (*ring)
+            .lost_before
+            .store((*ring).ring.begin_anew(), Ordering::Relaxed);
         (*ring).used_for.store(number, Ordering::Release);
         Some(&*ring)
     }

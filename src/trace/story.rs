@@ -86,6 +86,7 @@ pub struct Story {
     flows: u64,
     named: u32,
     unnamed: u32,
+    full: bool,
 }
 
 impl Story {
@@ -99,6 +100,7 @@ impl Story {
             flows: 0,
             named: 0,
             unnamed: 0,
+            full: false,
         };
         let program = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
         story
@@ -127,6 +129,20 @@ impl Story {
             ..Track::default()
         });
         self.tracks.len() - 1
+    }
+
+    /// Whether the file has got too big to tell more. What is open then ends there.
+    pub fn is_full(&mut self) -> bool {
+        if !self.full && self.json.is_full() {
+            self.full = true;
+            let last = self.tracks.iter().map(|track| track.at).max().unwrap_or(0);
+            self.end_all(last, "the file is full");
+            let object = self
+                .json
+                .object('i', 0, "the file is full: what follows is counted");
+            object.field("s", "p").at(last).end();
+        }
+        self.full
     }
 
     /// What was told goes to the file.
@@ -241,17 +257,7 @@ impl Story {
 
     /// The trace ends. Gives the first error of the file, an errno; 0: none.
     pub fn end(mut self, at: u64, started_ns: u64, events: u64, lost: u64) -> i32 {
-        for track in 0..self.tracks.len() {
-            let at = self.time(track, at);
-            self.close(track, at, "the trace ends");
-        }
-        let tracks: Vec<u64> = (self.lives.iter())
-            .filter(|(_, l)| l.track.is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        for goroutine in tracks {
-            self.end_track(goroutine, at);
-        }
+        self.end_all(at, "the trace ends");
         self.json
             .object('i', 0, "trace")
             .field("s", "g")
@@ -261,6 +267,18 @@ impl Story {
             .number("began at ns of CLOCK_MONOTONIC", started_ns)
             .end();
         self.json.end()
+    }
+
+    /// Everything that is open ends.
+    fn end_all(&mut self, at: u64, why: &str) {
+        for track in 0..self.tracks.len() {
+            let at = self.time(track, at);
+            self.close(track, at, why);
+        }
+        let with_tracks = self.lives.iter().filter(|(_, life)| life.track.is_some());
+        for goroutine in with_tracks.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end_track(goroutine, at);
+        }
     }
 
     fn instant(&mut self, track: usize, at: u64, what: &str) {

@@ -218,6 +218,10 @@ impl Writer {
         self.pending.sort_by_key(|(ticks, ..)| *ticks); // stable: a ring's events stay in their order
         let count = self.pending.partition_point(|(ticks, ..)| *ticks < until);
         for (ticks, track, what) in self.pending.drain(..count) {
+            if self.story.is_full() {
+                self.lost += 1;
+                continue;
+            }
             self.events += 1;
             let at = self.scale.ns(ticks).saturating_sub(self.start.ns);
             match what {
