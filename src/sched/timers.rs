@@ -249,8 +249,8 @@ pub fn stop(id: i64) -> bool {
         Stop::Nothing => false,
         Stop::LastRun => true, // the firing goroutine ends it
         Stop::Unarmed => {
-            // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
             trace::stops_timer(id);
+            // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
             let (options, arg) = unsafe {
                 let fields = timer.fields();
                 let Target::Call { arg, .. } = fields.target else {

@@ -56,6 +56,9 @@ pub struct Ring<T: Event> {
     apart: Apart,
     /// Written by the consumer, Release; read by the producer, Acquire.
     head: AtomicU32,
+    /// The same, the consumer's own. (It does not read `head`: loom, which looks for others that touched a word before a store by the last
+    /// one alone, would not try the producer's look at it on both sides of the store.)
+    taken: Guarded<u32>,
 }
 
 /// The consumer's word has a line of its own.
@@ -95,6 +98,7 @@ impl<T: Event> Ring<T> {
             mask: count - 1,
             apart: Apart,
             head: AtomicU32::new(0),
+            taken: Guarded::new(0),
         }
     }
 
@@ -217,7 +221,8 @@ impl<T: Event> Ring<T> {
     pub unsafe fn take(&self, mut f: impl FnMut(T)) -> bool {
         let mut closed = self.closed.load(Ordering::Acquire) != 0; // I3: first
         let tail = self.tail.load(Ordering::Acquire); // I1; partner: the store in `push_all`
-        let mut head = self.head.load(Ordering::Relaxed); // our own
+        // SAFETY: the caller's promise: `taken` is the consumer's.
+        let mut head = unsafe { self.taken.with(|taken| std::mem::replace(taken, tail)) };
         if mutated!("trace_gives_back_before_it_reads") {
             self.head.store(tail, Ordering::Release);
         }
