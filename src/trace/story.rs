@@ -14,9 +14,8 @@
 
 use super::event::{Cause, Kind, Record, why};
 use super::json::Json;
-use super::symbols::Symbols;
+use super::symbols::{Map, Symbols};
 use crate::abi::{GOROUTINE_FFI_BOUND, GOROUTINE_FFI_LEAF, describe};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Goroutines without a name that get a track ...
@@ -82,7 +81,7 @@ pub struct Story {
     json: Json,
     symbols: Symbols,
     tracks: Vec<Track>,
-    lives: HashMap<u64, Life>,
+    lives: Map<Life>,
     flows: u64,
     named: u32,
     unnamed: u32,
@@ -96,7 +95,7 @@ impl Story {
             json,
             symbols: Symbols::default(),
             tracks: Vec::new(),
-            lives: HashMap::new(),
+            lives: Map::default(),
             flows: 0,
             named: 0,
             unnamed: 0,

@@ -2,13 +2,36 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+
+/// By ids and addresses, which nobody chooses to collide: std's own hasher wants random numbers, and thread-local storage for them.
+pub type Map<V> = HashMap<u64, V, BuildHasherDefault<Mix>>;
+
+/// A multiplication.
+#[derive(Default)]
+pub struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        let mixed = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Names that were looked up before.
 #[derive(Default)]
 pub struct Symbols {
-    known: HashMap<u64, Rc<str>>,
+    known: Map<Rc<str>>,
 }
 
 impl Symbols {
