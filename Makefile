@@ -23,6 +23,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	tools/install_test.sh
 	tools/examples.sh
 	tools/gdb_test.sh
+	tools/trace_test.sh
 	tools/foreign.sh --quick
 	tools/cxx_links.sh
 	tools/c_tests.sh

@@ -378,7 +378,9 @@ goroutine_asm_run:
     test    rax, rax
     jz      1f
     mov     r11, rax
-    mov     r8, [rip + goroutine_tls@GOTTPOFF]
+    cmp     dword ptr [rip + goroutine_tracing], 0
+    jne     6f
+7:  mov     r8, [rip + goroutine_tls@GOTTPOFF]
     mov     fs:[r8 + {TLS_CURRENT}], r11
     load_errno
     mov     esi, [rsp]
@@ -403,6 +405,11 @@ goroutine_asm_run:
 4:  fnclex
     fldcw   [r11 + {G_FCW}]
     jmp     3b
+6:  mov     rbx, r11                        # r11 outlives the call here: the goroutine's rbx is loaded later
+    mov     rdi, r11
+    call    {on_traced_run}
+    mov     r11, rbx
+    jmp     7b
 1:  ldmxcsr [rsp + 16]
     fnclex
     fldcw   [rsp + 20]
@@ -751,6 +758,8 @@ goroutine_tls:
     .quad   0                               # TLS_NUMBER
     .quad   0                               # TLS_RANDOM
     .quad   0                               # TLS_ENDING
+    .quad   0                               # TLS_TRACE_RING
+    .quad   0                               # TLS_TRACE_NUMBER
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits
@@ -767,6 +776,10 @@ goroutine_dummy:
     .globl  goroutine_errno_offset
 goroutine_errno_offset:                     # &errno - fs, the same on every thread; set before the first goroutine
     .zero   8
+    .hidden goroutine_tracing
+    .globl  goroutine_tracing
+goroutine_tracing:                          # the trace that runs, 0: none. In the line of the word above, which every switch reads
+    .zero   4
     .hidden goroutine_xsave_bytes
     .globl  goroutine_xsave_bytes
 goroutine_xsave_bytes:

@@ -3,6 +3,7 @@
 #
 # What is here
 #   goroutine_asm_native_call  the call itself, for execute_ffi_call and goroutine_ffi_call_leaf
+#   goroutine_asm_traced_call  the same while a trace runs
 #   goroutine_asm_ffi_*_slow   the same when something has to be done first
 #   goroutine_asm_blocking_call  the same, having let go of the worker, for goroutine_ffi_call_blocking
 #   goroutine_asm_ffi_blocking and when something has to be done first
@@ -96,10 +97,13 @@ __morestack:
     .endif
     .endm
 
-# Behind execute_ffi_call and goroutine_ffi_call_leaf (src/capi/ffi.rs), which come here with all looked at: 10 instructions there, 18
-# here, the second call and return among them; 6 stores, no atomic instruction; 6 branches that are predicted the same way. Lines:
-# the TLS block, the goroutine's 1st, 2nd and 4th, one of each stack.
+# Behind execute_ffi_call and goroutine_ffi_call_leaf (src/capi/ffi.rs), which come here with all looked at: 10 instructions there, 20
+# here, the second call and return among them; 6 stores, no atomic instruction; 7 branches that are predicted the same way. Lines:
+# the TLS block, the goroutine's 1st, 2nd and 4th, that of goroutine_tracing, one of each stack.
     function goroutine_asm_native_call
+    cmp     dword ptr [rip + goroutine_tracing], 0
+    jne     goroutine_asm_traced_call
+.Lnative_call:
     native_call 1
     .cfi_endproc
 
@@ -110,8 +114,8 @@ __morestack:
     .cfi_endproc
 
 # Behind goroutine_ffi_call_blocking (src/capi/ffi.rs). rdi = function, rsi = argument, rax = the goroutine, which has no native
-# stack yet, r8 = TLS offset, r9 = its worker. The way there and back if the call is short and nothing happens: 51 instructions
-# over a direct call, with those in front of this; 14 stores, no atomic instruction; 9 branches that are predicted the
+# stack yet, r8 = TLS offset, r9 = its worker. The way there and back if the call is short and nothing happens: 53 instructions
+# over a direct call, with those in front of this; 14 stores, no atomic instruction; 10 branches that are predicted the
 # same way. Lines: the TLS block, the goroutine's 1st, 2nd and 4th, the worker's call word, one of each stack.
 #
 # The steps are those of src/sched/call_word.rs. (The symbol ends at once: what follows belongs to __morestack.)
@@ -194,6 +198,45 @@ goroutine_asm_blocking_call:
     lea     rsp, [rbp - 8]
     jmp     2b
     .cfi_endproc
+
+# The same while a trace runs: the call and the return are recorded.
+    function goroutine_asm_traced_call
+    push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    push    rbx
+    .cfi_offset rbx, -24
+    push    r12
+    .cfi_offset r12, -32
+    push    r13
+    .cfi_offset r13, -40
+    and     rsp, -16
+    mov     rbx, rax                        # rbx = the goroutine
+    mov     r12, rsi                        # r12 = function
+    mov     r13, rdx                        # r13 = argument
+    mov     rdi, rax
+    call    {on_traced_call}
+    mov     rax, rbx
+    mov     rsi, r12
+    mov     rdx, r13
+    call    .Lnative_call
+    mov     r12, rax                        # r12 = the result
+    mov     rdi, rbx
+    call    {on_traced_return}
+    mov     rax, r12
+    mov     r13, [rbp - 24]
+    .cfi_restore r13
+    mov     r12, [rbp - 16]
+    .cfi_restore r12
+    mov     rbx, [rbp - 8]
+    .cfi_restore rbx
+    leave
+    .cfi_restore rbp
+    .cfi_def_cfa rsp, 8
+    ret
+    end_function goroutine_asm_traced_call
 
 # DWARF: the CFA is [rsp + 0] + 80 (DW_CFA_def_cfa_expression; DW_OP_breg7 0, DW_OP_deref, DW_OP_plus_uconst 80)
     .macro cfi_cfa_in_record
@@ -407,7 +450,7 @@ goroutine_asm_blocking_call:
     mov     rbx, rsi
     mov     r12, rdx
     mov     rdi, rax
-    call    {on_blocking_enter}             # gives the goroutine back
+    call    {on_blocking_enter}             # (the goroutine, function) gives the goroutine back
     mov     rsi, rbx
     mov     rdx, r12
     mov     r12, rax                        # r12 = the goroutine

@@ -98,6 +98,8 @@ static void anywhere(void) {
     ROW(goroutine_abi_version, (), GOROUTINE_ABI_VERSION);
     ROW(*goroutine_version, (), '0');
     cover("goroutine_version");
+    ROW(goroutine_trace_start, (NULL), GOROUTINE_EINVAL);
+    ROW(goroutine_trace_stop, (), GOROUTINE_EALREADY);
     for (i = -5000; i <= 5000; i++) {
         CHECK(goroutine_status_name(i) != NULL && strncmp(goroutine_status_name(i), "GOROUTINE_", 10) == 0);
         CHECK(goroutine_status_message(i) != NULL && *goroutine_status_message(i) != 0);
@@ -582,6 +584,7 @@ static void *on_goroutine(void *arg) {
     ROW(goroutine_runtime_shutdown, (GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
     ROW(goroutine_runtime_release, (0), GOROUTINE_EDEADLK);
     ROW(goroutine_runtime_start, (NULL), GOROUTINE_EALREADY);
+    ROW(goroutine_trace_start, ("/nowhere/at/all"), -2);
     ROW(goroutine_stack_bounds, (NULL, NULL), GOROUTINE_EINVAL);
     ROW(goroutine_stack_bounds, (&low, &high), GOROUTINE_OK);
     CHECK((char *)low < (char *)&low && (char *)&low < (char *)high);
@@ -654,6 +657,7 @@ static void after_shutdown(void) {
     ROW(goroutine_async_begin, (0, NULL), GOROUTINE_ESHUTDOWN);
     ROW(goroutine_runtime_run, (same, NULL, NULL), GOROUTINE_ESHUTDOWN);
     ROW(goroutine_promise_then, (promise, nothing_then, NULL), GOROUTINE_ESHUTDOWN);
+    ROW(goroutine_trace_start, ("/nowhere/at/all"), GOROUTINE_ESHUTDOWN);
     goroutine_promise_release(promise);
     CALL(goroutine_external_begin, ());
     CALL(goroutine_external_end, ());

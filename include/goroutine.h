@@ -528,6 +528,10 @@ typedef struct GoroutineStats {
     uint64_t ffi_spares_missed;
     /** Times a worker was taken away from a long blocking call. */
     uint64_t ffi_retaken;
+    /** Events in the file of the last trace that ended ... */
+    uint64_t trace_events;
+    /** ... and events of it that were dropped, because nobody got to them in time. */
+    uint64_t trace_lost;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
@@ -2528,6 +2532,37 @@ void goroutine_local_set(uint32_t key,
  * Since:     ABI 1.
  */
 void *goroutine_local_get(uint32_t key);
+
+/* ---- Traces: what goroutines and threads do, in a file for Perfetto and chrome://tracing. docs/tracing.md tells how to read one. ---- */
+
+/**
+ * Begins a trace: what goroutines and threads do is written to `path`, which is made, or emptied, until goroutine_trace_stop, the shutdown, or
+ * the end of the process. Nobody waits for the file: what the writer does not get to in time is dropped, and counted there. Starts
+ * the runtime with defaults if there never was one. The environment variable GOROUTINE_TRACE has each start of a runtime begin one.
+ * A child of fork has no trace.
+ * Context:   T, G.
+ * Parks:     as goroutine_ffi_call_blocking, for as long as opening the file takes.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EALREADY (one runs); the negative errno of opening the file; GOROUTINE_EINVAL (NULL), GOROUTINE_ENOMEM,
+ * GOROUTINE_ESHUTDOWN.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `path` is a string, or NULL.
+ */
+GoroutineStatus goroutine_trace_start(const char *path);
+
+/**
+ * Ends the trace: when this returns, the file is complete. How many events it has, and how many were dropped, is its last line, and in
+ * GoroutineStats (`trace_events`, `trace_lost`).
+ * Context:   T, G.
+ * Parks:     as goroutine_ffi_call_blocking, until the file is written.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EALREADY (none runs, or somebody else stops it); the negative errno of the first write that failed.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Callable anywhere.
+ */
+GoroutineStatus goroutine_trace_stop(void);
 
 /* ---- Explicit context switching: any thread, no runtime needed. ---- */
 

@@ -8,11 +8,13 @@ use crate::goroutine::call_word::{self, CallWord};
 use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
 use crate::sched::attach::on_callback_of_thread;
 use crate::sched::native::{
-    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
+    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed, on_traced_call,
+    on_traced_return,
 };
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
+use crate::trace::on_traced_run;
 use std::mem::{offset_of, size_of};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
@@ -102,4 +104,7 @@ std::arch::global_asm!(
     on_landed = sym on_landed,
     on_exception_at_base = sym on_exception_at_base,
     on_exceptions_sanitized = sym on_exceptions_sanitized,
+    on_traced_run = sym on_traced_run,
+    on_traced_call = sym on_traced_call,
+    on_traced_return = sym on_traced_return,
 );

@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
@@ -37,6 +37,7 @@ pub mod sys;
 #[cfg(not(loom))]
 pub mod thread;
 pub mod timer;
+pub mod trace;
 #[cfg(not(loom))]
 mod unload;
 pub mod wait;
@@ -47,6 +48,12 @@ pub mod goroutine {
     pub mod call_word;
     pub mod park;
     pub mod thread_word;
+}
+
+#[cfg(loom)]
+pub mod trace {
+    //! Under loom: the rings of a trace, alone.
+    pub mod ring;
 }
 
 #[cfg(all(test, loom))]

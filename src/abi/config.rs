@@ -179,4 +179,8 @@ pub struct GoroutineStats {
     pub ffi_spares_missed: u64,
     /// Times a worker was taken away from a long blocking call.
     pub ffi_retaken: u64,
+    /// Events in the file of the last trace that ended ...
+    pub trace_events: u64,
+    /// ... and events of it that were dropped, because nobody got to them in time.
+    pub trace_lost: u64,
 }

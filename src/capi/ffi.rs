@@ -159,6 +159,8 @@ pub unsafe extern "C" fn goroutine_ffi_call_blocking(
     core::arch::naked_asm!(
         ".cfi_startproc",
         "mov r8, [rip + goroutine_tls@GOTTPOFF]",
+        "cmp dword ptr [rip + goroutine_tracing], 0",
+        "jne {slow}",
         "mov r9, fs:[r8 + {worker}]",
         "mov rax, fs:[r8 + {current}]",
         "test r9, r9",

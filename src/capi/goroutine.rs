@@ -23,7 +23,7 @@ use core::ptr::null_mut;
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_go(f: GoroutineFn, arg: *mut c_void) -> GoroutineStatus {
-    realign!(inner::go)
+    realign_with_site!(inner::go)
 }
 
 /// Runs `f(arg)` in a new goroutine.
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn goroutine_go(f: GoroutineFn, arg: *mut c_void) -> Gorou
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_spawn(f: GoroutineFn, arg: *mut c_void) -> *mut GoroutinePromise {
-    realign!(inner::spawn)
+    realign_with_site!(inner::spawn)
 }
 
 /// Sets `size` and zeros the rest. Use the macro `goroutine_spawn_init(s)`.
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn goroutine_spawn_with(
     request: *const GoroutineSpawn,
     out: *mut *mut GoroutinePromise,
 ) -> GoroutineStatus {
-    realign!(inner::spawn_with)
+    realign_with_site!(inner::spawn_with)
 }
 
 /// The running goroutine.
@@ -265,19 +265,24 @@ pub unsafe extern "C" fn goroutine_ready(ticket: GoroutineTicket, status: Gorout
 mod inner {
     use super::*;
 
-    pub unsafe extern "C" fn go(f: GoroutineFn, arg: *mut c_void) -> GoroutineStatus {
+    pub unsafe extern "C" fn go(f: GoroutineFn, arg: *mut c_void, _: usize, site: u64) -> GoroutineStatus {
         let Some(f) = f else { return GOROUTINE_EINVAL };
         // SAFETY: `f` is a GoroutineFn.
-        match unsafe { spawn::plain(f as usize as u64, arg, false) } {
+        match unsafe { spawn::plain(f as usize as u64, arg, false, site) } {
             Ok(_) => GOROUTINE_OK,
             Err(status) => status,
         }
     }
 
-    pub unsafe extern "C" fn spawn(f: GoroutineFn, arg: *mut c_void) -> *mut GoroutinePromise {
+    pub unsafe extern "C" fn spawn(
+        f: GoroutineFn,
+        arg: *mut c_void,
+        _: usize,
+        site: u64,
+    ) -> *mut GoroutinePromise {
         let Some(f) = f else { return null_mut() };
         // SAFETY: `f` is a GoroutineFn.
-        unsafe { spawn::plain(f as usize as u64, arg, true) }.unwrap_or(null_mut())
+        unsafe { spawn::plain(f as usize as u64, arg, true, site) }.unwrap_or(null_mut())
     }
 
     pub unsafe extern "C" fn spawn_init_sized(request: *mut GoroutineSpawn, size: usize) {
@@ -296,6 +301,8 @@ mod inner {
     pub unsafe extern "C" fn spawn_with(
         request: *const GoroutineSpawn,
         out: *mut *mut GoroutinePromise,
+        _: usize,
+        site: u64,
     ) -> GoroutineStatus {
         if request.is_null() {
             return GOROUTINE_EINVAL;
@@ -311,7 +318,7 @@ mod inner {
             }
             let mut copy: GoroutineSpawn = core::mem::zeroed();
             super::super::copy_sized(&*request, &raw mut copy, size);
-            match spawn::with(&copy, !out.is_null()) {
+            match spawn::with(&copy, !out.is_null(), site) {
                 Ok(promise) => {
                     if !out.is_null() {
                         *out = promise;

@@ -23,7 +23,28 @@ macro_rules! realign {
     };
 }
 
-/// The same for a function that gives a `runtime::Ended`. Its last step is a jump to dlclose, whose 0 is GOROUTINE_OK: after it, the code
+/// The same for a function of at most three arguments that wants to know who calls: the return address is its fourth.
+macro_rules! realign_with_site {
+    ($f:path) => {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "and rsp, -16",
+            "mov rcx, [rbp + 8]",
+            "call {f}",
+            "leave",
+            ".cfi_def_cfa rsp, 8",
+            "ret",
+            ".cfi_endproc",
+            f = sym $f)
+    };
+}
+
+/// The same as `realign` for a function that gives a `runtime::Ended`. Its last step is a jump to dlclose, whose 0 is GOROUTINE_OK: after it, the code
 /// may be gone. A caller with rsp at 8 mod 16 cannot be served so: then the reference stays.
 macro_rules! realign_and_close {
     ($f:path) => {
@@ -81,6 +102,7 @@ pub mod rwlock;
 pub mod select;
 pub mod semaphore;
 pub mod timer;
+pub mod trace;
 #[cfg(feature = "ultrascript-abi")]
 pub mod ultrascript;
 pub mod wait_group;

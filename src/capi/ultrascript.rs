@@ -118,7 +118,7 @@ pub unsafe extern "C" fn __runtime_wait_for_main_goroutine_v2() {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __runtime_spawn_goroutine(function: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn)
+    realign_with_site!(inner::spawn)
 }
 
 /// The same as __runtime_spawn_goroutine.
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn __runtime_spawn_goroutine(function: *mut c_void) -> *mu
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __runtime_spawn_goroutine_v2(function: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn)
+    realign_with_site!(inner::spawn)
 }
 
 /// The same as __runtime_spawn_goroutine.
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn __runtime_spawn_goroutine_v2(function: *mut c_void) -> 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __goroutine_spawn_direct(function: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn)
+    realign_with_site!(inner::spawn)
 }
 
 /// Calls `function(arg)` in a new goroutine.
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn __goroutine_spawn_direct(function: *mut c_void) -> *mut
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __goroutine_spawn_func_ptr(function: *mut c_void, arg: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn_func)
+    realign_with_site!(inner::spawn_func)
 }
 
 /// The same; `function` is entered with r12 = `scope`. For more registers: goroutine_spawn_with.
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn __goroutine_spawn_func_ptr_with_scope(
     arg: *mut c_void,
     scope: *mut c_void,
 ) -> *mut c_void {
-    realign!(inner::spawn_scope)
+    realign_with_site!(inner::spawn_scope)
 }
 
 /// Calls `function` in a new goroutine and waits for its end: `await go function()`.
@@ -609,7 +609,7 @@ mod inner {
 
     pub unsafe extern "C" fn spawn_main(function: *mut c_void) {
         // SAFETY: the caller's promise.
-        if let Err(status) = unsafe { start(function, null_mut(), false) } {
+        if let Err(status) = unsafe { start(function, null_mut(), false, 0) } {
             complain("__runtime_spawn_main_goroutine", status);
         }
     }
@@ -621,20 +621,26 @@ mod inner {
         }
     }
 
-    pub unsafe extern "C" fn spawn(function: *mut c_void) -> *mut c_void {
+    pub unsafe extern "C" fn spawn(function: *mut c_void, _: usize, _: usize, site: u64) -> *mut c_void {
         // SAFETY: the caller's promise.
-        handle(unsafe { start(function, null_mut(), true) })
+        handle(unsafe { start(function, null_mut(), true, site) })
     }
 
-    pub unsafe extern "C" fn spawn_func(function: *mut c_void, arg: *mut c_void) -> *mut c_void {
+    pub unsafe extern "C" fn spawn_func(
+        function: *mut c_void,
+        arg: *mut c_void,
+        _: usize,
+        site: u64,
+    ) -> *mut c_void {
         // SAFETY: the caller's promise.
-        handle(unsafe { start(function, arg, true) })
+        handle(unsafe { start(function, arg, true, site) })
     }
 
     pub unsafe extern "C" fn spawn_scope(
         function: *mut c_void,
         arg: *mut c_void,
         scope: *mut c_void,
+        site: u64,
     ) -> *mut c_void {
         // SAFETY: zero is a valid request, of nothing.
         let mut request: GoroutineSpawn = unsafe { core::mem::zeroed() };
@@ -643,13 +649,13 @@ mod inner {
         request.int_args[0] = arg as u64;
         request.r12 = scope as u64;
         // SAFETY: the caller's promise.
-        handle(unsafe { spawn::with(&request, true) })
+        handle(unsafe { spawn::with(&request, true, site) })
     }
 
     pub unsafe extern "C" fn spawn_and_wait(function: *mut c_void) -> *mut c_void {
         // SAFETY: the caller's promise; our own reference is given back once.
         unsafe {
-            let Ok(promise) = start(function, null_mut(), true) else {
+            let Ok(promise) = start(function, null_mut(), true, 0) else {
                 return null_mut();
             };
             let outcome = ops::promise::wait(&*promise, GOROUTINE_FOREVER);
@@ -770,12 +776,13 @@ unsafe fn start(
     function: *mut c_void,
     arg: *mut c_void,
     promised: bool,
+    site: u64,
 ) -> Result<*mut Promise, GoroutineStatus> {
     if function.is_null() {
         return Err(GOROUTINE_EINVAL);
     }
     // SAFETY: the caller's promise.
-    unsafe { spawn::plain(function as u64, arg, promised) }
+    unsafe { spawn::plain(function as u64, arg, promised, site) }
 }
 
 /// What emitted code gets: marked, so that a cleanup finds it.

@@ -24,6 +24,10 @@ pub const NUMBER: usize = 40;
 pub const RANDOM: usize = 48;
 /// 1: the thread ends; its thread-specific destructors run.
 pub const ENDING: usize = 56;
+/// The thread's ring for traces ...
+pub const TRACE_RING: usize = 64;
+/// ... and the trace it is good for (`trace`, T1).
+pub const TRACE_NUMBER: usize = 72;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -106,6 +110,18 @@ pub fn is_ending() -> bool {
 /// They have.
 pub fn set_ending() {
     write!(ENDING, 1usize);
+}
+
+/// The thread's ring for traces, and the number of the trace that it is good for; zeros: none.
+#[inline(always)]
+pub fn trace_ring() -> (usize, usize) {
+    (read!(TRACE_RING), read!(TRACE_NUMBER))
+}
+
+/// Another one.
+pub fn set_trace_ring(ring: usize, number: usize) {
+    write!(TRACE_RING, ring);
+    write!(TRACE_NUMBER, number);
 }
 
 /// errno of the thread this runs on now.

@@ -15,6 +15,7 @@ mod promise;
 mod sched;
 mod threads;
 mod timer;
+mod trace;
 mod wait;
 
 use crate::goroutine::park::{ParkWord, Ready};

@@ -5,6 +5,7 @@ use super::wait::{self, queue, wait, wake_one};
 use crate::abi::*;
 use crate::goroutine::ReadyList;
 use crate::sched::park;
+use crate::trace::event::WHY_CHANNEL;
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter, next_claimed, wake};
@@ -224,7 +225,7 @@ impl Channel {
                 line,
                 result,
             };
-            wait(&word, park::deadline_after(timeout_ns), join)
+            wait::<WHY_CHANNEL>(&word, park::deadline_after(timeout_ns), join)
         };
         if matches!(step, Step::NotYet) {
             if status != GOROUTINE_OK && status != GOROUTINE_EPIPE {

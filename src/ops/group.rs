@@ -132,7 +132,7 @@ impl Group {
         }
         // SAFETY: the caller's promise. A spawn never parks.
         unsafe {
-            match spawn::plain(f as usize as u64, arg, true) {
+            match spawn::plain(f as usize as u64, arg, true, 0) {
                 Ok(promise) => {
                     (*promise).observe();
                     (*member).promise = promise;

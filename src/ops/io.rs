@@ -18,6 +18,7 @@ use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
 use crate::sys::socket;
 use crate::sys::time::now_ns;
+use crate::trace::event::WHY_DESCRIPTOR;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
@@ -263,7 +264,7 @@ fn wait_in_line(
     let word = ThreadWait::new();
     // SAFETY: the waiter stays in place until it was claimed or left.
     unsafe {
-        let status = wait(&word, deadline, move |party| {
+        let status = wait::<WHY_DESCRIPTOR>(&word, deadline, move |party| {
             (*place).party = party;
             descriptor.join(place, generation, seen) == Joined::Waits
         });

@@ -30,6 +30,7 @@ use crate::sched::runtime;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use crate::thread;
+use crate::trace::event::WHY_LANE;
 use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
@@ -480,7 +481,7 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
     // SAFETY: the caller's promise; the request lives until each park is over.
     unsafe {
         loop {
-            let status = park::park(Some(join), (&raw mut request).cast(), u64::MAX);
+            let status = park::park::<WHY_LANE>(Some(join), (&raw mut request).cast(), u64::MAX);
             let mut state = lane.state.lock();
             match (*call).stage {
                 Stage::Done => return GOROUTINE_OK,
@@ -493,7 +494,8 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                 Stage::Running if status != GOROUTINE_OK => {
                     drop(state);
                     (*g).cancel_disabled += 1;
-                    while park::park(Some(join), (&raw mut request).cast(), u64::MAX) != GOROUTINE_OK
+                    while park::park::<WHY_LANE>(Some(join), (&raw mut request).cast(), u64::MAX)
+                        != GOROUTINE_OK
                         || !is_done(lane, call)
                     {}
                     (*g).cancel_disabled -= 1;

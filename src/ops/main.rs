@@ -11,7 +11,7 @@ use std::ffi::c_void;
 /// `f` is a GoroutineFn. Not on a goroutine.
 pub unsafe fn run(f: u64, arg: *mut c_void) -> Result<Outcome, GoroutineStatus> {
     // SAFETY: the caller's promise.
-    let promise = unsafe { spawn::plain(f, arg, true) }?;
+    let promise = unsafe { spawn::plain(f, arg, true, 0) }?;
     // SAFETY: we have a reference.
     let outcome = super::promise::wait(unsafe { &*promise }, GOROUTINE_FOREVER);
     // SAFETY: ours.

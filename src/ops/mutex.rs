@@ -17,6 +17,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sched::park;
+use crate::trace::event::WHY_MUTEX;
 use crate::wait::lock::{HANDED, Lock, NUMBER_SHIFT, Take};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
@@ -245,7 +246,7 @@ impl Mutex {
         let (place, result) = (&raw mut waiter, &raw mut take);
         // SAFETY: the waiter stays in place until it was granted the lock or left.
         unsafe {
-            let status = wait(&word, deadline, move |party| {
+            let status = wait::<WHY_MUTEX>(&word, deadline, move |party| {
                 (*place).party = party;
                 match join(&self.lock, place, me.number) {
                     Take::Held => true,

@@ -24,6 +24,7 @@ use crate::context::tls;
 use crate::promise::{Owner, Promise, PromiseWaiter};
 use crate::sched::park;
 use crate::sync::backoff;
+use crate::trace::event::WHY_SELECT;
 use crate::wait::Party;
 use crate::wait::channel::{Handed, RECEIVE, SEND, Step};
 use crate::wait::select::{self, Case, Joined};
@@ -224,7 +225,7 @@ unsafe fn in_every_line(
     let shared = &raw mut join;
     // SAFETY: everything stays in place until `leave`; the caller's promise.
     unsafe {
-        let status = wait(&word, deadline, move |party| join_all(shared, party));
+        let status = wait::<WHY_SELECT>(&word, deadline, move |party| join_all(shared, party));
         let mut round = 0;
         while (*shared).progress.load(Ordering::Acquire) == BEGUN {
             backoff(&mut round); // I3

@@ -4,6 +4,7 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::sched::park;
+use crate::trace::event::{WHY_SEMAPHORE, Why};
 use crate::wait::Party;
 use crate::wait::permits::{PermitWaiter, Permits};
 use crate::wait::thread::ThreadWait;
@@ -44,7 +45,7 @@ impl Semaphore {
         if self.permits.try_take(n) {
             return GOROUTINE_OK;
         }
-        acquire_in_line(&self.permits, n, timeout_ns)
+        acquire_in_line::<WHY_SEMAPHORE>(&self.permits, n, timeout_ns)
     }
 
     /// `goroutine_semaphore_release`.
@@ -54,9 +55,13 @@ impl Semaphore {
     }
 }
 
-/// Waits in line for `n` permits.
+/// Waits in line for `n` permits. `WHY` is for traces.
 #[inline(never)]
-pub(super) fn acquire_in_line(permits: &Permits<Party>, n: u32, timeout_ns: u64) -> GoroutineStatus {
+pub(super) fn acquire_in_line<const WHY: Why>(
+    permits: &Permits<Party>,
+    n: u32,
+    timeout_ns: u64,
+) -> GoroutineStatus {
     if timeout_ns == 0 {
         return GOROUTINE_EAGAIN;
     }
@@ -65,7 +70,7 @@ pub(super) fn acquire_in_line(permits: &Permits<Party>, n: u32, timeout_ns: u64)
     let place = &raw mut waiter;
     // SAFETY: the waiter stays in place until it was granted or left.
     unsafe {
-        let status = wait(&word, park::deadline_after(timeout_ns), move |party| {
+        let status = wait::<WHY>(&word, park::deadline_after(timeout_ns), move |party| {
             (*place).party = party;
             permits.join(place)
         });

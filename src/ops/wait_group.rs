@@ -4,6 +4,7 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::sched::park;
+use crate::trace::event::WHY_WAIT_GROUP;
 use crate::wait::Party;
 use crate::wait::count::{Count, CountWaiter};
 use crate::wait::thread::ThreadWait;
@@ -77,7 +78,7 @@ impl WaitGroup {
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was woken or left.
         unsafe {
-            let status = wait(&word, park::deadline_after(timeout_ns), move |party| {
+            let status = wait::<WHY_WAIT_GROUP>(&word, park::deadline_after(timeout_ns), move |party| {
                 (*place).party = party;
                 self.count.join(place)
             });

@@ -34,6 +34,7 @@ use crate::goroutine::{ERRNO_WIDE, Goroutine};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report;
+use crate::trace::{self, event::WHY_CALLBACK};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -221,6 +222,7 @@ unsafe fn farewell(seat: &Seat, config: Option<&GoroutineConfig>) {
     // SAFETY: the configured function and its argument; the goroutine is the caller's.
     unsafe {
         (*seat.g).id.store(seat.id, Ordering::Relaxed);
+        trace::ends(seat.g, GOROUTINE_OK);
         crate::ops::leave_behind(seat.g);
         if let Some(config) = config
             && let Some(f) = config.goroutine_end
@@ -315,6 +317,7 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
     }
     // SAFETY: the caller's promise; `run` lives until thread_run has returned.
     unsafe {
+        trace::park(g, WHY_CALLBACK);
         (*((*g).entry_arg as *mut Run)).outcome = Outcome { value, status };
         (*g).native_stack = 0;
         if tls::scheduler_sp() != tls::base_sp() {

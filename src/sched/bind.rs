@@ -37,6 +37,8 @@ use crate::stack;
 use crate::sync::fence_light;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
+use crate::trace::event::WHY_THREAD;
+use crate::trace::{self, Cause};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -84,7 +86,7 @@ pub unsafe fn bind(g: *mut Goroutine) -> Result<(), GoroutineStatus> {
                     status => Err(status),
                 };
             }
-            let status = park::park(Some(join_waiting), std::ptr::null_mut(), u64::MAX);
+            let status = park::park::<WHY_THREAD>(Some(join_waiting), std::ptr::null_mut(), u64::MAX);
             if status != GOROUTINE_OK {
                 return Err(status);
             }
@@ -126,6 +128,7 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         let itself = u32::from((*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0);
         if worker.pinned.load(Ordering::Relaxed) > itself {
             // The thread stays with the worker (I3): g moves instead.
+            trace::park(g, WHY_THREAD);
             runtime.pool.give(Order::Goroutine(g));
             if missing {
                 runtime.call_for_threads();
@@ -161,6 +164,7 @@ pub unsafe fn sit_down(g: *mut Goroutine, seat: &Seat) {
     seat.goroutine.store(g, Ordering::Release);
     // SAFETY: the caller's promise. A pinned goroutine's last worker is the one it is pinned to.
     unsafe {
+        trace::bind(g);
         if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0 {
             let worker = &seat.runtime.workers[usize::from((*g).last_worker)];
             worker.pinned.fetch_sub(1, Ordering::Relaxed);
@@ -195,6 +199,7 @@ pub unsafe fn sit_down_on_the_spot(g: *mut Goroutine, seat: &Seat) {
 unsafe fn stand_up(g: *mut Goroutine, seat: &Seat) {
     // SAFETY: the caller's promise.
     unsafe {
+        trace::unbind(g);
         let calls = u64::from((*g).calls);
         seat.runtime.pool.tally.calls.fetch_add(calls, Ordering::Relaxed);
         (*g).flags.fetch_and(!GOROUTINE_FLAG_BOUND, Ordering::Relaxed);
@@ -437,6 +442,7 @@ pub unsafe fn without_worker(g: *mut Goroutine, seat: &'static Seat) -> *mut Gor
                 claimed: false,
             });
         }
+        trace::ready(g, Cause::Worker);
         runtime.queue_from_outside(Runnable(g));
         pool::next_of_thread()
     }
@@ -482,6 +488,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             goroutine::free_name(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
+        trace::ends(g, outcome.status);
         stand_up(g, seat);
         (*g).foreign_sp = 0;
         (*g).id.store(0, Ordering::Release);

@@ -17,6 +17,7 @@ use super::search;
 use super::worker::Worker;
 use crate::context::{goroutine_asm_park, tls};
 use crate::goroutine::Goroutine;
+use crate::trace::{self, event::WHY_WORKER};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -74,7 +75,10 @@ unsafe fn retaken(g: *mut Goroutine, stays: bool) {
 unsafe extern "C" fn on_retaken(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     let seat = Seat::current().expect("the thread has not changed");
     // SAFETY: the assembly left g's stack; the thread has no worker, and was counted by the monitor.
-    unsafe { bind::without_worker(g, seat) }
+    unsafe {
+        trace::park(g, WHY_WORKER);
+        bind::without_worker(g, seat)
+    }
 }
 
 /// What the monitor saw of a worker.
@@ -113,6 +117,7 @@ pub fn look(runtime: &'static Runtime, worker: &'static Worker, now: u64, seen: 
         return;
     }
     pool::count(&runtime.pool.tally.retaken);
+    trace::hands_off(worker.index, true);
     // SAFETY: the retake made it ours.
     unsafe { pool::hand_over(runtime, worker) };
 }

@@ -24,6 +24,7 @@
 //! | `net` | who holds the poller (model-checked) |
 //! | `poll` | who waits for edges of descriptors |
 //! | `spawn` | how a goroutine starts |
+//! | `tracing` | traces of what all of these do |
 //! | `timers` | arming and stopping timers |
 //! | `expire` | due timers become runnable goroutines |
 //! | `cancel` | stopping goroutines from outside |
@@ -78,6 +79,8 @@ mod share;
 pub mod spawn;
 #[cfg(not(loom))]
 pub mod timers;
+#[cfg(not(loom))]
+pub mod tracing;
 #[cfg(not(loom))]
 mod turn;
 #[cfg(not(loom))]

@@ -20,6 +20,7 @@ use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::{FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
 use crate::stack;
+use crate::trace;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -178,13 +179,42 @@ pub unsafe extern "C" fn on_ffi_return() {
     }
 }
 
-/// Before a blocking call that does not go the short way: gives `g` back, with a native stack and without its worker.
+/// A trace runs, and `g` is about to call C, bound or as a leaf.
+///
+/// # Safety
+/// Called by the assembly on the stack of `g`, the running goroutine.
+pub unsafe extern "C" fn on_traced_call(g: *const Goroutine, f: *const c_void) {
+    // SAFETY: as above.
+    unsafe {
+        let kind = if bind::is_bound(g) {
+            GOROUTINE_FFI_BOUND
+        } else {
+            GOROUTINE_FFI_LEAF
+        };
+        trace::calls(g, kind, f as u64);
+    }
+}
+
+/// C has returned.
+///
+/// # Safety
+/// As [`on_traced_call`], or on the goroutine's image in a child of fork.
+pub unsafe extern "C" fn on_traced_return(g: *const Goroutine) {
+    // SAFETY: as above.
+    unsafe { trace::returns(g) };
+}
+
+/// Before a blocking call of `f` that does not go the short way: gives `g` back, with a native stack and without its worker.
+/// `f` is null if C that was called back from goes on.
 ///
 /// # Safety
 /// Called by the assembly on the stack of `g`, which is not bound.
-pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine) -> *mut Goroutine {
+pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine, f: *const c_void) -> *mut Goroutine {
     // SAFETY: as above.
     unsafe {
+        if !f.is_null() {
+            trace::calls(g, GOROUTINE_FFI_BLOCKING, f as u64);
+        }
         if (*g).native_stack == 0 {
             (*g).native_stack = tls::scheduler_sp() as u64;
         } else {
@@ -207,6 +237,7 @@ pub unsafe extern "C" fn on_blocking_exit(g: *mut Goroutine) {
     let errno = tls::errno();
     // SAFETY: as above.
     unsafe {
+        trace::returns(g);
         // Over whose C frames somebody jumped keeps the thread, whether there is a worker for it or not: see `discarded`.
         let stays = frames_live(g) || (*g).foreign & FOREIGN_DISCARDED != 0;
         if (*g).lent_call.is_lent() {
@@ -236,7 +267,7 @@ pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -
         let result = goroutine_asm_call(f, a, b, 0);
         let is_running = g == tls::current_or_dummy(); // or a child of fork: there is no worker to let go of
         if is_running && !bind::is_bound(g) {
-            on_blocking_enter(g);
+            on_blocking_enter(g, std::ptr::null());
         }
         result
     }

@@ -29,6 +29,8 @@ use crate::goroutine::{Goroutine, Runnable};
 use crate::sync::fence_light;
 use crate::sys::time;
 use crate::timer::slot::Target;
+use crate::trace::event::{WHY_PARK, Why};
+use crate::trace::{self, Cause};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -52,6 +54,8 @@ pub type Join = unsafe fn(g: *mut Goroutine, sequence: u64, arg: *mut c_void) ->
 
 /// The same, compiled into the park: nobody calls it on the way. It is copied off the goroutine's stack first (I2).
 pub trait Joins: Copy {
+    /// For what: a trace says so.
+    const WHY: Why;
     /// # Safety
     /// Step 4.
     unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool;
@@ -59,12 +63,13 @@ pub trait Joins: Copy {
 
 /// What is called.
 #[derive(Clone, Copy)]
-struct Called {
+struct Called<const WHY: Why> {
     join: Option<Join>,
     arg: *mut c_void,
 }
 
-impl Joins for Called {
+impl<const FOR: Why> Joins for Called<FOR> {
+    const WHY: Why = FOR;
     #[inline(always)]
     unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool {
         // SAFETY: the caller's promise.
@@ -85,9 +90,9 @@ struct Request<J> {
 ///
 /// # Safety
 /// On a goroutine. `arg` is what `join` wants.
-pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
+pub unsafe fn park<const WHY: Why>(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
     // SAFETY: the caller's promise.
-    unsafe { park_joining(tls::current(), deadline, Called { join, arg }) }
+    unsafe { park_joining(tls::current(), deadline, Called::<WHY> { join, arg }) }
 }
 
 /// The same.
@@ -122,6 +127,7 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
     unsafe {
         let request = &mut *request.cast::<Request<J>>();
         let deadline = request.deadline;
+        trace::park(g, J::WHY);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
             let join = (&raw mut request.join).cast();
             return bind::park_joining(g, deadline, Some(join_of::<J>), join);
@@ -216,6 +222,7 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
     // SAFETY: as on_park; in COMMITTING nobody runs g, so its stack stays.
     unsafe {
         let commit = &mut *commit.cast::<Commit>();
+        trace::park(g, WHY_PARK);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
             return bind::park_bound(g, commit.deadline, |sequence| {
                 let ticket = GoroutineTicket {
@@ -314,6 +321,8 @@ pub unsafe fn queue(g: *mut Goroutine) {
 /// As [`queue`].
 #[inline(always)]
 pub unsafe fn queue_ours(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { trace::ready(g, Cause::Somebody) };
     let worker = tls::worker();
     if worker.is_null() {
         // SAFETY: the caller's promise.
@@ -344,6 +353,7 @@ unsafe fn queue_from_thread(g: *mut Goroutine) {
 pub unsafe fn queue_expired(worker: &Worker, g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
+        trace::ready(g, Cause::Time);
         if (*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0 {
             worker.enqueue(g);
         } else {

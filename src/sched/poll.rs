@@ -8,6 +8,7 @@ use super::worker::Worker;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GoroutineStatus};
 use crate::goroutine::{ReadyList, Runnable};
 use crate::netpoll::Poller;
+use crate::trace::{self, Cause};
 
 /// `sleeping` of a worker that sleeps in the poller.
 pub const POLLING: u32 = 3;
@@ -29,7 +30,10 @@ impl Net {
 pub unsafe fn dispatch(worker: &Worker, ready: ReadyList) {
     for g in ready {
         // SAFETY: the caller's promise; the list owned it.
-        unsafe { worker.enqueue(g.0) };
+        unsafe {
+            trace::ready(g.0, Cause::Descriptor);
+            worker.enqueue(g.0);
+        }
     }
 }
 
@@ -69,6 +73,7 @@ impl Runtime {
         for Runnable(g) in ready {
             // SAFETY: the list owned it.
             unsafe {
+                trace::ready(g, Cause::Descriptor);
                 if (*g).spawn_flags & GOROUTINE_SPAWN_BOUND != 0 {
                     super::bind::wake(g);
                 } else {

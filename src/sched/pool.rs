@@ -21,6 +21,7 @@ use crate::goroutine::park::Ready;
 use crate::sys::time::now_ns;
 use crate::sys::{cpu, futex, report};
 use crate::thread;
+use crate::trace::{self, Cause};
 use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -81,6 +82,7 @@ impl Waiting {
                         return None;
                     }
                     (*g).wake_status = GOROUTINE_OK;
+                    trace::ready(g, Cause::Somebody);
                 }
                 Some(Order::Goroutine(g))
             }
@@ -350,6 +352,11 @@ impl Pool {
     /// It has looked enough.
     pub fn stop_spinning(&self) {
         self.spinning.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What its threads are like.
+    pub fn settings(&self) -> &thread::Settings {
+        &self.settings
     }
 
     /// Starts the threads of the workers, and those to have in reserve. False: not all could be made.
@@ -836,6 +843,7 @@ pub unsafe fn adopt(worker: &Worker) {
         seat.unpin();
     }
     tls::set_worker(std::ptr::from_ref(worker).cast_mut());
+    trace::takes_worker(worker.index);
     worker.runtime().wake_monitor();
 }
 
@@ -848,7 +856,10 @@ pub unsafe fn hand_off(runtime: &'static Runtime) {
     let worker = tls::worker();
     tls::set_worker(std::ptr::null_mut());
     // SAFETY: ours until given away.
-    unsafe { hand_over(runtime, &*worker) };
+    unsafe {
+        trace::hands_off((*worker).index, false);
+        hand_over(runtime, &*worker);
+    }
 }
 
 /// [`hand_off`] of a worker that no thread's block names.

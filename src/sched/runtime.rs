@@ -30,6 +30,7 @@ use crate::sys::time::now_ns;
 use crate::sys::{cpu, exit, futex, library, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
+use crate::trace;
 use crossbeam_queue::SegQueue;
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Condvar, Mutex, RawMutex};
@@ -262,6 +263,12 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     // SAFETY: lives until the shutdown has joined every thread.
     let shared: &'static Runtime = unsafe { &*runtime };
+    if let Err(status) = shared.start_trace_of_environment(&settings) {
+        // SAFETY: it has no threads, and nobody else had it.
+        drop(unsafe { Box::from_raw(runtime) });
+        stack::overflow::uninstall();
+        return status;
+    }
     let mut started = shared.pool.start(shared, config.ffi_threads_prestart);
     if started {
         match thread::start("gr-monitor", &settings, move || monitor::run(shared)) {
@@ -274,6 +281,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         drop(lifecycle);
         shared.stop_threads();
         shared.pool.join(u64::MAX); // the monitor comes last, and is not there
+        trace::end(u64::MAX);
         LIFECYCLE.lock().failing = false;
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
@@ -380,6 +388,12 @@ pub fn shutdown(deadline: u64) -> Ended {
         return stuck(shared, deadline).into(); // the door stays closed: call again
     }
     super::attach::end_all(&shared.config);
+    // All threads are joined, plain ones are out: nobody records any more. The writer's file may take its time.
+    if !trace::end(deadline) {
+        return stuck(shared, deadline).into();
+    }
+    // SAFETY: as the lines above say.
+    unsafe { trace::forget() };
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
@@ -408,6 +422,9 @@ fn stuck(runtime: &Runtime, deadline: u64) -> GoroutineStatus {
     line.text(" threads with calls left, threads still there:");
     if LIFECYCLE.lock().monitor.is_some() {
         line.text(" gr-monitor");
+    }
+    if !trace::is_off() {
+        line.text(" gr-trace");
     }
     let mut bound = Vec::new();
     runtime.pool.for_each(|seat| {
@@ -723,7 +740,7 @@ impl Runtime {
             sleeps: self.sum(|c| &c.sleeps),
             wakes: self.sum(|c| &c.wakes),
             published: self.sum(|c| &c.published),
-            threads: threads as u64 + 1,
+            threads: threads as u64 + 1 + u64::from(!trace::is_off()),
             stacks,
             stacks_free: spare,
             stacks_trimmed: trimmed,
@@ -740,6 +757,8 @@ impl Runtime {
             ffi_spares_ready: get(&tally.spares_ready),
             ffi_spares_missed: get(&tally.spares_missed),
             ffi_retaken: get(&tally.retaken),
+            trace_events: trace::totals().events,
+            trace_lost: trace::totals().lost,
         }
     }
 }
@@ -748,7 +767,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 15] {
+fn fork_locks() -> [&'static dyn ForkLock; 16] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -756,6 +775,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 15] {
         crate::ops::resolve::NAMES.lock(),
         crate::ffi::error::table(),
         &LIFECYCLE,
+        trace::lock(),
         super::attach::seats(),
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
@@ -854,6 +874,7 @@ extern "C" fn after_fork_child() {
         crate::ops::resolve::NAMES.forget_all();
         crate::ffi::load::forget_loader();
         stack::reset_pools();
+        trace::forget_in_child();
         fork_locks().iter().for_each(|lock| lock.reset());
         SHUTDOWN.reset();
     }

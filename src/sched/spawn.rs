@@ -10,6 +10,7 @@ use crate::goroutine::{EXTRAS, FORKS, Goroutine, Runnable, copy_name};
 use crate::promise::{Promise, pool};
 use crate::stack;
 use crate::sys::report::{out_of_range, wrong_field};
+use crate::trace;
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -113,21 +114,27 @@ pub unsafe fn internal(
         };
         init(g, runtime.class, id, f, arg as u64);
         at_end(g, end, arg);
-        launch(g, &runtime);
+        launch(g, &runtime, 0);
     }
     Ok(())
 }
 
-/// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not.
+/// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not. `site`: the code that wants it,
+/// for traces.
 ///
 /// # Safety
 /// `f` is a function of type GoroutineFn.
 #[inline(always)]
-pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+pub unsafe fn plain(
+    f: u64,
+    arg: *mut c_void,
+    promised: bool,
+    site: u64,
+) -> Result<*mut Promise, GoroutineStatus> {
     let worker = tls::worker();
     if worker.is_null() {
         // SAFETY: the caller's promise.
-        return unsafe { plain_outside(f, arg, promised) };
+        return unsafe { plain_outside(f, arg, promised, site) };
     }
     // SAFETY: the calling thread holds the worker; nothing here parks. The stack is ours from the pool.
     unsafe {
@@ -152,6 +159,7 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
             (*g).promise = promise;
         }
         bump(&worker.counts.opened, 1);
+        trace::spawns(g, site);
         if worker.queue.push(Runnable(g)) == super::run_queue::Pushed::Share {
             super::share::share(worker);
         }
@@ -160,7 +168,12 @@ pub unsafe fn plain(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Pro
 }
 
 #[cold]
-unsafe fn plain_outside(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+unsafe fn plain_outside(
+    f: u64,
+    arg: *mut c_void,
+    promised: bool,
+    site: u64,
+) -> Result<*mut Promise, GoroutineStatus> {
     let runtime = runtime::enter_or_start()?;
     if runtime.is_stopping() {
         return Err(GOROUTINE_ESHUTDOWN);
@@ -175,7 +188,7 @@ unsafe fn plain_outside(f: u64, arg: *mut c_void, promised: bool) -> Result<*mut
             return Err(GOROUTINE_ENOMEM);
         }
         let promise = (*g).promise;
-        launch(g, &runtime);
+        launch(g, &runtime, site);
         Ok(promise)
     }
 }
@@ -215,10 +228,11 @@ unsafe fn discard(g: *mut Goroutine, class: u8) {
 ///
 /// # Safety
 /// `g` is ready to run and the caller's.
-unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
+unsafe fn launch(g: *mut Goroutine, runtime: &Runtime, site: u64) {
     // SAFETY: the caller's promise; the thread holds its worker, if any.
     unsafe {
         count_opened(g, runtime);
+        trace::spawns(g, site);
         let worker = tls::worker();
         if worker.is_null() {
             runtime.queue_from_outside(Runnable(g));
@@ -272,7 +286,11 @@ pub fn check(request: &GoroutineSpawn) -> Result<(), GoroutineStatus> {
 ///
 /// # Safety
 /// `request` is valid for its `size`; what it points to is readable.
-pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Promise, GoroutineStatus> {
+pub unsafe fn with(
+    request: &GoroutineSpawn,
+    promised: bool,
+    site: u64,
+) -> Result<*mut Promise, GoroutineStatus> {
     let short = request.size as usize == GOROUTINE_SPAWN_BYTES_MIN;
     if !short && (request.size as usize) < GOROUTINE_SPAWN_BYTES {
         return Err(wrong_field(
@@ -364,9 +382,10 @@ pub unsafe fn with(request: &GoroutineSpawn, promised: bool) -> Result<*mut Prom
         fill(g, request, short, from_context);
         let promise = (*g).promise;
         if start == Start::Unbound {
-            launch(g, &runtime);
+            launch(g, &runtime, site);
         } else {
             count_opened(g, &runtime);
+            trace::spawns(g, site);
             bind::launch_bound(runtime.shared(), g, start);
         }
         Ok(promise)
@@ -466,6 +485,8 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
             set_name(g, name);
         }
         bump(&worker.counts.opened, 1);
+        trace::spawns(g, 0);
+        timers::trace_firing(g, number);
         worker.enqueue_urgent(g);
     }
 }

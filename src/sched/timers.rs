@@ -5,10 +5,12 @@ use super::runtime::{self, Runtime};
 use super::worker::{Worker, bump};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, note_control_words, tls};
+use crate::goroutine::Goroutine;
 use crate::sys::time::now_ns;
 use crate::timer::slot::{self, Options, Target, slot};
 use crate::timer::state::Stop;
 use crate::timer::{OUT, SHARED};
+use crate::trace;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -166,6 +168,7 @@ pub fn start(request: Request) -> i64 {
             request.options,
         );
         worker.queue.leave();
+        trace::starts_timer(id, request.delay);
         id
     }
 }
@@ -191,14 +194,16 @@ fn start_outside(request: Request) -> i64 {
     };
     opened.fetch_add(1, Ordering::AcqRel);
     let deadline = now_ns().saturating_add(request.delay);
-    put_shared(
+    let id = put_shared(
         &runtime,
         one[0],
         deadline,
         request.period,
         request.target,
         request.options,
-    )
+    );
+    trace::starts_timer(id, request.delay);
+    id
 }
 
 fn put_shared(
@@ -244,6 +249,7 @@ pub fn stop(id: i64) -> bool {
         Stop::Nothing => false,
         Stop::LastRun => true, // the firing goroutine ends it
         Stop::Unarmed => {
+            trace::stops_timer(id);
             // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
             let (options, arg) = unsafe {
                 let fields = timer.fields();
@@ -304,6 +310,22 @@ pub unsafe fn spawn_options(number: u32) -> Option<(GoroutineSpawn, *const std::
     let options = unsafe { slot(number).fields() }.options.as_ref()?;
     let name = options.name.as_ref().map_or(std::ptr::null(), |n| n.as_ptr());
     options.spawn.map(|s| (s, name))
+}
+
+/// For a trace: `g` is about to start for a firing slot.
+///
+/// # Safety
+/// As [`spawn_options`]; `g` is the caller's.
+#[inline(always)]
+pub unsafe fn trace_firing(g: *const Goroutine, number: u32) {
+    if trace::is_on() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Target::Call { f, .. } = slot(number).fields().target {
+                trace::fires(g, f);
+            }
+        }
+    }
 }
 
 /// The body of the goroutine that a due timer starts. Its end, however it comes about, is [`finish`].

@@ -4,7 +4,7 @@ use super::bind;
 use super::expire;
 use super::native;
 use super::predict;
-use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
+use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_TRACE, POLL_URGENT};
 use super::search;
 use super::share;
 use super::worker::{TURNS, Worker, bump};
@@ -15,6 +15,7 @@ use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
+use crate::trace::{self, Cause};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -80,7 +81,8 @@ pub unsafe fn pick(worker: &Worker) -> Option<Runnable> {
     // SAFETY: the caller's promise.
     let local = unsafe { worker.local() };
     local.turn = local.turn.wrapping_add(1);
-    if local.turn % TURNS == 0 || worker.queue.poll.load(Ordering::Relaxed) & !POLL_APART != 0 {
+    if local.turn % TURNS == 0 || worker.queue.poll.load(Ordering::Relaxed) & !(POLL_APART | POLL_TRACE) != 0
+    {
         // SAFETY: as above.
         if let Some(g) = unsafe { pick_with_care(worker) } {
             // SAFETY: as above.
@@ -228,6 +230,7 @@ unsafe fn set_apart(worker: &Worker, apart: bool) {
 pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     // SAFETY: the thread holds a worker; g's stack was left.
     unsafe {
+        trace::yields(g);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
             std::thread::yield_now();
             return g;
@@ -375,6 +378,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             let unseen = (*promise).settle_own(outcome, |mut settled| {
                 settled.run_operations();
                 for ready in settled.ready {
+                    trace::ready(ready.0, Cause::Somebody);
                     worker.enqueue(ready.0);
                 }
             });
@@ -396,6 +400,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             goroutine::free_name(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
+        trace::ends(g, outcome.status);
         (*g).id.store(0, Ordering::Release);
         let local = worker.local();
         let class = (*g).class;

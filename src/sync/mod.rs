@@ -1,5 +1,5 @@
 //! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
-//! `promise::cell`, `timer::state`, `sched::turnstile`, `sched::net`, `netpoll::descriptor`, all of `wait` but `party`) use only this, so that loom checks the files that ship.
+//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `netpoll::descriptor`, all of `wait` but `party`) use only this, so that loom checks the files that ship.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
@@ -63,6 +63,7 @@ pub fn fence_heavy() {
 }
 
 /// A place whose accesses a lock orders. Under loom every access is checked for races.
+#[cfg_attr(not(loom), repr(transparent))]
 pub struct Guarded<T>(
     #[cfg(loom)] loom::cell::UnsafeCell<T>,
     #[cfg(not(loom))] std::cell::UnsafeCell<T>,

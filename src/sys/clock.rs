@@ -18,6 +18,22 @@ const MEASURE: std::ops::Range<u64> = 1 << 24..1 << 40;
 /// A reading of both clocks is trusted if it took less.
 const READING: u64 = 500;
 
+/// The cycle counter. Not an order between threads: it may be read some instructions early.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    // SAFETY: rdtsc exists on every x86-64.
+    unsafe { _rdtsc() }
+}
+
+/// Whether the counter runs at one rate, on all CPUs, whatever they do.
+pub fn is_invariant() -> bool {
+    #[allow(unused_unsafe)]
+    // SAFETY: cpuid exists on every x86-64.
+    unsafe {
+        __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & 1 << 8 != 0
+    }
+}
+
 /// See the module's head.
 #[derive(Default)]
 pub struct Clock {
@@ -35,12 +51,8 @@ pub struct Clock {
 impl Clock {
     /// Not measured yet.
     pub fn new() -> Self {
-        #[allow(unused_unsafe)]
-        // SAFETY: cpuid exists on every x86-64.
-        let invariant =
-            unsafe { __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & 1 << 8 != 0 };
         Self {
-            unusable: !invariant,
+            unusable: !is_invariant(),
             ..Self::default()
         }
     }

@@ -1,0 +1,225 @@
+//! Tracing: what goroutines and threads do, as it happens, into a file that trace viewers open. docs/tracing.md is for its users.
+//!
+//! ```text
+//!   a thread of the library, or a plain one          gr-trace, while a trace runs
+//!   event -> the thread's ring (`ring`)   ------->   merged by time (`writer`) -> slices and flows (`story`)
+//!                                                                              -> JSON (`json`) -> the file
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `ring` | from one thread to the writer, without waiting (model-checked) |
+//! | `event` | what is recorded |
+//! | `rings` | whose ring is whose: made at a thread's first event, given up at its end |
+//! | `session` | start and stop |
+//! | `writer` | the thread: it reads the rings, and puts what it read in order |
+//! | `story` | what the events of a goroutine and of a thread say together |
+//! | `symbols` | names of functions |
+//! | `json` | the file's format |
+//!
+//! While no trace runs, each place that records costs a look at one word, `goroutine_tracing`, beside words that the switch of goroutines
+//! reads anyway, and a branch that is never taken; a yield's short way does not have even that (POLL_TRACE sends yields the long
+//! way while a trace runs). `scheduler` calls down here, and nothing here calls up.
+//!
+//! T1. The word is the number of the trace that runs, or 0. A thread's ring is good for the trace whose number stands beside it in the
+//!     thread's block, so one comparison tells both whether the thread has a ring and whether it may use it.
+//! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives as long as the
+//!     thread does, and the next trace drops what is older than itself.
+
+pub mod event;
+mod json;
+pub mod ring;
+mod rings;
+mod session;
+mod story;
+mod symbols;
+mod writer;
+
+pub use event::Cause;
+pub use rings::forget_in_child;
+pub use session::{Totals, end, forget, is_off, lock, start, stop, totals};
+
+use crate::abi::GoroutineStatus;
+use crate::goroutine::Goroutine;
+use event::{Kind, Record, Why};
+use ring::Pushed;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+unsafe extern "C" {
+    /// T1. In the assembly's data.
+    static goroutine_tracing: AtomicU32;
+}
+
+/// The number of the trace that runs; 0: none.
+#[inline(always)]
+fn number() -> u32 {
+    // SAFETY: an atomic word.
+    unsafe { goroutine_tracing.load(Ordering::Relaxed) }
+}
+
+/// Whether a trace runs. It may end, or begin, at any moment. Two instructions: the compiler would go to the word by way of the global
+/// offset table, and have it in a register.
+#[inline(always)]
+pub fn is_on() -> bool {
+    // SAFETY: reads a word.
+    unsafe {
+        std::arch::asm!(
+            "cmp dword ptr [rip + goroutine_tracing], 0",
+            "jne {on}",
+            on = label { return true },
+            options(nostack, readonly));
+    }
+    false
+}
+
+#[cold]
+#[inline(never)]
+fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
+    if let Some(ring) = rings::own(number()) {
+        let record = Record::new(ring.now(), kind, detail, subject, more);
+        // SAFETY: the calling thread's ring.
+        if unsafe { ring.ring.push(record) } != Pushed::Kept {
+            session::call_writer();
+        }
+    }
+}
+
+/// `g` runs on this thread from now on. The assembly asks first whether a trace runs.
+///
+/// # Safety
+/// Called by the assembly on the thread's stack; `g` is the goroutine that comes.
+pub unsafe extern "C" fn on_traced_run(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { record(Kind::Run, 0, (*g).id(), (*g).entry_fn) };
+}
+
+macro_rules! recorders {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) => $kind:ident($detail:expr, $more:expr);)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            /// `g` is the caller's, or runs here.
+            #[inline(always)]
+            pub unsafe fn $name(g: *const Goroutine $(, $argument: $type)*) {
+                #[cold]
+                #[inline(never)]
+                unsafe fn cold(g: *const Goroutine $(, $argument: $type)*) {
+                    // SAFETY: the caller's promise.
+                    unsafe { record(Kind::$kind, $detail, (*g).id(), $more) };
+                }
+                if is_on() {
+                    // SAFETY: the caller's promise.
+                    unsafe { cold(g $(, $argument)*) };
+                }
+            }
+        )*
+    };
+}
+
+recorders! {
+    /// It waits.
+    park(why: Why) => Park(u64::from(why), 0);
+    /// It lets others run.
+    yields() => Yield(0, 0);
+    /// It is over.
+    ends(status: GoroutineStatus) => End(u64::from(status as u32), 0);
+    /// It is runnable again.
+    ready(cause: Cause) => Ready(cause as u64, 0);
+    /// This thread is its own.
+    bind() => Bind(0, 0);
+    /// And is not any more.
+    unbind() => Unbind(0, 0);
+    /// It calls C.
+    calls(kind: u32, function: u64) => Call(u64::from(kind), function);
+    /// C has returned.
+    returns() => Return(0, 0);
+    /// A timer fired, and it runs `function` for it.
+    fires(function: u64) => TimerFire(0, function);
+}
+
+/// `g` was spawned by whoever runs here, from code at `site` (0: unknown).
+///
+/// # Safety
+/// `g` is the caller's.
+#[inline(always)]
+pub unsafe fn spawns(g: *const Goroutine, site: u64) {
+    if is_on() {
+        // SAFETY: the caller's promise.
+        unsafe { spawns_cold(g, site) };
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn spawns_cold(g: *const Goroutine, site: u64) {
+    const SITE: u64 = (1 << 56) - 1;
+    // SAFETY: the caller's promise. Its name is read only if it may have one: otherwise that line is not written.
+    unsafe {
+        record(Kind::Spawn, site & SITE, (*g).id(), (*g).entry_fn);
+        if (*g).spawn_flags & crate::goroutine::EXTRAS != 0 {
+            let name = (*g).name.load(Ordering::Relaxed);
+            if !name.is_null() {
+                names(g, CStr::from_ptr(name));
+            }
+        }
+    }
+}
+
+unsafe fn names(g: *const Goroutine, name: &CStr) {
+    let Some(ring) = rings::own(number()) else { return };
+    let bytes = &name.to_bytes()[..name.to_bytes().len().min(64)];
+    let mut records = [Record::text([0; 32]); 3];
+    // SAFETY: the caller's promise.
+    records[0] = Record::new(
+        ring.now(),
+        Kind::Name,
+        bytes.len() as u64,
+        unsafe { (*g).id() },
+        0,
+    );
+    let mut count = 1;
+    for part in bytes.chunks(32) {
+        let mut text = [0; 32];
+        text[..part.len()].copy_from_slice(part);
+        records[count] = Record::text(text);
+        count += 1;
+    }
+    // SAFETY: the calling thread's ring.
+    if unsafe { ring.ring.push_all(&records[..count]) } != Pushed::Kept {
+        session::call_writer();
+    }
+}
+
+/// This thread holds worker `number`.
+#[inline(always)]
+pub fn takes_worker(number: usize) {
+    if is_on() {
+        record(Kind::Take, 0, number as u64, 0);
+    }
+}
+
+/// Worker `number` goes to another thread; `retaken`: from a long blocking call.
+#[inline(always)]
+pub fn hands_off(number: usize, retaken: bool) {
+    if is_on() {
+        record(Kind::HandOff, u64::from(retaken), number as u64, 0);
+    }
+}
+
+/// A timer was started.
+#[inline(always)]
+pub fn starts_timer(id: i64, delay_ns: u64) {
+    if is_on() && id > 0 {
+        record(Kind::TimerStart, 0, id as u64, delay_ns);
+    }
+}
+
+/// A timer was stopped.
+#[inline(always)]
+pub fn stops_timer(id: i64) {
+    if is_on() {
+        record(Kind::TimerStop, 0, id as u64, 0);
+    }
+}
