@@ -81,6 +81,7 @@ pub mod rwlock;
 pub mod select;
 pub mod semaphore;
 pub mod timer;
+pub mod tools;
 #[cfg(feature = "ultrascript-abi")]
 pub mod ultrascript;
 pub mod wait_group;

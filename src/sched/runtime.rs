@@ -742,7 +742,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 15] {
+fn fork_locks() -> [&'static dyn ForkLock; 16] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -757,6 +757,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 15] {
         crate::ops::io::blocked(),
         crate::ops::local::spare(),
         slot::spare(),
+        crate::code::registry(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,
     ]
@@ -827,6 +828,7 @@ extern "C" fn after_fork_child() {
     DOOR.reset();
     FORKS.fetch_add(1, Ordering::Relaxed);
     forget_name_readers();
+    crate::code::forget_readers();
     thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
