@@ -2681,6 +2681,22 @@ GoroutineStatus goroutine_code_register(const struct GoroutineCode *codes,
 GoroutineStatus goroutine_code_unregister(uint64_t id,
                                           uint64_t timeout_ns);
 
+/**
+ * Writes what every goroutine does: its id and name; whether it runs (on which worker and thread), is runnable, or is parked, for how long, and for
+ * what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in; whether it is bound, a daemon, pinned; and of a parked one
+ * the backtrace, through emitted code that was registered. Nothing stops for it: each goroutine is described as it was at a
+ * moment of its own. Times are what was seen by a thread that looks now and then: at least that long.
+ *
+ * With GOROUTINE_SIGQUIT=1 in the environment when the runtime starts, SIGQUIT (ctrl-\\) makes the library write this to stderr. A handler that
+ * the program had installed before runs, too; without one the signal no longer ends the process.
+ * Context:   T, G. It blocks the thread as write(2) does.
+ * Parks:     never.
+ * Output:    text on `fd`, about 100 bytes for a goroutine and 60 for a frame.
+ * Returns:   GOROUTINE_OK (also without a runtime), or the negative errno of write(2): GOROUTINE_EBADF, GOROUTINE_EAGAIN, GOROUTINE_EPIPE, ...
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_dump(int32_t fd);
+
 /* ---- C++ and other languages' runtimes: exceptions that are kept per goroutine, and what becomes of those that nobody catches. ---- */
 
 /**

@@ -2,7 +2,7 @@
 
 use crate::abi::*;
 use crate::code;
-use crate::inspect::live;
+use crate::inspect::{dump, live};
 
 /// Tells the library about `n` functions in memory, so that everybody who meets their addresses knows them: goroutine_dump and the library's
 /// reports by name, debuggers through GDB's JIT interface, perf with GOROUTINE_PERF_MAP=1 in the environment
@@ -54,6 +54,24 @@ pub extern "C" fn goroutine_code_unregister(id: u64, timeout_ns: u64) -> Gorouti
     realign!(inner::code_unregister)
 }
 
+/// Writes what every goroutine does: its id and name; whether it runs (on which worker and thread), is runnable, or is parked, for how long, and for
+/// what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in; whether it is bound, a daemon, pinned; and of a parked one
+/// the backtrace, through emitted code that was registered. Nothing stops for it: each goroutine is described as it was at a
+/// moment of its own. Times are what was seen by a thread that looks now and then: at least that long.
+///
+/// With GOROUTINE_SIGQUIT=1 in the environment when the runtime starts, SIGQUIT (ctrl-\\) makes the library write this to stderr. A handler that
+/// the program had installed before runs, too; without one the signal no longer ends the process.
+/// Context:   T, G. It blocks the thread as write(2) does.
+/// Parks:     never.
+/// Output:    text on `fd`, about 100 bytes for a goroutine and 60 for a frame.
+/// Returns:   GOROUTINE_OK (also without a runtime), or the negative errno of write(2): GOROUTINE_EBADF, GOROUTINE_EAGAIN, GOROUTINE_EPIPE, ...
+/// Since:     ABI 1.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub extern "C" fn goroutine_dump(fd: i32) -> GoroutineStatus {
+    realign!(inner::dump)
+}
+
 mod inner {
     use super::*;
 
@@ -77,6 +95,10 @@ mod inner {
             }
             code::register(&each.collect::<Vec<_>>(), ids)
         }
+    }
+
+    pub extern "C" fn dump(fd: i32) -> GoroutineStatus {
+        dump::dump(fd).err().unwrap_or(GOROUTINE_OK)
     }
 
     pub extern "C" fn code_unregister(id: u64, timeout_ns: u64) -> GoroutineStatus {

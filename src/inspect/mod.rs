@@ -3,9 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `stopped` | a parked goroutine, copied |
+//! | `unwind` | its frames |
+//! | `dump` | all of them, as text |
+//! | `quit` | a dump at SIGQUIT |
 //! | `live` | whether any frame lies in a range of code |
 
+pub mod dump;
 pub mod live;
+pub mod quit;
 mod stopped;
-
-pub use stopped::{Registers, Seen, Stopped};
+mod unwind;

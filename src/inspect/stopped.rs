@@ -7,6 +7,7 @@
 //!     after it says that the copy is worth nothing.
 
 use crate::goroutine::Goroutine;
+use crate::goroutine::waits::Waits;
 use crate::stack;
 use crate::sys::mem;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -48,6 +49,8 @@ pub struct Stopped {
     pub registers: Registers,
     /// Its stack from `registers.rsp` up.
     pub words: Vec<u64>,
+    /// For what.
+    pub waits: Waits,
     /// Where the C frames of its thread begin that are live under it: see the header. 0: it called no C on this thread.
     pub native_stack: u64,
 }
@@ -91,6 +94,7 @@ pub unsafe fn look(g: *const Goroutine, id: u64) -> Seen {
             r15: racily(&raw const (*g).r15),
         };
         let native_stack = racily(&raw const (*g).native_stack);
+        let waits = Waits(racily((&raw const (*g).next).cast()));
         let bounds = stack::bounds_of(g);
         let rsp = registers.rsp as usize;
         let mut words = Vec::new();
@@ -110,6 +114,7 @@ pub unsafe fn look(g: *const Goroutine, id: u64) -> Seen {
             sequence,
             registers,
             words,
+            waits,
             native_stack,
         })
     }

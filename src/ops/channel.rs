@@ -4,6 +4,7 @@ use super::object::{free_object, new_object};
 use super::wait::{self, queue, wait, wake_one};
 use crate::abi::*;
 use crate::goroutine::ReadyList;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
 use crate::wait::thread::ThreadWait;
@@ -224,7 +225,8 @@ impl Channel {
                 line,
                 result,
             };
-            wait(&word, park::deadline_after(timeout_ns), join)
+            let kind = if SENDS { Kind::Send } else { Kind::Receive };
+            wait(&word, park::deadline_after(timeout_ns), Waits::on(kind, self), join)
         };
         if matches!(step, Step::NotYet) {
             if status != GOROUTINE_OK && status != GOROUTINE_EPIPE {

@@ -10,6 +10,7 @@
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
 use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
@@ -157,7 +158,7 @@ fn wait_in_line(
     let word = ThreadWait::new();
     // SAFETY: the waiter stays in place until it was claimed or left.
     unsafe {
-        let status = wait(&word, deadline, move |party| {
+        let status = wait(&word, deadline, Waits::on(Kind::Descriptor, descriptor), move |party| {
             (*place).party = party;
             descriptor.join(place, generation, seen) == Joined::Waits
         });

@@ -21,6 +21,7 @@ use super::channel::{Bytes, Channel, ChannelWaiter, Protocol, hand, in_line};
 use super::wait::wait;
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::promise::{Owner, Promise, PromiseWaiter};
 use crate::sched::park;
 use crate::sync::backoff;
@@ -224,7 +225,8 @@ unsafe fn in_every_line(
     let shared = &raw mut join;
     // SAFETY: everything stays in place until `leave`; the caller's promise.
     unsafe {
-        let status = wait(&word, deadline, move |party| join_all(shared, party));
+        let waits = Waits::on(Kind::Select, (*shared).cases);
+        let status = wait(&word, deadline, waits, move |party| join_all(shared, party));
         let mut round = 0;
         while (*shared).progress.load(Ordering::Acquire) == BEGUN {
             backoff(&mut round); // I3

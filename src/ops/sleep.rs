@@ -3,6 +3,7 @@
 use crate::abi::*;
 use crate::context::{goroutine_asm_yield, tls};
 use crate::goroutine::Goroutine;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
 use crate::sys::time::sleep_until;
 use std::ptr::null_mut;
@@ -27,7 +28,7 @@ pub fn sleep(ns: u64) -> GoroutineStatus {
         return GOROUTINE_OK;
     }
     // SAFETY: on a goroutine.
-    match unsafe { park::park(None, null_mut(), deadline) } {
+    match unsafe { park::park(Waits::number(Kind::Sleep, deadline), None, null_mut(), deadline) } {
         GOROUTINE_ETIMEDOUT => GOROUTINE_OK, // which is what it waited for
         status => status,
     }

@@ -3,6 +3,7 @@
 use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
 use crate::wait::Party;
 use crate::wait::count::{Count, CountWaiter};
@@ -77,7 +78,8 @@ impl WaitGroup {
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was woken or left.
         unsafe {
-            let status = wait(&word, park::deadline_after(timeout_ns), move |party| {
+            let waits = Waits::on(Kind::WaitGroup, self);
+            let status = wait(&word, park::deadline_after(timeout_ns), waits, move |party| {
                 (*place).party = party;
                 self.count.join(place)
             });

@@ -31,6 +31,7 @@ use super::worker::{Worker, foreign_sequence};
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::park::Ready;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
 use crate::stack;
@@ -84,7 +85,7 @@ pub unsafe fn bind(g: *mut Goroutine) -> Result<(), GoroutineStatus> {
                     status => Err(status),
                 };
             }
-            let status = park::park(Some(join_waiting), std::ptr::null_mut(), u64::MAX);
+            let status = park::park(Waits::number(Kind::Thread, 0), Some(join_waiting), std::ptr::null_mut(), u64::MAX);
             if status != GOROUTINE_OK {
                 return Err(status);
             }

@@ -25,6 +25,7 @@ use super::worker::Worker;
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, Runnable};
 use crate::sync::fence_light;
 use crate::sys::time;
@@ -85,9 +86,9 @@ struct Request<J> {
 ///
 /// # Safety
 /// On a goroutine. `arg` is what `join` wants.
-pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
+pub unsafe fn park(waits: Waits, join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
     // SAFETY: the caller's promise.
-    unsafe { park_joining(tls::current(), deadline, Called { join, arg }) }
+    unsafe { park_joining(tls::current(), deadline, waits, Called { join, arg }) }
 }
 
 /// The same.
@@ -95,13 +96,19 @@ pub unsafe fn park(join: Option<Join>, arg: *mut c_void, deadline: u64) -> Gorou
 /// # Safety
 /// `g` is the running goroutine; `join` is as step 4 wants it.
 #[inline(always)]
-pub unsafe fn park_joining<J: Joins>(g: *mut Goroutine, deadline: u64, join: J) -> GoroutineStatus {
+pub unsafe fn park_joining<J: Joins>(
+    g: *mut Goroutine,
+    deadline: u64,
+    waits: Waits,
+    join: J,
+) -> GoroutineStatus {
     // SAFETY: on a goroutine.
     unsafe {
         if (*g).is_cancelled() {
             crate::context::goroutine_asm_yield(); // a loop of calls that all fail must not keep the worker
             return GOROUTINE_ECANCELED;
         }
+        Goroutine::note_waits(g, waits);
         let mut request = Request {
             join,
             deadline,
@@ -197,6 +204,7 @@ pub unsafe fn park_with(
             crate::context::goroutine_asm_yield();
             return GOROUTINE_ECANCELED;
         }
+        Goroutine::note_waits(g, Waits::on(Kind::Ticket, f as *const c_void));
         let mut commit = Commit {
             f,
             arg,

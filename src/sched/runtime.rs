@@ -18,6 +18,7 @@ use super::poll::{Net, POLLING};
 use super::pool::Pool;
 use super::predict::Predictor;
 use super::run_queue::POLL_STOP;
+use super::since::Since;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use crate::abi::*;
@@ -64,6 +65,7 @@ pub struct Runtime {
     pub(crate) pool: Pool,
     pub(crate) predictor: Predictor,
     pub(crate) net: Net,
+    pub(crate) since: Since,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -218,6 +220,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     context::init();
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
+        crate::inspect::quit::install();
     }
     report::set_fatal(config.fatal, config.fatal_arg);
     let now = now_ns();
@@ -242,6 +245,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         pool: Pool::new(&config, settings, pinning),
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
+        since: Since::new(count),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -272,6 +276,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         stack::overflow::uninstall();
+        crate::inspect::quit::uninstall();
         return GOROUTINE_ENOMEM;
     }
     if lifecycle.library == 0 {
@@ -379,9 +384,10 @@ pub fn shutdown(deadline: u64) -> Ended {
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
     stack::overflow::uninstall();
+    crate::inspect::quit::uninstall();
     report::set_fatal(None, std::ptr::null_mut());
     let mut ended = Ended::from(GOROUTINE_OK);
-    if !stack::overflow::is_installed() {
+    if !stack::overflow::is_installed() && !crate::inspect::quit::is_installed() {
         // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)
         ended.library = std::mem::take(&mut lifecycle.library) as *mut c_void;
     }
