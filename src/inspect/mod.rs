@@ -6,9 +6,11 @@
 //! | `unwind` | its frames |
 //! | `dump` | all of them, as text |
 //! | `quit` | a dump at SIGQUIT |
+//! | `layout` | for debuggers, which look by themselves |
 //! | `live` | whether any frame lies in a range of code |
 
 pub mod dump;
+pub mod layout;
 pub mod live;
 pub mod quit;
 mod stopped;

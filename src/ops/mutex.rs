@@ -133,10 +133,12 @@ pub enum Holder {
     Thread,
 }
 
+/// Where its owner is written.
+pub const WORD: usize = std::mem::offset_of!(Mutex, lock) + Lock::<Party>::WORD;
+
 /// Who has the mutex at `address`, which may not be there any more: it means nothing then. None: nobody.
 pub fn owner_of(address: usize) -> Option<Holder> {
-    let at = address + std::mem::offset_of!(Mutex, lock) + Lock::<Party>::WORD;
-    let number = Lock::<Party>::owner_in(mem::peek_word(at)?) >> NUMBER_SHIFT;
+    let number = Lock::<Party>::owner_in(mem::peek_word(address + WORD)?) >> NUMBER_SHIFT;
     match number {
         0 => None,
         n if n & 1 == 0 => Some(Holder::Goroutine(n >> 1)),

@@ -218,6 +218,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_parent), Some(after_fork_child)) };
     }
     context::init();
+    crate::inspect::layout::complete();
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
         crate::inspect::quit::install();

@@ -14,9 +14,11 @@ pub const CLASS_MIN: u8 = 17;
 /// Largest stack: 1 GiB.
 pub const CLASS_MAX: u8 = 30;
 
-const REGION_SHIFT: u32 = 26;
+/// A region is 64 MiB.
+pub const REGION_SHIFT: u32 = 26;
 const REGIONS_COUNT: usize = 1 << (47 - REGION_SHIFT);
-static REGIONS: [AtomicU8; REGIONS_COUNT] = [const { AtomicU8::new(0) }; REGIONS_COUNT];
+/// Classes, by region.
+pub static REGIONS: [AtomicU8; REGIONS_COUNT] = [const { AtomicU8::new(0) }; REGIONS_COUNT];
 /// The first region that is not 0, and one past the last: widened before a region is given its class.
 static FIRST: AtomicUsize = AtomicUsize::new(REGIONS_COUNT);
 static END: AtomicUsize = AtomicUsize::new(0);
