@@ -270,7 +270,7 @@ static void states(void) {
     /* Through emitted code, by frame pointers and by tables, in this order, to the end of the stack. */
     part = part_of(text, "nested");
     CHECK(strstr(part, "began in ") != NULL && strstr(part, "outermost_emitted+0x0\n") != NULL);
-    at = strstr(part, "goroutine_channel_receive+");
+    at = strstr(part, "    #0 ");
     CHECK(at != NULL && (at = strstr(at, "innermost_emitted+0x")) != NULL && (at = strstr(at, "middle_emitted+0x")) != NULL &&
           (at = strstr(at, "outermost_emitted+0x")) != NULL);
     at = strchr(at, '\n');

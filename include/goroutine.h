@@ -151,7 +151,10 @@ typedef struct GoroutineGroup GoroutineGroup;
 #define GOROUTINE_CONFIG_OWN_CODE 1
 /** Config flag: install no signal handlers. */
 #define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
-/** Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS. */
+/**
+ * Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels remember who
+ * used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
+ */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
 /** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
@@ -805,8 +808,8 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
  * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
- * GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself), GOROUTINE_ESHUTDOWN
- * (a shutdown came, and something is left that only a plain thread could end).
+ * GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself; with GOROUTINE_CONFIG_DEADLOCK_REPORT also
+ * when all goroutines are asleep for good, as far as the library can know), GOROUTINE_ESHUTDOWN (a shutdown came, and something is left that only a plain thread could end).
  * Since:     ABI 1.
  *
  * Safety:
@@ -874,7 +877,7 @@ GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
 
 /**
  * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
- * and no deadlock is reported (in a later version).
+ * and no deadlock is reported.
  * Context:   T, G.
  * Since:     ABI 1.
  *

@@ -262,7 +262,12 @@ pub unsafe fn walk<'a>(table: &'a [u8], mut f: impl FnMut(Fde<'a>) -> bool) -> b
         if n == 0 {
             return true; // the end, also when more is there
         }
-        if id != 0 {
+        if id == 0 {
+            // SAFETY: the caller's promise.
+            if unsafe { cie(rest) }.is_none() {
+                return false;
+            }
+        } else {
             let unit = (at + 4).checked_sub(id as usize).and_then(body);
             // SAFETY: the caller's promise.
             let entry = unsafe {

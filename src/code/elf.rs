@@ -3,8 +3,8 @@
 //! It is a relocatable object whose sections have addresses already, as JIT compilers hand them over: one section without contents for
 //! each stretch of code (never for what lies between: that may be another image's), the symbols, and the unwind table.
 
-use super::cfi::{FRAME_POINTER_INITIAL, Fde, Table, with_frame_pointer};
 use super::Function;
+use super::cfi::{FRAME_POINTER_INITIAL, Fde, Table, with_frame_pointer};
 use crate::abi::GOROUTINE_CODE_FRAME_POINTER;
 
 const HEADER_BYTES: usize = 64;
@@ -43,21 +43,30 @@ impl Image {
         at
     }
 
-    /// `link`: the section that this one's words speak of, and with it the entry size.
-    fn section(&mut self, name: u32, kind: u32, flags: u64, address: u64, at: u64, bytes: u64, link: (u32, u32)) {
-        let entry_bytes = if kind == SYMTAB { 24 } else { 0 };
+    fn section(&mut self, kind: &Kind, flags: u64, address: u64, at: u64, bytes: u64) {
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         self.sections.push([
-            pair(name, kind),
+            pair(kind.name, kind.kind),
             flags,
             address,
             at,
             bytes,
-            pair(link.0, link.1),
+            pair(kind.link, kind.info),
             1,
-            entry_bytes,
+            kind.entry_bytes,
         ]);
     }
+}
+
+/// What a section is.
+#[derive(Default)]
+struct Kind {
+    name: u32,
+    kind: u32,
+    /// The section that its words speak of.
+    link: u32,
+    info: u32,
+    entry_bytes: u64,
 }
 
 /// An image for these, in the order of their addresses.
@@ -91,23 +100,37 @@ pub fn image(functions: &[&Function]) -> Vec<u8> {
     if !table.is_empty() {
         let at = image.put(&table);
         // Its addresses are absolute, so where it lies is of no interest, but no code may lie there.
-        image.section(EH_FRAME, PROGBITS, ALLOC, at, at, table.len() as u64, (0, 0));
+        image.section(&of(EH_FRAME, PROGBITS), ALLOC, at, at, table.len() as u64);
     }
-    let count = image.sections.len() as u32;
-    for (name, kind, contents, link) in [
-        (SYMTAB_NAME, SYMTAB, &symbols[..], (count + 1, 1)),
-        (STRTAB_NAME, STRTAB, &names[..], (0, 0)),
-        (SHSTRTAB_NAME, STRTAB, SECTION_NAMES, (0, 0)),
+    let symtab = Kind {
+        link: image.sections.len() as u32 + 1, // the names come next
+        info: 1,                               // the first global one
+        entry_bytes: 24,
+        ..of(SYMTAB_NAME, SYMTAB)
+    };
+    for (kind, contents) in [
+        (symtab, &symbols[..]),
+        (of(STRTAB_NAME, STRTAB), &names[..]),
+        (of(SHSTRTAB_NAME, STRTAB), SECTION_NAMES),
     ] {
         let at = image.put(contents);
-        image.section(name, kind, 0, 0, at, contents.len() as u64, link);
+        image.section(&kind, 0, 0, at, contents.len() as u64);
     }
     finish(image)
 }
 
+fn of(name: u32, kind: u32) -> Kind {
+    Kind {
+        name,
+        kind,
+        ..Kind::default()
+    }
+}
+
 fn close(image: &mut Image, stretch: Option<(usize, usize)>) {
     if let Some((start, end)) = stretch {
-        image.section(TEXT, NOBITS, ALLOC | EXECINSTR, start as u64, 0, (end - start) as u64, (0, 0));
+        let bytes = (end - start) as u64;
+        image.section(&of(TEXT, NOBITS), ALLOC | EXECINSTR, start as u64, 0, bytes);
     }
 }
 

@@ -300,7 +300,11 @@ unsafe fn attach_frames(codes: &[GoroutineCode], functions: &mut [Function]) -> 
                 let Some(f) = after.checked_sub(1).map(|i| &mut functions[i]) else {
                     return false;
                 };
-                let inside = fde.bytes != 0 && fde.pc.checked_add(fde.bytes).is_some_and(|end| end <= f.end as u64);
+                let inside = fde.bytes != 0
+                    && fde
+                        .pc
+                        .checked_add(fde.bytes)
+                        .is_some_and(|end| end <= f.end as u64);
                 if inside {
                     f.frames.push(Frame::new(&fde));
                 }
@@ -360,7 +364,8 @@ impl Registry {
     /// Sorted, and checked.
     unsafe fn add(&mut self, functions: Vec<Function>) {
         if self.perf.is_fresh() {
-            self.perf.add(self.functions.values().map(|owned| &*owned.function));
+            self.perf
+                .add(self.functions.values().map(|owned| &*owned.function));
         }
         self.perf.add(functions.iter());
         let mut map = map();
@@ -436,9 +441,10 @@ impl Registry {
         };
         self.by_start.remove(&function.start);
         let mut map = map();
-        // SAFETY: in the map, and under the lock.
         let is_in = |&chunk: &*const Chunk| {
-            unsafe { &*chunk }.find(function.start).is_some_and(|f| std::ptr::eq(f, &*function))
+            // SAFETY: in the map, and under the lock.
+            let found = unsafe { &*chunk }.find(function.start);
+            found.is_some_and(|f| std::ptr::eq(f, &*function))
         };
         let i = map.iter().position(is_in).expect("registered, so in a chunk");
         // SAFETY: as above.

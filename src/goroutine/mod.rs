@@ -152,6 +152,18 @@ impl Goroutine {
         unsafe { AtomicU64::from_ptr((&raw mut (*g).next).cast()).store(waits.0, Ordering::Relaxed) };
     }
 
+    /// The same, with a time-out: after [`Goroutine::note_waits`].
+    ///
+    /// # Safety
+    /// `g` is about to park, on this thread.
+    pub unsafe fn note_timed(g: *mut Self) {
+        // SAFETY: as above.
+        unsafe {
+            let word = AtomicU64::from_ptr((&raw mut (*g).next).cast());
+            word.store(Waits(word.load(Ordering::Relaxed)).timed().0, Ordering::Relaxed);
+        }
+    }
+
     /// Its id; 0: not in use, or the dummy.
     #[inline(always)]
     pub fn id(&self) -> u64 {

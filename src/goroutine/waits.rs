@@ -4,6 +4,8 @@
 //! the goroutine is its own, and published by the park word; whoever has read it looks at the park word again (`inspect::stopped`, I1).
 
 const KIND_SHIFT: u32 = 56;
+/// It will be over by itself: a time-out is set.
+const TIMED: u64 = 1 << 63;
 
 /// Of what kind.
 #[repr(u8)]
@@ -71,7 +73,17 @@ impl Waits {
 
     /// What it is.
     pub fn kind(self) -> Option<Kind> {
-        KINDS.get((self.0 >> KIND_SHIFT) as usize).copied()
+        KINDS.get(((self.0 & !TIMED) >> KIND_SHIFT) as usize).copied()
+    }
+
+    /// The same, with a time-out.
+    pub fn timed(self) -> Self {
+        Self(self.0 | TIMED)
+    }
+
+    /// Whether it has one.
+    pub fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
     }
 
     /// Its address, or number.

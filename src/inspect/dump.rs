@@ -62,7 +62,9 @@ fn write_all(fd: i32, text: &str) -> Result<(), GoroutineStatus> {
         if n >= 0 {
             bytes = &bytes[n as usize..];
         } else {
-            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            let errno = std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO);
             if errno != libc::EINTR {
                 return Err(-errno);
             }
@@ -95,7 +97,13 @@ fn threads(runtime: &Runtime) -> Vec<Thread> {
 ///
 /// # Safety
 /// `g` is a control block.
-unsafe fn describe(text: &mut String, g: *mut Goroutine, id: u64, runtime: Option<&Runtime>, threads: &[Thread]) {
+unsafe fn describe(
+    text: &mut String,
+    g: *mut Goroutine,
+    id: u64,
+    runtime: Option<&Runtime>,
+    threads: &[Thread],
+) {
     // SAFETY: the caller's promise; what is read is only printed.
     unsafe {
         let seen = stopped::look(g, id);
@@ -103,7 +111,10 @@ unsafe fn describe(text: &mut String, g: *mut Goroutine, id: u64, runtime: Optio
             return;
         }
         let name = name_of(g, id);
-        let (flags, spawn_flags) = ((*g).flags.load(Ordering::Relaxed), (&raw const (*g).spawn_flags).read_volatile());
+        let (flags, spawn_flags) = (
+            (*g).flags.load(Ordering::Relaxed),
+            (&raw const (*g).spawn_flags).read_volatile(),
+        );
         let entry = (&raw const (*g).entry_fn).read_volatile();
         let in_foreign = (&raw const (*g).foreign_sp).read_volatile() != 0;
         let runs = threads.iter().find(|t| t.runs == g as u64);
@@ -143,10 +154,18 @@ unsafe fn describe(text: &mut String, g: *mut Goroutine, id: u64, runtime: Optio
     }
 }
 
-fn running(text: &mut String, runs: Option<&Thread>, runtime: Option<&Runtime>, in_foreign: bool, flags: u32) {
+fn running(
+    text: &mut String,
+    runs: Option<&Thread>,
+    runtime: Option<&Runtime>,
+    in_foreign: bool,
+    flags: u32,
+) {
     let what = if in_foreign { "is in foreign code" } else { "runs" };
     match runs {
-        Some(Thread { id, worker: Some(i), .. }) => {
+        Some(Thread {
+            id, worker: Some(i), ..
+        }) => {
             let _ = write!(text, " {what} on worker {i}, thread {id}");
             if let Some(runtime) = runtime {
                 lasting(text, runtime.running_for(&runtime.workers[*i]));
@@ -272,6 +291,9 @@ fn symbol(address: u64, inside: u64) -> String {
             return format!("{address:#018x} {object}+{:#x}", address - found.dli_fbase as u64);
         }
         let name = CStr::from_ptr(found.dli_sname).to_string_lossy();
-        format!("{address:#018x} {name}+{:#x} ({object})", address - found.dli_saddr as u64)
+        format!(
+            "{address:#018x} {name}+{:#x} ({object})",
+            address - found.dli_saddr as u64
+        )
     }
 }

@@ -18,7 +18,9 @@ union Word {
 }
 
 const fn number(number: usize) -> Word {
-    Word { number: number as u64 }
+    Word {
+        number: number as u64,
+    }
 }
 
 /// See the module's head.

@@ -88,7 +88,11 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
         Seen::Parked(stopped) => {
             let r = &stopped.registers;
             let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
-            let clean = !stopped.words.iter().chain(&saved).any(|&word| returns_to(word, code));
+            let clean = !stopped
+                .words
+                .iter()
+                .chain(&saved)
+                .any(|&word| returns_to(word, code));
             if !clean || stopped.native_stack == 0 {
                 return clean;
             }

@@ -7,8 +7,10 @@
 //! | `dump` | all of them, as text |
 //! | `quit` | a dump at SIGQUIT |
 //! | `layout` | for debuggers, which look by themselves |
+//! | `deadlock` | who waits for each other |
 //! | `live` | whether any frame lies in a range of code |
 
+pub mod deadlock;
 pub mod dump;
 pub mod layout;
 pub mod live;

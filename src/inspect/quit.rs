@@ -73,7 +73,8 @@ unsafe extern "C" fn on_quit(signal: c_int, info: *mut libc::siginfo_t, context:
         match previous.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => {}
             f if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-                let f: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = std::mem::transmute(f);
+                let f: unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                    std::mem::transmute(f);
                 f(signal, info, context);
             }
             f => {

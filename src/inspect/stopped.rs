@@ -76,6 +76,20 @@ unsafe fn is(g: *const Goroutine, id: u64) -> bool {
 /// # Safety
 /// `g` is a control block.
 pub unsafe fn look(g: *const Goroutine, id: u64) -> Seen {
+    // SAFETY: the caller's promise.
+    unsafe { look_at(g, id, true) }
+}
+
+/// The same, without its stack.
+///
+/// # Safety
+/// As [`look`].
+pub unsafe fn glance(g: *const Goroutine, id: u64) -> Seen {
+    // SAFETY: the caller's promise.
+    unsafe { look_at(g, id, false) }
+}
+
+unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
     // SAFETY: control blocks stay mapped.
     unsafe {
         if !is(g, id) {
@@ -99,10 +113,10 @@ pub unsafe fn look(g: *const Goroutine, id: u64) -> Seen {
         let rsp = registers.rsp as usize;
         let mut words = Vec::new();
         let inside = (bounds.low..bounds.top).contains(&rsp) && rsp.is_multiple_of(8);
-        if inside {
+        if inside && with_stack {
             words.resize((bounds.top - rsp) / 8, 0);
         }
-        let copied = inside && mem::peek_words(rsp, &mut words);
+        let copied = !with_stack || (inside && mem::peek_words(rsp, &mut words));
         fence(Ordering::Acquire); // the copy before the second look (I1)
         if !is(g, id) {
             return Seen::Gone;

@@ -86,7 +86,12 @@ fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Regi
     apply(&row(&fde, pc)?, &fde, registers, read)
 }
 
-fn apply(row: &Row, fde: &Fde, registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Registers> {
+fn apply(
+    row: &Row,
+    fde: &Fde,
+    registers: &Registers,
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Option<Registers> {
     let cfa = match row.cfa {
         Cfa::Offset(register, offset) => registers[register].wrapping_add_signed(offset),
         Cfa::Expression(e) => evaluate(e, None, registers, read)?,
@@ -120,7 +125,13 @@ fn row<'a>(fde: &Fde<'a>, pc: u64) -> Option<Row<'a>> {
     Some(row)
 }
 
-fn run<'a>(row: &mut Row<'a>, fde: &Fde<'a>, program: &'a [u8], initial: &[Rule<'a>; COUNT], pc: u64) -> Option<()> {
+fn run<'a>(
+    row: &mut Row<'a>,
+    fde: &Fde<'a>,
+    program: &'a [u8],
+    initial: &[Rule<'a>; COUNT],
+    pc: u64,
+) -> Option<()> {
     let mut r = Reader(program);
     let mut at = fde.pc;
     let mut remembered = Vec::new();

@@ -249,7 +249,11 @@ unsafe fn until_done(
 ) -> Result<i64, GoroutineStatus> {
     let word = ThreadWait::new(); // no thread waits here
     // SAFETY: the operation stays in place: it is left before we are.
-    let park = || unsafe { wait(&word, u64::MAX, Waits::on(Kind::File, operation), |party| operation.join(party)) };
+    let park = || unsafe {
+        wait(&word, u64::MAX, Waits::on(Kind::File, operation), |party| {
+            operation.join(party)
+        })
+    };
     let status = park();
     if let Some(done) = operation.leave() {
         return Ok(done);

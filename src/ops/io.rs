@@ -158,10 +158,15 @@ fn wait_in_line(
     let word = ThreadWait::new();
     // SAFETY: the waiter stays in place until it was claimed or left.
     unsafe {
-        let status = wait(&word, deadline, Waits::on(Kind::Descriptor, descriptor), move |party| {
-            (*place).party = party;
-            descriptor.join(place, generation, seen) == Joined::Waits
-        });
+        let status = wait(
+            &word,
+            deadline,
+            Waits::on(Kind::Descriptor, descriptor),
+            move |party| {
+                (*place).party = party;
+                descriptor.join(place, generation, seen) == Joined::Waits
+            },
+        );
         if status != GOROUTINE_OK {
             descriptor.leave_line(place);
         }

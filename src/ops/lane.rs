@@ -481,7 +481,12 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
     // SAFETY: the caller's promise; the request lives until each park is over.
     unsafe {
         loop {
-            let status = park::park(Waits::on(Kind::Lane, lane), Some(join), (&raw mut request).cast(), u64::MAX);
+            let status = park::park(
+                Waits::on(Kind::Lane, lane),
+                Some(join),
+                (&raw mut request).cast(),
+                u64::MAX,
+            );
             let mut state = lane.state.lock();
             match (*call).stage {
                 Stage::Done => return GOROUTINE_OK,
@@ -494,7 +499,12 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                 Stage::Running if status != GOROUTINE_OK => {
                     drop(state);
                     (*g).cancel_disabled += 1;
-                    while park::park(Waits::on(Kind::Lane, lane), Some(join), (&raw mut request).cast(), u64::MAX) != GOROUTINE_OK
+                    while park::park(
+                        Waits::on(Kind::Lane, lane),
+                        Some(join),
+                        (&raw mut request).cast(),
+                        u64::MAX,
+                    ) != GOROUTINE_OK
                         || !is_done(lane, call)
                     {}
                     (*g).cancel_disabled -= 1;

@@ -120,7 +120,12 @@ fn wait_goroutine(promise: &Promise, g: *mut Goroutine, deadline: u64) -> Result
             (*g).waits_for
                 .store(std::ptr::from_ref(promise).cast_mut(), Ordering::Release);
         }
-        let status = park::park(Waits::on(Kind::Promise, promise), Some(join_promise), (&raw mut join).cast(), deadline);
+        let status = park::park(
+            Waits::on(Kind::Promise, promise),
+            Some(join_promise),
+            (&raw mut join).cast(),
+            deadline,
+        );
         if bind::is_bound(g) {
             (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
         }

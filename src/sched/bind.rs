@@ -85,7 +85,12 @@ pub unsafe fn bind(g: *mut Goroutine) -> Result<(), GoroutineStatus> {
                     status => Err(status),
                 };
             }
-            let status = park::park(Waits::number(Kind::Thread, 0), Some(join_waiting), std::ptr::null_mut(), u64::MAX);
+            let status = park::park(
+                Waits::number(Kind::Thread, 0),
+                Some(join_waiting),
+                std::ptr::null_mut(),
+                u64::MAX,
+            );
             if status != GOROUTINE_OK {
                 return Err(status);
             }

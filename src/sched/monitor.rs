@@ -110,6 +110,7 @@ pub fn run(runtime: &'static Runtime) {
             trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
         }
         runtime.note_times(now);
+        let next_look = crate::inspect::deadlock::serve(runtime, now);
         crate::inspect::quit::serve();
         runtime.poll_from_monitor();
         if !idle {
@@ -138,7 +139,7 @@ pub fn run(runtime: &'static Runtime) {
                 wait(
                     runtime,
                     ASLEEP,
-                    if troubled { now + TROUBLED_NS } else { u64::MAX },
+                    if troubled { now + TROUBLED_NS } else { u64::MAX }.min(next_look),
                 );
             }
             let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);

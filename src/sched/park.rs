@@ -130,6 +130,9 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
         let request = &mut *request.cast::<Request<J>>();
         let deadline = request.deadline;
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            if deadline != u64::MAX {
+                Goroutine::note_timed(g);
+            }
             let join = (&raw mut request.join).cast();
             return bind::park_joining(g, deadline, Some(join_of::<J>), join);
         }
@@ -146,6 +149,7 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
         }
         worker.queue.enter();
         if deadline != u64::MAX {
+            Goroutine::note_timed(g);
             request.timer = timers::arm_inside(worker, deadline, Target::Park { g, sequence });
         }
         (*g).park.wait(sequence);

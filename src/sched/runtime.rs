@@ -24,6 +24,7 @@ use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
+use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
@@ -66,6 +67,7 @@ pub struct Runtime {
     pub(crate) predictor: Predictor,
     pub(crate) net: Net,
     pub(crate) since: Since,
+    pub(crate) detector: Detector,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -247,6 +249,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
         since: Since::new(count),
+        detector: Detector::default(),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -492,6 +495,9 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
         if runtime.is_quiescent() {
             break GOROUTINE_OK;
         }
+        if deadlock::is_dead(&runtime) {
+            break GOROUTINE_EDEADLK;
+        }
         if runtime.phase.load(Ordering::SeqCst) >= CLOSING {
             break GOROUTINE_ESHUTDOWN; // something that nobody can end is left: an external_begin
         }
@@ -643,6 +649,33 @@ impl Runtime {
         }
     }
 
+    /// All goroutines are asleep: whoever waits for their end is told.
+    pub fn tell_waiters(&self) {
+        let _lock = self.quiet.lock();
+        self.became_quiet.notify_all();
+    }
+
+    /// Whether somebody wants to know of deadlocks.
+    pub fn reports_deadlocks(&self) -> bool {
+        self.config.flags & GOROUTINE_CONFIG_DEADLOCK_REPORT != 0
+    }
+
+    /// Whether a plain thread has announced that it will do something.
+    pub fn external_open(&self) -> bool {
+        EXTERNAL_CLOSED.load(Ordering::SeqCst) != EXTERNAL_OPENED.load(Ordering::SeqCst)
+    }
+
+    /// Whether goroutines keep the program alive, and nothing else does or may wake one: no timer, async operation or call.
+    pub fn waits_for_itself(&self) -> bool {
+        let closed = self.sum(|c| &c.closed);
+        let async_closed = self.sum(|c| &c.async_closed);
+        fence_seq_cst();
+        self.sum(|c| &c.opened) != closed
+            && self.sum(|c| &c.async_opened) == async_closed
+            && super::timers::pending(self) == 0
+            && self.pool.jobs_live.load(Ordering::SeqCst) == 0
+    }
+
     /// Something was closed by a thread that is not about to go idle.
     pub fn closed_from_outside(&self) {
         if self.has_waiters() {
@@ -749,7 +782,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 16] {
+fn fork_locks() -> [&'static dyn ForkLock; 17] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -761,6 +794,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 16] {
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
+        crate::ops::channel::users(),
         crate::ops::io::blocked(),
         crate::ops::local::spare(),
         slot::spare(),

@@ -254,7 +254,7 @@ impl Worker {
     /// The last park's sequence, for whoever asks.
     pub(crate) fn last_sequence(&self) -> u64 {
         // SAFETY: an atomic; no reference to what is around it is made.
-        let last = unsafe { &*(&raw const (*self.local.get()).next_sequence) };
+        let last = unsafe { AtomicU64::from_ptr((&raw mut (*self.local.get()).next_sequence).cast()) };
         (self.index as u64) << SEQUENCE_BITS | last.load(Ordering::Relaxed)
     }
 
