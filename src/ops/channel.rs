@@ -240,7 +240,9 @@ impl Channel {
         if place.0.is_null() && self.protocol.bytes() != 0 {
             return GOROUTINE_EINVAL;
         }
-        self.note(true);
+        if self.watched {
+            return self.pass_watched::<true>(place, timeout_ns);
+        }
         self.pass::<true>(place, timeout_ns)
     }
 
@@ -248,8 +250,18 @@ impl Channel {
     #[inline(always)]
     pub fn receive(&self, value: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
         let place = Bytes(value.cast::<u8>());
-        self.note(false);
+        if self.watched {
+            return self.pass_watched::<false>(place, timeout_ns);
+        }
         self.pass::<false>(place, timeout_ns)
+    }
+
+    /// A way of its own: the others make no call that comes back.
+    #[cold]
+    #[inline(never)]
+    fn pass_watched<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
+        self.note(SENDS);
+        self.pass::<SENDS>(place, timeout_ns)
     }
 
     /// Two ways, each of which saves the registers that it needs itself.
