@@ -200,8 +200,18 @@ static void stays(size_t (*emit)(Emit *, void *), GoroutineFn f, GoroutineFn thr
     CHECK_EQ(goroutine_code_unregister(guest.id, 0), GOROUTINE_EINVAL);
 }
 
+static void *guest_knows(void *arg) {
+    Guest *guest = (Guest *)arg;
+    volatile GoroutineFn known = guest->f; /* on its stack */
+    guest_parks(arg);
+    CHECK(known == guest->f);
+    return arg;
+}
+
 static void in_its_own_way(void) {
     static Guest guest;
+    GoroutinePromise *promise;
+    void *value;
     Emit e = emit_begin(4096);
     size_t bytes = emit_framed(&e, CODE(guest_unregisters));
     const void *code = emit_end(&e);
@@ -210,7 +220,12 @@ static void in_its_own_way(void) {
     run_goroutine(FN(code), &guest);
     CHECK_EQ(guest.status, GOROUTINE_EDEADLK);
     /* A goroutine that knows the function is not in it. */
+    guest.f = FN(code);
+    promise = goroutine_spawn(guest_knows, &guest);
+    while (!GET(guest.parked)) thread_sleep(100 * US);
     OK(goroutine_code_unregister(guest.id, 30 * SECOND));
+    goroutine_ready(guest.ticket, GOROUTINE_OK);
+    OK(goroutine_promise_await_take(promise, 30 * SECOND, &value));
 }
 
 /* ---- many ---- */

@@ -87,7 +87,7 @@ static void files_and_names(void) {
 
 /* ---- Tools ---- */
 static GoroutineCode strange_code(void) {
-    static const uint8_t memory[64];
+    static uint8_t memory[64];
     GoroutineCode c;
     memset(&c, 0, sizeof c);
     c.size = sizeof c;

@@ -151,6 +151,11 @@ static void *sleeps(void *arg) {
     goroutine_sleep(3600 * SECOND);
     return arg;
 }
+static void *naps(void *arg) {
+    int i;
+    for (i = 0; i < 200; i++) goroutine_sleep(MS);
+    return arg;
+}
 static void *spins(void *arg) {
     ADD(spinning, 1);
     while (!GET(stop_spinning)) {
@@ -214,6 +219,7 @@ static void states(void) {
     condition = goroutine_condition_new();
     CHECK(pipe(ends) == 0);
 
+    run_goroutine(naps, NULL); /* a past, of which nobody below is part */
     before = now_ns();
     of_holder = all[n++] = spawn_named("holder", holds, 0);
     while (!GET(holder_id)) thread_sleep(100 * US);
