@@ -85,6 +85,55 @@ static void files_and_names(void) {
     CHECK(list == NULL);
 }
 
+/* ---- Tools ---- */
+static GoroutineCode strange_code(void) {
+    static uint8_t memory[64];
+    GoroutineCode c;
+    memset(&c, 0, sizeof c);
+    c.size = sizeof c;
+    c.name = "strange";
+    c.code = memory;
+    c.code_bytes = sizeof memory;
+    return c;
+}
+#define NOT_REGISTERED(change) \
+    do { \
+        GoroutineCode c = strange_code(); \
+        change; \
+        ROW(goroutine_code_register, (&c, 1, &id), GOROUTINE_EINVAL); \
+        CHECK_EQ(id, 7); \
+    } while (0)
+static void tools(void) {
+    static const uint8_t damaged[3][12] = {{1, 2, 3}, {8, 0, 0, 0, 0, 0, 0, 0, 9}, {0xFF, 0xFF, 0xFF, 0xFF, 1}};
+    GoroutineCode twice[2];
+    uint64_t id = 7;
+    int i;
+    ROW(goroutine_code_register, (NULL, 0, NULL), GOROUTINE_OK);
+    ROW(goroutine_code_register, (NULL, 1, &id), GOROUTINE_EINVAL);
+    NOT_REGISTERED(c.size = 63);
+    NOT_REGISTERED(c.size = 0);
+    NOT_REGISTERED(c.flags = 2);
+    NOT_REGISTERED(c.name = NULL);
+    NOT_REGISTERED(c.name = "");
+    NOT_REGISTERED(c.code = NULL);
+    NOT_REGISTERED(c.code_bytes = 0);
+    NOT_REGISTERED(c.code_bytes = UINT64_MAX);
+    NOT_REGISTERED(c.code = (const void *)UINTPTR_MAX);
+    NOT_REGISTERED(c.eh_frame = damaged);
+    NOT_REGISTERED(c.eh_frame_bytes = 1);
+    NOT_REGISTERED(c.symfile = damaged);
+    NOT_REGISTERED(c.symfile_bytes = 1);
+    for (i = 0; i < 3; i++) NOT_REGISTERED((c.eh_frame = damaged[i], c.eh_frame_bytes = 12));
+    twice[0] = twice[1] = strange_code();
+    ROW(goroutine_code_register, (twice, 2, &id), GOROUTINE_EINVAL);
+    CHECK_EQ(id, 7);
+    for (i = 0; i < STRANGE; i++) ROW(goroutine_code_unregister, ((uint64_t)STRANGE_IDS[i] | 1ull << 62, 0), GOROUTINE_EINVAL);
+    ROW(goroutine_code_unregister, (0, GOROUTINE_FOREVER), GOROUTINE_EINVAL);
+    ROW(goroutine_dump, (-1), GOROUTINE_EBADF);
+    ROW(goroutine_dump, (INT32_MAX), GOROUTINE_EBADF);
+    cover("goroutine_debug_layout"); /* data: tools/gdb_test.sh */
+}
+
 /* ---- What needs no runtime: the same before start, inside goroutines and after the shutdown. ---- */
 static void anywhere(void) {
     static GoroutineConfig config;
@@ -134,6 +183,7 @@ static void anywhere(void) {
     goroutine_config_init_sized(&config, 3);
     CHECK_EQ(((uint8_t *)&config)[0], 0xAB);
 
+    tools();
     ROW(goroutine_runtime_stats, (NULL), GOROUTINE_EINVAL);
     stats.size = 0;
     ROW(goroutine_runtime_stats, (&stats), GOROUTINE_EINVAL);
@@ -624,7 +674,6 @@ static void configurations(void) {
     NOT_STARTED(c.stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED(c.stack_bytes_max = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED((c.stack_bytes = 1 << 20, c.stack_bytes_max = 1 << 19), GOROUTINE_EINVAL);
-    NOT_STARTED(c.flags = GOROUTINE_CONFIG_DEADLOCK_REPORT, GOROUTINE_ENOSYS);
     NOT_STARTED(c.flags = GOROUTINE_CONFIG_LEARN_STACKS, GOROUTINE_ENOSYS);
     NOT_STARTED(c.stack_overflow = overflow_callback, GOROUTINE_ENOSYS);
     NOT_STARTED(c.ffi_threads_prestart = 1001, GOROUTINE_EINVAL);

@@ -139,11 +139,22 @@ typedef struct GoroutineGroup GoroutineGroup;
 /** `GoroutineStats *s`: zero, and its size. */
 #define goroutine_stats_init(s) goroutine_stats_init_sized((s), sizeof *(s))
 
+/**
+ * Code flag: every frame of the function has its caller's rbp at `[rbp]` and its return address at `[rbp + 8]`, but in its first and
+ * last instructions.
+ */
+#define GOROUTINE_CODE_FRAME_POINTER 1
+/** Bytes of a `GoroutineCode`. */
+#define GOROUTINE_CODE_BYTES 64
+
 /** Config flag: all code on goroutine stacks is the language's own. */
 #define GOROUTINE_CONFIG_OWN_CODE 1
 /** Config flag: install no signal handlers. */
 #define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
-/** Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS. */
+/**
+ * Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels remember who
+ * used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
+ */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
 /** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
@@ -614,6 +625,32 @@ typedef struct GoroutineSelectCase {
     void *value;
 } GoroutineSelectCase;
 
+/** A function in memory. Everything but the code itself is copied. */
+typedef struct GoroutineCode {
+    /** Bytes of this struct that the caller knows: 64, or more (what is beyond is not looked at). */
+    uint32_t size;
+    /** `GOROUTINE_CODE_*`. */
+    uint32_t flags;
+    /** For people. At most 255 bytes are kept. */
+    const char *name;
+    /** Its first instruction. */
+    const void *code;
+    /** Bytes of code. */
+    uint64_t code_bytes;
+    /**
+     * Unwind tables, as in a section .eh_frame; NULL: none. Functions of one call may have one and the same.
+     */
+    const void *eh_frame;
+    /** Bytes of them. */
+    uint64_t eh_frame_bytes;
+    /**
+     * An ELF image with symbols and line numbers, for debuggers; NULL: the library makes one with the name.
+     */
+    const void *symfile;
+    /** Bytes of it. */
+    uint64_t symfile_bytes;
+} GoroutineCode;
+
 /** One of `GOROUTINE_ASYNC_*`. */
 typedef uint32_t GoroutineAsyncType;
 
@@ -775,8 +812,8 @@ GoroutineStatus goroutine_runtime_run(GoroutineFn main_fn,
  * Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
  * Context:   T.
  * Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
- * GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself), GOROUTINE_ESHUTDOWN
- * (a shutdown came, and something is left that only a plain thread could end).
+ * GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself; with GOROUTINE_CONFIG_DEADLOCK_REPORT also
+ * when all goroutines are asleep for good, as far as the library can know), GOROUTINE_ESHUTDOWN (a shutdown came, and something is left that only a plain thread could end).
  * Since:     ABI 1.
  *
  * Safety:
@@ -844,7 +881,7 @@ GoroutineStatus goroutine_runtime_stats(struct GoroutineStats *out);
 
 /**
  * A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
- * and no deadlock is reported (in a later version).
+ * and no deadlock is reported.
  * Context:   T, G.
  * Since:     ABI 1.
  *
@@ -2634,6 +2671,69 @@ GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
                                        size_t stack_size,
                                        GoroutineFn f,
                                        void *arg);
+
+/* ---- Tools for language runtimes: emitted code by name, and goroutines looked at from outside. ---- */
+
+/**
+ * Tells the library about `n` functions in memory, so that everybody who meets their addresses knows them: goroutine_dump and the library's
+ * reports by name, debuggers through GDB's JIT interface, perf with GOROUTINE_PERF_MAP=1 in the environment
+ * (/tmp/perf-PID.map, which stays there), and the unwinder that C++ throws with, if they have tables (`eh_frame`).
+ * All or none of them are registered. Many functions in one call are cheaper than one by one, for debuggers most of all, but either way the
+ * cost is about n log n. The functions of one call may be in any order, and may share one `eh_frame`, which may describe nothing else. No two registered functions may overlap.
+ *
+ * `eh_frame` is a section of that name (DWARF call frame information; the zero word at its end may be missing), with addresses absolute or relative to
+ * where they are; libgcc's unwinder is told. With GOROUTINE_CODE_FRAME_POINTER dumps walk the function's frames
+ * by rbp, and debuggers are given a table that says so. With neither, a backtrace ends at the function.
+ * The code itself stays where it is and as it is until it is unregistered, or the process ends.
+ * In a program that has an LLVM or V8 linked into the same object as the static library, GDB finds only theirs.
+ * Context:   T, G. It needs no runtime.
+ * Parks:     never.
+ * Ownership: everything but the code is copied.
+ * Output:    `ids` (may be NULL): for goroutine_code_unregister, one for each; above 0, never reused.
+ * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (a function overlaps one that is registered), GOROUTINE_EINVAL (NULL, with `n` not 0; a wrong
+ * `size`, an unknown flag; no name, no code, a pointer without a size or the other way round; two of them overlap; an `eh_frame` that is damaged, is of another
+ * kind, or speaks of other code).
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+GoroutineStatus goroutine_code_register(const struct GoroutineCode *codes,
+                                        size_t n,
+                                        uint64_t *ids);
+
+/**
+ * Forgets a registered function, once no goroutine is in it or will return to it. Then its memory may be used for something else. The caller
+ * sees to it first that nobody calls it any more.
+ *
+ * Each goroutine must be seen without it once, at a moment when it is parked, or over: one that computes without ever parking lets this
+ * time out. Every word on a parked goroutine's stacks that could be a return address into the function counts as one; its first address does not. Threads that run no
+ * goroutine are not looked at.
+ * Context:   T, G.
+ * Parks:     the goroutine, not its thread, as goroutine_sleep does, while it is not the time yet.
+ * Returns:   GOROUTINE_OK; GOROUTINE_EAGAIN (`timeout_ns` 0) and GOROUTINE_ETIMEDOUT (still registered: some goroutine is in it, or was not
+ * seen without it); GOROUTINE_EDEADLK (the calling goroutine is), GOROUTINE_ECANCELED, GOROUTINE_EALREADY (another call waits for it),
+ * GOROUTINE_EINVAL (no such id).
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_code_unregister(uint64_t id,
+                                          uint64_t timeout_ns);
+
+/**
+ * Writes what every goroutine does: its id and name; whether it runs (on which worker and thread), is runnable, or is parked, for how long, and for
+ * what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in; whether it is bound, a daemon, pinned; and of a parked one
+ * the backtrace, through emitted code that was registered. Nothing stops for it: each goroutine is described as it was at a
+ * moment of its own. Times are what was seen by a thread that looks now and then: at least that long.
+ *
+ * With GOROUTINE_SIGQUIT=1 in the environment when the runtime starts, SIGQUIT (ctrl-\\) makes the library write this to stderr. A handler that
+ * the program had installed before runs, too; without one the signal no longer ends the process.
+ * Context:   T, G. It blocks the thread as write(2) does.
+ * Parks:     never.
+ * Output:    text on `fd`, about 100 bytes for a goroutine and 60 for a frame.
+ * Returns:   GOROUTINE_OK (also without a runtime), or the negative errno of write(2): GOROUTINE_EBADF, GOROUTINE_EAGAIN, GOROUTINE_EPIPE, ...
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_dump(int32_t fd);
 
 /* ---- C++ and other languages' runtimes: exceptions that are kept per goroutine, and what becomes of those that nobody catches. ---- */
 

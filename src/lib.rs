@@ -4,11 +4,11 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`inspect`], [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
-    doc = "[`context`], [`stack`] -> [`thread`] -> [`sync`], [`sys`] -> [`abi`]."
+    doc = "[`context`], [`stack`] -> [`code`], [`thread`] -> [`sync`], [`sys`] -> [`abi`]."
 )]
 #![cfg_attr(loom, allow(dead_code, missing_docs))]
 
@@ -20,10 +20,14 @@ mod assembly;
 #[cfg(not(loom))]
 pub mod capi;
 #[cfg(not(loom))]
+pub mod code;
+#[cfg(not(loom))]
 pub mod context;
 pub mod ffi;
 #[cfg(not(loom))]
 pub mod goroutine;
+#[cfg(not(loom))]
+pub mod inspect;
 pub mod netpoll;
 #[cfg(not(loom))]
 pub mod ops;
@@ -37,6 +41,7 @@ pub mod sys;
 #[cfg(not(loom))]
 pub mod thread;
 pub mod timer;
+#[cfg(not(loom))]
 pub mod trace;
 #[cfg(not(loom))]
 mod unload;

@@ -8,7 +8,8 @@ use core::ffi::{c_char, c_void};
 pub const GOROUTINE_CONFIG_OWN_CODE: u32 = 1;
 /// Config flag: install no signal handlers.
 pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
-/// Config flag: report when all goroutines wait for each other. Not in this version: GOROUTINE_ENOSYS.
+/// Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels remember who
+/// used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
 pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
 /// Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS.
 pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;

@@ -2,12 +2,14 @@
 //!
 //! Emitted code and compiled programs hold these offsets as literals, so nothing here moves within ABI 1.
 
+mod code;
 mod config;
 mod context;
 mod spawn;
 mod status;
 mod sync;
 
+pub use code::*;
 pub use config::*;
 pub use context::*;
 pub use spawn::*;

@@ -102,6 +102,7 @@ pub mod rwlock;
 pub mod select;
 pub mod semaphore;
 pub mod timer;
+pub mod tools;
 pub mod trace;
 #[cfg(feature = "ultrascript-abi")]
 pub mod ultrascript;

@@ -127,8 +127,8 @@ pub unsafe extern "C" fn goroutine_runtime_run(
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
 /// Context:   T.
 /// Returns:   GOROUTINE_OK (also when nothing was ever started), GOROUTINE_EAGAIN (`timeout_ns` 0), GOROUTINE_ETIMEDOUT,
-/// GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself), GOROUTINE_ESHUTDOWN
-/// (a shutdown came, and something is left that only a plain thread could end).
+/// GOROUTINE_EDEADLK (on a goroutine, or a thread of the library, which would wait for itself; with GOROUTINE_CONFIG_DEADLOCK_REPORT also
+/// when all goroutines are asleep for good, as far as the library can know), GOROUTINE_ESHUTDOWN (a shutdown came, and something is left that only a plain thread could end).
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn goroutine_runtime_stats(out: *mut GoroutineStats) -> Go
 }
 
 /// A plain thread will settle or ready something: until goroutine_external_end the runtime does not count as finished,
-/// and no deadlock is reported (in a later version).
+/// and no deadlock is reported.
 /// Context:   T, G.
 /// Since:     ABI 1.
 ///

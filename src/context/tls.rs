@@ -212,6 +212,21 @@ pub fn dummy() -> *mut Goroutine {
     address
 }
 
+/// Where this thread's block is: for others, who may read it while the thread is there.
+pub fn block() -> usize {
+    let address: usize;
+    // SAFETY: every thread's block has its own address in its first word at `fs`.
+    unsafe {
+        std::arch::asm!(
+            "mov {v}, qword ptr [rip + goroutine_tls@GOTTPOFF]",
+            "add {v}, fs:[0]",
+            v = out(reg) address, options(nostack));
+    }
+    address
+}
+
+const _: () = assert!(WORKER == CURRENT + 8); // `Seat::runs` reads both at once
+
 /// Distance from `fs` to the current-goroutine word: the same on every thread while the library is loaded.
 pub fn offset() -> i32 {
     let offset: i64;

@@ -17,6 +17,7 @@
 pub mod call_word;
 pub mod park;
 pub mod thread_word;
+pub mod waits;
 
 use crate::promise::Promise;
 use call_word::LentCall;
@@ -24,6 +25,7 @@ use park::ParkWord;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use thread_word::ThreadWord;
+use waits::Waits;
 
 /// See the module's head. Opaque to C but for its first 128 bytes (`GOROUTINE_OFFSET_*`).
 #[repr(C, align(64))]
@@ -48,7 +50,7 @@ pub struct Goroutine {
     pub(crate) park: ParkWord,
     /// The promise of its result, which it settles; null: nobody asked for one.
     pub(crate) promise: *mut Promise,
-    /// Link in a ReadyList.
+    /// Link in a ReadyList; of a parked goroutine what it waits for (`waits`).
     pub(crate) next: *mut Goroutine,
     /// Index of the worker it ran on last.
     pub(crate) last_worker: u16,
@@ -140,6 +142,37 @@ const _: () = assert!(offset_of!(Goroutine, rsp) == a::GOROUTINE_HEADER_BYTES);
 const _: () = assert!(size_of::<Goroutine>() == 320);
 
 impl Goroutine {
+    /// It is about to wait.
+    ///
+    /// # Safety
+    /// `g` is the running goroutine.
+    #[inline(always)]
+    pub unsafe fn note_waits(g: *mut Self, waits: Waits) {
+        // SAFETY: its own; a store for those who look from outside.
+        unsafe { AtomicU64::from_ptr((&raw mut (*g).next).cast()).store(waits.0, Ordering::Relaxed) };
+    }
+
+    /// What it noted.
+    ///
+    /// # Safety
+    /// `g` is a control block. Of a goroutine that is not parked it says nothing.
+    pub unsafe fn noted_waits(g: *const Self) -> Waits {
+        // SAFETY: as above.
+        Waits(unsafe { AtomicU64::from_ptr((&raw mut (*g.cast_mut()).next).cast()).load(Ordering::Relaxed) })
+    }
+
+    /// The same, with a time-out: after [`Goroutine::note_waits`].
+    ///
+    /// # Safety
+    /// `g` is about to park, on this thread.
+    pub unsafe fn note_timed(g: *mut Self) {
+        // SAFETY: as above.
+        unsafe {
+            let word = AtomicU64::from_ptr((&raw mut (*g).next).cast());
+            word.store(Waits(word.load(Ordering::Relaxed)).timed().0, Ordering::Relaxed);
+        }
+    }
+
     /// Its id; 0: not in use, or the dummy.
     #[inline(always)]
     pub fn id(&self) -> u64 {

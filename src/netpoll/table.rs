@@ -46,6 +46,16 @@ fn make(place: &AtomicPtr<Descriptor<Party>>) -> Option<*mut Descriptor<Party>> 
     }
 }
 
+/// The number of the descriptor at `address`, for reports.
+pub fn number_of(address: usize) -> Option<i32> {
+    const BYTES: usize = size_of::<Descriptor<Party>>();
+    TABLE.iter().enumerate().find_map(|(i, place)| {
+        let chunk = place.load(Ordering::Acquire) as usize;
+        let offset = address.checked_sub(chunk)?;
+        (chunk != 0 && offset < CHUNK * BYTES).then_some((i * CHUNK + offset / BYTES) as i32)
+    })
+}
+
 /// In a child of fork: nobody uses them or waits for them.
 ///
 /// # Safety

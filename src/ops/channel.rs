@@ -3,13 +3,16 @@
 use super::object::{free_object, new_object};
 use super::wait::{self, queue, wait, wake_one};
 use crate::abi::*;
+use crate::context::tls;
 use crate::goroutine::ReadyList;
-use crate::sched::park;
-use crate::trace::event::WHY_CHANNEL;
+use crate::goroutine::waits::{Kind, Waits};
+use crate::sched::{park, runtime};
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter, next_claimed, wake};
+use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, dealloc};
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
@@ -48,6 +51,8 @@ pub type ChannelWaiter = channel::ChannelWaiter<Party, Bytes>;
 /// A channel. Opaque.
 pub struct GoroutineChannel {
     pub(super) protocol: Protocol,
+    /// Who uses it is written down (`USERS`).
+    watched: bool,
 }
 /// The name inside the library.
 pub use GoroutineChannel as Channel;
@@ -70,11 +75,15 @@ pub fn new(bytes: usize, capacity: usize) -> *mut Channel {
             return null_mut();
         }
     }
+    let watched = runtime::enter().is_some_and(|runtime| runtime.reports_deadlocks());
     let channel = new_object(Channel {
         protocol: Protocol::new(bytes, capacity, ring),
+        watched,
     });
     if channel.is_null() {
         free_ring(bytes, capacity, ring);
+    } else if watched {
+        USERS.lock().insert(channel as usize, Default::default());
     }
     channel
 }
@@ -97,6 +106,9 @@ pub unsafe fn free(channel: *mut Channel) -> GoroutineStatus {
         if !protocol.is_idle() {
             return GOROUTINE_EBUSY;
         }
+        if (*channel).watched {
+            USERS.lock().remove(&(channel as usize));
+        }
         free_ring(protocol.bytes(), protocol.capacity(), protocol.ring());
         free_object(channel);
     }
@@ -113,7 +125,58 @@ pub(super) unsafe fn hand(handed: Handed<Party, Bytes>, bytes: usize) {
     unsafe { wake_one(handed.finish(bytes), GOROUTINE_OK) };
 }
 
+/// Of one end of a channel that is watched: who has ever used it.
+#[derive(Default)]
+struct End {
+    goroutines: Vec<u64>,
+    /// A plain thread did, or too many did to know them.
+    anybody: bool,
+}
+
+/// Most goroutines that are remembered for an end.
+const USERS_MAX: usize = 256;
+
+/// By address; receivers, senders.
+static USERS: Mutex<Users> = Mutex::new(BTreeMap::new());
+type Users = BTreeMap<usize, [End; 2]>;
+
+/// The lock, to be held across fork.
+pub fn users() -> &'static Mutex<impl Sized> {
+    &USERS
+}
+/// Those that have ever sent to the channel at `address`, or received; None: that is not known.
+pub fn users_of(address: usize, sends: bool) -> Option<Vec<u64>> {
+    let users = USERS.lock();
+    let end = &users.get(&address)?[usize::from(sends)];
+    (!end.anybody).then(|| end.goroutines.clone())
+}
+
 impl Channel {
+    /// The caller uses it, if anybody wants to know.
+    #[inline(always)]
+    pub(super) fn note(&self, sends: bool) {
+        if self.watched {
+            self.note_watched(sends);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_watched(&self, sends: bool) {
+        let g = tls::current();
+        let mut users = USERS.lock();
+        let Some(ends) = users.get_mut(&(std::ptr::from_ref(self) as usize)) else {
+            return;
+        };
+        let end = &mut ends[usize::from(sends)];
+        // SAFETY: the running goroutine, or null.
+        match unsafe { g.as_ref() } {
+            Some(g) if end.goroutines.contains(&g.id()) => {}
+            Some(g) if end.goroutines.len() < USERS_MAX => end.goroutines.push(g.id()),
+            _ => end.anybody = true,
+        }
+    }
+
     /// One try. None: not possible now.
     #[inline(always)]
     pub(super) fn attempt(&self, sends: bool, place: Bytes) -> Option<GoroutineStatus> {
@@ -177,6 +240,9 @@ impl Channel {
         if place.0.is_null() && self.protocol.bytes() != 0 {
             return GOROUTINE_EINVAL;
         }
+        if self.watched {
+            return self.pass_watched::<true>(place, timeout_ns);
+        }
         self.pass::<true>(place, timeout_ns)
     }
 
@@ -184,7 +250,18 @@ impl Channel {
     #[inline(always)]
     pub fn receive(&self, value: *mut c_void, timeout_ns: u64) -> GoroutineStatus {
         let place = Bytes(value.cast::<u8>());
+        if self.watched {
+            return self.pass_watched::<false>(place, timeout_ns);
+        }
         self.pass::<false>(place, timeout_ns)
+    }
+
+    /// A way of its own: the others make no call that comes back.
+    #[cold]
+    #[inline(never)]
+    fn pass_watched<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
+        self.note(SENDS);
+        self.pass::<SENDS>(place, timeout_ns)
     }
 
     /// Two ways, each of which saves the registers that it needs itself.
@@ -225,7 +302,13 @@ impl Channel {
                 line,
                 result,
             };
-            wait::<WHY_CHANNEL>(&word, park::deadline_after(timeout_ns), join)
+            let kind = if SENDS { Kind::Send } else { Kind::Receive };
+            wait(
+                &word,
+                park::deadline_after(timeout_ns),
+                Waits::on(kind, self),
+                join,
+            )
         };
         if matches!(step, Step::NotYet) {
             if status != GOROUTINE_OK && status != GOROUTINE_EPIPE {

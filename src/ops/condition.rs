@@ -5,8 +5,8 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
-use crate::trace::event::WHY_CONDITION;
 use crate::wait::Party;
 use crate::wait::condition::{self, ConditionWaiter, Stage};
 use crate::wait::thread::ThreadWait;
@@ -59,8 +59,8 @@ impl Condition {
         unsafe {
             self.protocol.join(place);
             let depth = mutex.unlock_all();
-            let mut status =
-                wait::<WHY_CONDITION>(&word, deadline, move |party| Protocol::park(place, party));
+            let waits = Waits::on(Kind::Condition, self);
+            let mut status = wait(&word, deadline, waits, move |party| Protocol::park(place, party));
             if status != GOROUTINE_OK && !self.protocol.leave(place) {
                 status = GOROUTINE_OK; // it was told before
             }

@@ -20,11 +20,11 @@ use super::io::{Stay, errno, is_new, result};
 use super::wait::{queue, wait, wake_one};
 use crate::abi::*;
 use crate::context::{goroutine_asm_yield, tls};
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::netpoll::ring::{self, Entry, Operation, op};
 use crate::sched::jobs::{Queue, Work};
 use crate::sched::{bind, runtime};
-use crate::trace::event::WHY_FILE;
 use crate::wait::thread::ThreadWait;
 use libc::{iovec, mode_t, off_t};
 use std::ffi::{c_char, c_void};
@@ -250,7 +250,11 @@ unsafe fn until_done(
 ) -> Result<i64, GoroutineStatus> {
     let word = ThreadWait::new(); // no thread waits here
     // SAFETY: the operation stays in place: it is left before we are.
-    let park = || unsafe { wait::<WHY_FILE>(&word, u64::MAX, |party| operation.join(party)) };
+    let park = || unsafe {
+        wait(&word, u64::MAX, Waits::on(Kind::File, operation), |party| {
+            operation.join(party)
+        })
+    };
     let status = park();
     if let Some(done) = operation.leave() {
         return Ok(done);

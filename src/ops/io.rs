@@ -11,6 +11,7 @@
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::netpoll::descriptor::{
     Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
 };
@@ -18,7 +19,6 @@ use crate::netpoll::{Poller, table};
 use crate::sched::{bind, blocking, park, runtime};
 use crate::sys::socket;
 use crate::sys::time::now_ns;
-use crate::trace::event::WHY_DESCRIPTOR;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
@@ -264,10 +264,15 @@ fn wait_in_line(
     let word = ThreadWait::new();
     // SAFETY: the waiter stays in place until it was claimed or left.
     unsafe {
-        let status = wait::<WHY_DESCRIPTOR>(&word, deadline, move |party| {
-            (*place).party = party;
-            descriptor.join(place, generation, seen) == Joined::Waits
-        });
+        let status = wait(
+            &word,
+            deadline,
+            Waits::on(Kind::Descriptor, descriptor),
+            move |party| {
+                (*place).party = party;
+                descriptor.join(place, generation, seen) == Joined::Waits
+            },
+        );
         if status != GOROUTINE_OK {
             descriptor.leave_line(place);
         }

@@ -22,6 +22,7 @@
 use crate::abi::*;
 use crate::capi::ffi::goroutine_ffi_call_leaf;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, note_control_words, tls};
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{FORKS, Goroutine};
 use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
@@ -30,7 +31,6 @@ use crate::sched::runtime;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use crate::thread;
-use crate::trace::event::WHY_LANE;
 use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
@@ -481,7 +481,12 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
     // SAFETY: the caller's promise; the request lives until each park is over.
     unsafe {
         loop {
-            let status = park::park::<WHY_LANE>(Some(join), (&raw mut request).cast(), u64::MAX);
+            let status = park::park(
+                Waits::on(Kind::Lane, lane),
+                Some(join),
+                (&raw mut request).cast(),
+                u64::MAX,
+            );
             let mut state = lane.state.lock();
             match (*call).stage {
                 Stage::Done => return GOROUTINE_OK,
@@ -494,8 +499,12 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                 Stage::Running if status != GOROUTINE_OK => {
                     drop(state);
                     (*g).cancel_disabled += 1;
-                    while park::park::<WHY_LANE>(Some(join), (&raw mut request).cast(), u64::MAX)
-                        != GOROUTINE_OK
+                    while park::park(
+                        Waits::on(Kind::Lane, lane),
+                        Some(join),
+                        (&raw mut request).cast(),
+                        u64::MAX,
+                    ) != GOROUTINE_OK
                         || !is_done(lane, call)
                     {}
                     (*g).cancel_disabled -= 1;

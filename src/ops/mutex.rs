@@ -15,9 +15,10 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_one};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sched::park;
-use crate::trace::event::WHY_MUTEX;
+use crate::sys::mem;
 use crate::wait::lock::{HANDED, Lock, NUMBER_SHIFT, Take};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
@@ -121,6 +122,28 @@ impl Me {
                 }
             }
         }
+    }
+}
+
+/// Who has a mutex.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// The goroutine with this id.
+    Goroutine(u64),
+    /// Some plain thread.
+    Thread,
+}
+
+/// Where its owner is written.
+pub const WORD: usize = std::mem::offset_of!(Mutex, lock) + Lock::<Party>::WORD;
+
+/// Who has the mutex at `address`, which may not be there any more: it means nothing then. None: nobody.
+pub fn owner_of(address: usize) -> Option<Holder> {
+    let number = Lock::<Party>::owner_in(mem::peek_word(address + WORD)?) >> NUMBER_SHIFT;
+    match number {
+        0 => None,
+        n if n & 1 == 0 => Some(Holder::Goroutine(n >> 1)),
+        _ => Some(Holder::Thread),
     }
 }
 
@@ -246,7 +269,7 @@ impl Mutex {
         let (place, result) = (&raw mut waiter, &raw mut take);
         // SAFETY: the waiter stays in place until it was granted the lock or left.
         unsafe {
-            let status = wait::<WHY_MUTEX>(&word, deadline, move |party| {
+            let status = wait(&word, deadline, Waits::on(Kind::Mutex, self), move |party| {
                 (*place).party = party;
                 match join(&self.lock, place, me.number) {
                     Take::Held => true,

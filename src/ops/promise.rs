@@ -4,10 +4,10 @@ use super::wait::wait_thread as wait_thread_on;
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::Goroutine;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled, pool};
 use crate::sched::{bind, park, runtime, spawn};
-use crate::trace::event::WHY_PROMISE;
 use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -120,7 +120,12 @@ fn wait_goroutine(promise: &Promise, g: *mut Goroutine, deadline: u64) -> Result
             (*g).waits_for
                 .store(std::ptr::from_ref(promise).cast_mut(), Ordering::Release);
         }
-        let status = park::park::<WHY_PROMISE>(Some(join_promise), (&raw mut join).cast(), deadline);
+        let status = park::park(
+            Waits::on(Kind::Promise, promise),
+            Some(join_promise),
+            (&raw mut join).cast(),
+            deadline,
+        );
         if bind::is_bound(g) {
             (*g).waits_for.store(std::ptr::null_mut(), Ordering::Relaxed);
         }

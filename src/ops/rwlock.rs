@@ -5,7 +5,7 @@ use super::mutex::Me;
 use super::object::{free_object, new_object};
 use super::semaphore::{acquire_in_line, release};
 use crate::abi::*;
-use crate::trace::event::WHY_RWLOCK;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::wait::Party;
 use crate::wait::permits::Permits;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,7 +58,7 @@ impl RwLock {
         if self.is_writer() {
             return GOROUTINE_EDEADLK;
         }
-        acquire_in_line::<WHY_RWLOCK>(&self.permits, n, timeout_ns)
+        acquire_in_line(&self.permits, n, timeout_ns, Waits::on(Kind::RwLock, self))
     }
 
     /// `goroutine_rwlock_read_lock`.

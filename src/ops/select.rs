@@ -21,15 +21,16 @@ use super::channel::{Bytes, Channel, ChannelWaiter, Protocol, hand, in_line};
 use super::wait::wait;
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::promise::{Owner, Promise, PromiseWaiter};
 use crate::sched::park;
 use crate::sync::backoff;
-use crate::trace::event::WHY_SELECT;
+use crate::sys::mem;
 use crate::wait::Party;
 use crate::wait::channel::{Handed, RECEIVE, SEND, Step};
 use crate::wait::select::{self, Case, Joined};
 use crate::wait::thread::ThreadWait;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -164,6 +165,22 @@ unsafe fn poll(cases: &mut [GoroutineSelectCase], promises_only: bool) -> Option
     None
 }
 
+/// The promises among what the one selects whose `Join` is at `address`, which may not be there any more: it means nothing then.
+pub fn promises_of(address: usize) -> Option<Vec<u64>> {
+    let cases = mem::peek_word(address + offset_of!(Join, cases))?;
+    let count = mem::peek_word(address + offset_of!(Join, count))?;
+    let mut promises = Vec::new();
+    for i in 0..count {
+        let case = (cases + i * size_of::<GoroutineSelectCase>() as u64) as usize;
+        let op = mem::peek_word(case)? as u32; // it comes first, in 4 bytes
+        let object = mem::peek_word(case + offset_of!(GoroutineSelectCase, object))?;
+        if op == GOROUTINE_SELECT_PROMISE && object != 0 {
+            promises.push(object);
+        }
+    }
+    Some(promises)
+}
+
 /// `goroutine_select`. Ok: the case that was chosen.
 ///
 /// # Safety
@@ -173,6 +190,11 @@ pub unsafe fn select(cases: &mut [GoroutineSelectCase], timeout_ns: u64) -> Resu
     unsafe {
         if !cases.iter().all(|case| is_valid(case)) {
             return Err(GOROUTINE_EINVAL);
+        }
+        for case in cases.iter().filter(|case| case.op != GOROUTINE_SELECT_PROMISE) {
+            if let Some(channel) = case.object.cast::<Channel>().as_ref() {
+                channel.note(case.op == GOROUTINE_SELECT_SEND);
+            }
         }
         if let Some(chosen) = poll(cases, false) {
             return Ok(chosen);
@@ -225,7 +247,8 @@ unsafe fn in_every_line(
     let shared = &raw mut join;
     // SAFETY: everything stays in place until `leave`; the caller's promise.
     unsafe {
-        let status = wait::<WHY_SELECT>(&word, deadline, move |party| join_all(shared, party));
+        let waits = Waits::on(Kind::Select, shared);
+        let status = wait(&word, deadline, waits, move |party| join_all(shared, party));
         let mut round = 0;
         while (*shared).progress.load(Ordering::Acquire) == BEGUN {
             backoff(&mut round); // I3

@@ -3,8 +3,8 @@
 use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
-use crate::trace::event::{WHY_SEMAPHORE, Why};
 use crate::wait::Party;
 use crate::wait::permits::{PermitWaiter, Permits};
 use crate::wait::thread::ThreadWait;
@@ -45,7 +45,7 @@ impl Semaphore {
         if self.permits.try_take(n) {
             return GOROUTINE_OK;
         }
-        acquire_in_line::<WHY_SEMAPHORE>(&self.permits, n, timeout_ns)
+        acquire_in_line(&self.permits, n, timeout_ns, Waits::on(Kind::Semaphore, self))
     }
 
     /// `goroutine_semaphore_release`.
@@ -55,12 +55,13 @@ impl Semaphore {
     }
 }
 
-/// Waits in line for `n` permits. `WHY` is for traces.
+/// Waits in line for `n` permits.
 #[inline(never)]
-pub(super) fn acquire_in_line<const WHY: Why>(
+pub(super) fn acquire_in_line(
     permits: &Permits<Party>,
     n: u32,
     timeout_ns: u64,
+    waits: Waits,
 ) -> GoroutineStatus {
     if timeout_ns == 0 {
         return GOROUTINE_EAGAIN;
@@ -70,7 +71,7 @@ pub(super) fn acquire_in_line<const WHY: Why>(
     let place = &raw mut waiter;
     // SAFETY: the waiter stays in place until it was granted or left.
     unsafe {
-        let status = wait::<WHY>(&word, park::deadline_after(timeout_ns), move |party| {
+        let status = wait(&word, park::deadline_after(timeout_ns), waits, move |party| {
             (*place).party = party;
             permits.join(place)
         });

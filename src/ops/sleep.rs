@@ -3,9 +3,9 @@
 use crate::abi::*;
 use crate::context::{goroutine_asm_yield, tls};
 use crate::goroutine::Goroutine;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
 use crate::sys::time::sleep_until;
-use crate::trace::event::WHY_SLEEP;
 use std::ptr::null_mut;
 
 /// Parks the goroutine, or blocks a plain thread, for `ns`.
@@ -28,7 +28,7 @@ pub fn sleep(ns: u64) -> GoroutineStatus {
         return GOROUTINE_OK;
     }
     // SAFETY: on a goroutine.
-    match unsafe { park::park::<WHY_SLEEP>(None, null_mut(), deadline) } {
+    match unsafe { park::park(Waits::number(Kind::Sleep, deadline), None, null_mut(), deadline) } {
         GOROUTINE_ETIMEDOUT => GOROUTINE_OK, // which is what it waited for
         status => status,
     }

@@ -2,12 +2,12 @@
 
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::waits::Waits;
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::sched::park;
 use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
-use crate::trace::event::Why;
 use crate::wait::thread::{ThreadWait, WAITING};
 use crate::wait::{Claimed, Party, Waiter, next_claimed, wake};
 
@@ -30,27 +30,26 @@ impl<F: FnOnce(Party) -> bool + Copy> Join for F {
 
 /// Waits until somebody ends the wait that `join` put into some queue, or `deadline`. `join` runs off the goroutine's stack, and gives
 /// false if there is no need to wait: then this is GOROUTINE_OK. A time-out and a cancel leave the waiter where it is: the
-/// caller takes it out. `WHY` is for traces.
+/// caller takes it out. `waits`: for reports.
 ///
 /// # Safety
 /// What `join` queues, and `word` (a plain thread's), stay in place until it was granted or taken out.
 #[inline(always)]
-pub unsafe fn wait<const WHY: Why>(word: &ThreadWait, deadline: u64, join: impl Join) -> GoroutineStatus {
+pub unsafe fn wait(word: &ThreadWait, deadline: u64, waits: Waits, join: impl Join) -> GoroutineStatus {
     let g = tls::current_or_dummy();
     // SAFETY: the caller's promise; never null.
     unsafe {
         if (*g).id() == 0 {
             return wait_thread(word, deadline, SPIN_NS, move || join.join(Party::Thread(word)));
         }
-        park::park_joining(g, deadline, AsGoroutine::<_, WHY>(join))
+        park::park_joining(g, deadline, waits, AsGoroutine(join))
     }
 }
 
 #[derive(Clone, Copy)]
-struct AsGoroutine<J, const WHY: Why>(J);
+struct AsGoroutine<J>(J);
 
-impl<J: Join, const FOR: Why> park::Joins for AsGoroutine<J, FOR> {
-    const WHY: Why = FOR;
+impl<J: Join> park::Joins for AsGoroutine<J> {
     #[inline(always)]
     unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool {
         // SAFETY: the caller's promise.

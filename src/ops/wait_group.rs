@@ -3,8 +3,8 @@
 use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
-use crate::trace::event::WHY_WAIT_GROUP;
 use crate::wait::Party;
 use crate::wait::count::{Count, CountWaiter};
 use crate::wait::thread::ThreadWait;
@@ -78,7 +78,8 @@ impl WaitGroup {
         let place = &raw mut waiter;
         // SAFETY: the waiter stays in place until it was woken or left.
         unsafe {
-            let status = wait::<WHY_WAIT_GROUP>(&word, park::deadline_after(timeout_ns), move |party| {
+            let waits = Waits::on(Kind::WaitGroup, self);
+            let status = wait(&word, park::deadline_after(timeout_ns), waits, move |party| {
                 (*place).party = party;
                 self.count.join(place)
             });

@@ -166,6 +166,15 @@ impl Promise {
         self.cell.flags.load(Ordering::Relaxed) & OF_GOROUTINE != 0
     }
 
+    /// The goroutine that will settle it, or has: for reports. Null: anybody may.
+    pub fn settler(&self) -> *mut Goroutine {
+        if self.is_of_goroutine() {
+            self.goroutine.load(Ordering::Relaxed).map_addr(|a| a & !HANDLE)
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+
     /// Whether it was made in this process, and not before a fork: otherwise who settles it is gone, perhaps in the middle
     /// of that, with the lock in its hands.
     #[inline(always)]

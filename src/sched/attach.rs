@@ -30,11 +30,12 @@ use super::spawn;
 use super::worker::foreign_id;
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_thread_run, tls};
+use crate::goroutine::waits::Kind;
 use crate::goroutine::{ERRNO_WIDE, Goroutine};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sys::report;
-use crate::trace::{self, event::WHY_CALLBACK};
+use crate::trace;
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -317,7 +318,7 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
     }
     // SAFETY: the caller's promise; `run` lives until thread_run has returned.
     unsafe {
-        trace::park(g, WHY_CALLBACK);
+        trace::parks_for(g, Kind::Callback);
         (*((*g).entry_arg as *mut Run)).outcome = Outcome { value, status };
         (*g).native_stack = 0;
         if tls::scheduler_sp() != tls::base_sp() {

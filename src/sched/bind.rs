@@ -31,13 +31,13 @@ use super::worker::{Worker, foreign_sequence};
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::park::Ready;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_light;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
-use crate::trace::event::WHY_THREAD;
 use crate::trace::{self, Cause};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -86,7 +86,12 @@ pub unsafe fn bind(g: *mut Goroutine) -> Result<(), GoroutineStatus> {
                     status => Err(status),
                 };
             }
-            let status = park::park::<WHY_THREAD>(Some(join_waiting), std::ptr::null_mut(), u64::MAX);
+            let status = park::park(
+                Waits::number(Kind::Thread, 0),
+                Some(join_waiting),
+                std::ptr::null_mut(),
+                u64::MAX,
+            );
             if status != GOROUTINE_OK {
                 return Err(status);
             }
@@ -128,7 +133,7 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
         let itself = u32::from((*g).spawn_flags & GOROUTINE_SPAWN_PINNED != 0);
         if worker.pinned.load(Ordering::Relaxed) > itself {
             // The thread stays with the worker (I3): g moves instead.
-            trace::park(g, WHY_THREAD);
+            trace::parks_for(g, Kind::Thread);
             runtime.pool.give(Order::Goroutine(g));
             if missing {
                 runtime.call_for_threads();

@@ -17,7 +17,8 @@ use super::search;
 use super::worker::Worker;
 use crate::context::{goroutine_asm_park, tls};
 use crate::goroutine::Goroutine;
-use crate::trace::{self, event::WHY_WORKER};
+use crate::goroutine::waits::Kind;
+use crate::trace;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -76,7 +77,7 @@ unsafe extern "C" fn on_retaken(g: *mut Goroutine, _: *mut c_void) -> *mut Gorou
     let seat = Seat::current().expect("the thread has not changed");
     // SAFETY: the assembly left g's stack; the thread has no worker, and was counted by the monitor.
     unsafe {
-        trace::park(g, WHY_WORKER);
+        trace::parks_for(g, Kind::Worker);
         bind::without_worker(g, seat)
     }
 }

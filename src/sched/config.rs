@@ -80,8 +80,7 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     if number("GOROUTINE_IO_URING")? == Some(0) {
         config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     }
-    let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
-    if config.flags & later != 0 || config.stack_overflow.is_some() {
+    if config.flags & GOROUTINE_CONFIG_LEARN_STACKS != 0 || config.stack_overflow.is_some() {
         return Err(GOROUTINE_ENOSYS); // not in this version: say so instead of ignoring it
     }
     if config.ffi_threads_max == 0 {

@@ -30,6 +30,7 @@
 //! | `cancel` | stopping goroutines from outside |
 //! | `config` | what a start is told |
 //! | `monitor` | the thread that watches the workers |
+//! | `since` | how long parks and turns last |
 //! | `runtime` | start, wait, shutdown |
 
 pub mod crew;
@@ -75,6 +76,8 @@ pub mod runtime;
 mod search;
 #[cfg(not(loom))]
 mod share;
+#[cfg(not(loom))]
+mod since;
 #[cfg(not(loom))]
 pub mod spawn;
 #[cfg(not(loom))]

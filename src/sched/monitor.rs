@@ -11,6 +11,7 @@
 //! - threads that will be needed: make them (`predict`), at once when asked;
 //! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
+//! - when parks and turns began (`since`), and dumps that a signal asked for: see to it;
 //! - stacks that nobody wanted for a second: give their memory back.
 
 use super::blocking;
@@ -108,6 +109,9 @@ pub fn run(runtime: &'static Runtime) {
             next_trim = now + TRIM_EVERY_NS;
             trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
         }
+        runtime.note_times(now);
+        let next_look = crate::inspect::deadlock::serve(runtime, now);
+        crate::inspect::quit::serve();
         runtime.poll_from_monitor();
         if !idle {
             dozes = 0;
@@ -128,13 +132,14 @@ pub fn run(runtime: &'static Runtime) {
                 continue;
             }
             fence_seq_cst();
+            runtime.note_times(now);
             runtime.poll_from_monitor(); // the last worker may have found the poller held, by us
             let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             if runtime.all_idle() {
                 wait(
                     runtime,
                     ASLEEP,
-                    if troubled { now + TROUBLED_NS } else { u64::MAX },
+                    if troubled { now + TROUBLED_NS } else { u64::MAX }.min(next_look),
                 );
             }
             let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);

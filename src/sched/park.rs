@@ -25,11 +25,11 @@ use super::worker::Worker;
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
+use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, Runnable};
 use crate::sync::fence_light;
 use crate::sys::time;
 use crate::timer::slot::Target;
-use crate::trace::event::{WHY_PARK, Why};
 use crate::trace::{self, Cause};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -54,8 +54,6 @@ pub type Join = unsafe fn(g: *mut Goroutine, sequence: u64, arg: *mut c_void) ->
 
 /// The same, compiled into the park: nobody calls it on the way. It is copied off the goroutine's stack first (I2).
 pub trait Joins: Copy {
-    /// For what: a trace says so.
-    const WHY: Why;
     /// # Safety
     /// Step 4.
     unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool;
@@ -63,13 +61,12 @@ pub trait Joins: Copy {
 
 /// What is called.
 #[derive(Clone, Copy)]
-struct Called<const WHY: Why> {
+struct Called {
     join: Option<Join>,
     arg: *mut c_void,
 }
 
-impl<const FOR: Why> Joins for Called<FOR> {
-    const WHY: Why = FOR;
+impl Joins for Called {
     #[inline(always)]
     unsafe fn join(self, g: *mut Goroutine, sequence: u64) -> bool {
         // SAFETY: the caller's promise.
@@ -90,9 +87,9 @@ struct Request<J> {
 ///
 /// # Safety
 /// On a goroutine. `arg` is what `join` wants.
-pub unsafe fn park<const WHY: Why>(join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
+pub unsafe fn park(waits: Waits, join: Option<Join>, arg: *mut c_void, deadline: u64) -> GoroutineStatus {
     // SAFETY: the caller's promise.
-    unsafe { park_joining(tls::current(), deadline, Called::<WHY> { join, arg }) }
+    unsafe { park_joining(tls::current(), deadline, waits, Called { join, arg }) }
 }
 
 /// The same.
@@ -100,13 +97,19 @@ pub unsafe fn park<const WHY: Why>(join: Option<Join>, arg: *mut c_void, deadlin
 /// # Safety
 /// `g` is the running goroutine; `join` is as step 4 wants it.
 #[inline(always)]
-pub unsafe fn park_joining<J: Joins>(g: *mut Goroutine, deadline: u64, join: J) -> GoroutineStatus {
+pub unsafe fn park_joining<J: Joins>(
+    g: *mut Goroutine,
+    deadline: u64,
+    waits: Waits,
+    join: J,
+) -> GoroutineStatus {
     // SAFETY: on a goroutine.
     unsafe {
         if (*g).is_cancelled() {
             crate::context::goroutine_asm_yield(); // a loop of calls that all fail must not keep the worker
             return GOROUTINE_ECANCELED;
         }
+        Goroutine::note_waits(g, waits);
         let mut request = Request {
             join,
             deadline,
@@ -127,8 +130,11 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
     unsafe {
         let request = &mut *request.cast::<Request<J>>();
         let deadline = request.deadline;
-        trace::park(g, J::WHY);
+        trace::parks(g);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            if deadline != u64::MAX {
+                Goroutine::note_timed(g);
+            }
             let join = (&raw mut request.join).cast();
             return bind::park_joining(g, deadline, Some(join_of::<J>), join);
         }
@@ -145,6 +151,7 @@ unsafe extern "C" fn on_park<J: Joins>(g: *mut Goroutine, request: *mut c_void) 
         }
         worker.queue.enter();
         if deadline != u64::MAX {
+            Goroutine::note_timed(g);
             request.timer = timers::arm_inside(worker, deadline, Target::Park { g, sequence });
         }
         (*g).park.wait(sequence);
@@ -203,6 +210,7 @@ pub unsafe fn park_with(
             crate::context::goroutine_asm_yield();
             return GOROUTINE_ECANCELED;
         }
+        Goroutine::note_waits(g, Waits::on(Kind::Ticket, f as *const c_void));
         let mut commit = Commit {
             f,
             arg,
@@ -222,7 +230,7 @@ unsafe extern "C" fn on_commit(g: *mut Goroutine, commit: *mut c_void) -> *mut G
     // SAFETY: as on_park; in COMMITTING nobody runs g, so its stack stays.
     unsafe {
         let commit = &mut *commit.cast::<Commit>();
-        trace::park(g, WHY_PARK);
+        trace::parks(g);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
             return bind::park_bound(g, commit.deadline, |sequence| {
                 let ticket = GoroutineTicket {

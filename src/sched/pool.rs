@@ -19,7 +19,7 @@ use crate::context::{goroutine_asm_thread_run, restore_control_words, tls};
 use crate::goroutine::Goroutine;
 use crate::goroutine::park::Ready;
 use crate::sys::time::now_ns;
-use crate::sys::{cpu, futex, report};
+use crate::sys::{cpu, futex, mem, report};
 use crate::thread;
 use crate::trace::{self, Cause};
 use parking_lot::Mutex;
@@ -109,6 +109,9 @@ pub struct Seat {
     pub goroutine: AtomicPtr<Goroutine>,
     /// A `Serves`. Written by the thread.
     serves: AtomicU32,
+    /// Of the thread: its number for the kernel, and where its block of the assembly is, 0 while it does not schedule. For reports.
+    pub thread_id: AtomicU32,
+    block: AtomicUsize,
     /// It waits for an order.
     rests: AtomicBool,
     /// It ends when what it serves is over. The thread's own.
@@ -133,6 +136,8 @@ impl Seat {
             base_sp: AtomicUsize::new(0),
             goroutine: AtomicPtr::new(std::ptr::null_mut()),
             serves: AtomicU32::new(Serves::Nothing as u32),
+            thread_id: AtomicU32::new(0),
+            block: AtomicUsize::new(0),
             rests: AtomicBool::new(false),
             retires: AtomicBool::new(false),
             pin: UnsafeCell::new(None),
@@ -209,6 +214,14 @@ impl Seat {
     /// Whether it waits for an order. For reports.
     pub fn rests(&self) -> bool {
         self.rests.load(Ordering::Relaxed)
+    }
+
+    /// The goroutine that the thread runs, or the dummy, and the worker it holds, or null: as they were a moment ago. None: it does not
+    /// schedule. The thread may end meanwhile, so the kernel looks.
+    pub fn runs(&self) -> Option<(u64, u64)> {
+        let block = self.block.load(Ordering::Acquire);
+        let mut words = [0; 2];
+        (block != 0 && mem::peek_words(block + tls::CURRENT, &mut words)).then_some((words[0], words[1]))
     }
 
     /// Whether it will.
@@ -770,8 +783,11 @@ fn start_thread(seat: &Arc<Seat>, settings: &thread::Settings) -> Result<thread:
 
 fn run_thread(seat: &Arc<Seat>) {
     thread::set_seat(Arc::as_ptr(seat).cast_mut().cast::<c_void>());
+    seat.thread_id.store(thread::id(), Ordering::Relaxed);
+    seat.block.store(tls::block(), Ordering::Release);
     // SAFETY: the thread schedules from now on until next_of_thread gives null.
     unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    seat.block.store(0, Ordering::Release);
     seat.unpin();
     tls::set_worker(std::ptr::null_mut());
     thread::set_seat(std::ptr::null_mut());

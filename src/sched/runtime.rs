@@ -18,11 +18,13 @@ use super::poll::{Net, POLLING};
 use super::pool::Pool;
 use super::predict::Predictor;
 use super::run_queue::POLL_STOP;
+use super::since::Since;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use crate::abi::*;
 use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
+use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
 use crate::stack;
 use crate::sync::fence_seq_cst;
@@ -65,6 +67,8 @@ pub struct Runtime {
     pub(crate) pool: Pool,
     pub(crate) predictor: Predictor,
     pub(crate) net: Net,
+    pub(crate) since: Since,
+    pub(crate) detector: Detector,
     phase: AtomicU32,
     waiters: AtomicU32,
     pins: AtomicU32,
@@ -223,8 +227,10 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     exit::watch();
     context::init();
+    crate::inspect::layout::complete();
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
+        crate::inspect::quit::install();
     }
     report::set_fatal(config.fatal, config.fatal_arg);
     let now = now_ns();
@@ -249,6 +255,8 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         pool: Pool::new(&config, settings, pinning),
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
+        since: Since::new(count),
+        detector: Detector::default(),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -286,6 +294,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         stack::overflow::uninstall();
+        crate::inspect::quit::uninstall();
         return GOROUTINE_ENOMEM;
     }
     if lifecycle.library == 0 {
@@ -399,9 +408,10 @@ pub fn shutdown(deadline: u64) -> Ended {
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
     stack::overflow::uninstall();
+    crate::inspect::quit::uninstall();
     report::set_fatal(None, std::ptr::null_mut());
     let mut ended = Ended::from(GOROUTINE_OK);
-    if !stack::overflow::is_installed() {
+    if !stack::overflow::is_installed() && !crate::inspect::quit::is_installed() {
         // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)
         ended.library = std::mem::take(&mut lifecycle.library) as *mut c_void;
     }
@@ -507,6 +517,9 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
     let status = loop {
         if runtime.is_quiescent() {
             break GOROUTINE_OK;
+        }
+        if deadlock::is_dead(&runtime) {
+            break GOROUTINE_EDEADLK;
         }
         if runtime.phase.load(Ordering::SeqCst) >= CLOSING {
             break GOROUTINE_ESHUTDOWN; // something that nobody can end is left: an external_begin
@@ -659,6 +672,33 @@ impl Runtime {
         }
     }
 
+    /// All goroutines are asleep: whoever waits for their end is told.
+    pub fn tell_waiters(&self) {
+        let _lock = self.quiet.lock();
+        self.became_quiet.notify_all();
+    }
+
+    /// Whether somebody wants to know of deadlocks.
+    pub fn reports_deadlocks(&self) -> bool {
+        self.config.flags & GOROUTINE_CONFIG_DEADLOCK_REPORT != 0
+    }
+
+    /// Whether a plain thread has announced that it will do something.
+    pub fn external_open(&self) -> bool {
+        EXTERNAL_CLOSED.load(Ordering::SeqCst) != EXTERNAL_OPENED.load(Ordering::SeqCst)
+    }
+
+    /// Whether goroutines keep the program alive, and nothing else does or may wake one: no timer, async operation or call.
+    pub fn waits_for_itself(&self) -> bool {
+        let closed = self.sum(|c| &c.closed);
+        let async_closed = self.sum(|c| &c.async_closed);
+        fence_seq_cst();
+        self.sum(|c| &c.opened) != closed
+            && self.sum(|c| &c.async_opened) == async_closed
+            && super::timers::pending(self) == 0
+            && self.pool.jobs_live.load(Ordering::SeqCst) == 0
+    }
+
     /// Something was closed by a thread that is not about to go idle.
     pub fn closed_from_outside(&self) {
         if self.has_waiters() {
@@ -767,7 +807,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 16] {
+fn fork_locks() -> [&'static dyn ForkLock; 18] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -781,8 +821,10 @@ fn fork_locks() -> [&'static dyn ForkLock; 16] {
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
         crate::ops::io::threads(),
+        crate::ops::channel::users(),
         crate::ops::local::spare(),
         slot::spare(),
+        crate::code::registry(),
         crate::promise::pool::spare(),
         &membarrier::SHOOTDOWN,
     ]
@@ -853,6 +895,7 @@ extern "C" fn after_fork_child() {
     DOOR.reset();
     FORKS.fetch_add(1, Ordering::Relaxed);
     forget_name_readers();
+    crate::code::forget_readers();
     thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.

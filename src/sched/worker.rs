@@ -49,7 +49,8 @@ pub struct Local {
     pub timer_slots: Vec<u32>,
     next_id: u64,
     ids_end: u64,
-    next_sequence: u64,
+    /// Written by the owner; for reports others read it.
+    next_sequence: AtomicU64,
     /// Turns so far.
     pub turn: u32,
     /// Urgent goroutines run since the last regular one.
@@ -168,7 +169,7 @@ impl Worker {
                 timer_slots: Vec::new(),
                 next_id: 0,
                 ids_end: 0,
-                next_sequence: SEQUENCES[index].load(Ordering::Relaxed),
+                next_sequence: AtomicU64::new(SEQUENCES[index].load(Ordering::Relaxed)),
                 turn: 0,
                 urgent_streak: 0,
                 apart: false,
@@ -238,8 +239,23 @@ impl Worker {
     pub(crate) unsafe fn next_sequence(&self) -> u64 {
         // SAFETY: the caller's promise.
         let local = unsafe { self.local() };
-        local.next_sequence += 1;
-        (self.index as u64) << SEQUENCE_BITS | local.next_sequence
+        let next = local.next_sequence.load(Ordering::Relaxed) + 1;
+        local.next_sequence.store(next, Ordering::Relaxed);
+        (self.index as u64) << SEQUENCE_BITS | next
+    }
+
+    /// Changes with every goroutine that it turns to, for whoever asks.
+    pub(crate) fn turns(&self) -> u32 {
+        // SAFETY: a word that the owner writes plainly, read as one; no reference is made.
+        let turn = unsafe { (&raw const (*self.local.get()).turn).read_volatile() };
+        turn.wrapping_add(self.queue.pops())
+    }
+
+    /// The last park's sequence, for whoever asks.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        // SAFETY: an atomic; no reference to what is around it is made.
+        let last = unsafe { AtomicU64::from_ptr((&raw mut (*self.local.get()).next_sequence).cast()) };
+        (self.index as u64) << SEQUENCE_BITS | last.load(Ordering::Relaxed)
     }
 
     /// Queues a goroutine that is ours. The owner only.
@@ -328,7 +344,7 @@ impl Worker {
     /// The worker's thread is gone.
     pub(crate) unsafe fn keep_sequences(&self) {
         // SAFETY: the caller's promise.
-        let next = unsafe { (*self.local.get()).next_sequence };
+        let next = unsafe { (*self.local.get()).next_sequence.load(Ordering::Relaxed) };
         SEQUENCES[self.index].store(next, Ordering::Relaxed);
     }
 }
@@ -336,7 +352,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let local = self.local.get_mut();
-        SEQUENCES[self.index].store(local.next_sequence, Ordering::Relaxed);
+        SEQUENCES[self.index].store(*local.next_sequence.get_mut(), Ordering::Relaxed);
         let wheel = &mut self.gated.get_mut().wheel;
         while let Some(number) = self.stopped.pop() {
             // SAFETY: it lies in this wheel, or is out of it; nobody else has the wheel any more.
@@ -355,8 +371,18 @@ impl Drop for Worker {
 
 /// The next sequence for a park on a thread without a worker.
 pub fn foreign_sequence() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    (super::idle::MAX_WORKERS as u64) << SEQUENCE_BITS | NEXT.fetch_add(1, Ordering::Relaxed)
+    (super::idle::MAX_WORKERS as u64) << SEQUENCE_BITS | NEXT_SEQUENCE.fetch_add(1, Ordering::Relaxed)
+}
+static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
+/// The last of them.
+pub fn foreign_sequences() -> u64 {
+    (super::idle::MAX_WORKERS as u64) << SEQUENCE_BITS | (NEXT_SEQUENCE.load(Ordering::Relaxed) - 1)
+}
+
+/// Of which worker a sequence is; MAX_WORKERS: of none.
+pub fn sequence_index(sequence: u64) -> usize {
+    (sequence >> SEQUENCE_BITS) as usize
 }
 
 /// An id for a goroutine that a plain thread spawns.

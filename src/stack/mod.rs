@@ -19,7 +19,7 @@ mod pool;
 mod slab;
 
 pub use pool::{Cache, acquire, counts, free_all, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
-pub use slab::{CLASS_MAX, CLASS_MIN, classify, for_each, valgrind_stack_reset};
+pub use slab::{CLASS_MAX, CLASS_MIN, REGION_SHIFT, REGIONS, classify, for_each, valgrind_stack_reset};
 
 use crate::goroutine::Goroutine;
 use std::ffi::c_void;
@@ -27,7 +27,8 @@ use std::mem::size_of;
 
 /// Inaccessible bytes below every stack: wider than any frame without stack probes may be.
 pub const GUARD: usize = 64 << 10;
-const COLOURS: usize = 16;
+/// Of control blocks.
+pub const COLOURS: usize = 16;
 
 /// Where the stack around a control block lies.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@
 //! It runs on the thread's alternate stack, takes no lock and allocates nothing.
 
 use super::{GUARD, bounds, classify};
+use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::sys::report::Line;
@@ -161,5 +162,18 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
     unsafe {
         let n = libc::backtrace(frames.as_mut_ptr(), frames.len() as c_int);
         libc::backtrace_symbols_fd(frames.as_ptr(), n, 2);
+        for &frame in &frames[..n.max(0) as usize] {
+            name_emitted(frame as usize);
+        }
+    }
+}
+
+/// What `backtrace_symbols_fd` cannot know. A frame's address comes after its call.
+fn name_emitted(address: usize) {
+    let mut name = code::NAME_BUFFER;
+    if let Some((bytes, offset)) = code::describe(address.wrapping_sub(1), &mut name) {
+        let mut line = Line::new();
+        line.hex(address as u64).text(" is ").raw(&name[..bytes]);
+        line.text("+").hex(offset as u64 + 1).emit();
     }
 }

@@ -7,16 +7,21 @@
 use super::GUARD;
 use crate::goroutine::Goroutine;
 use crate::sys::{mem, report::Line};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Smallest stack: 128 KiB, half of it guard.
 pub const CLASS_MIN: u8 = 17;
 /// Largest stack: 1 GiB.
 pub const CLASS_MAX: u8 = 30;
 
-const REGION_SHIFT: u32 = 26;
+/// A region is 64 MiB.
+pub const REGION_SHIFT: u32 = 26;
 const REGIONS_COUNT: usize = 1 << (47 - REGION_SHIFT);
-static REGIONS: [AtomicU8; REGIONS_COUNT] = [const { AtomicU8::new(0) }; REGIONS_COUNT];
+/// Classes, by region.
+pub static REGIONS: [AtomicU8; REGIONS_COUNT] = [const { AtomicU8::new(0) }; REGIONS_COUNT];
+/// The first region that is not 0, and one past the last: widened before a region is given its class.
+static FIRST: AtomicUsize = AtomicUsize::new(REGIONS_COUNT);
+static END: AtomicUsize = AtomicUsize::new(0);
 /// Set when the kernel has no MADV_GUARD_INSTALL: then a guard is a mapping of its own.
 static NO_GUARD_ADVICE: AtomicBool = AtomicBool::new(false);
 
@@ -40,6 +45,8 @@ impl Slab {
     pub fn new(class: u8) -> Option<Self> {
         let bytes = (1usize << REGION_SHIFT).max(1 << class);
         let base = mem::reserve(bytes, bytes)? as usize;
+        FIRST.fetch_min(base >> REGION_SHIFT, Ordering::Release);
+        END.fetch_max((base + bytes) >> REGION_SHIFT, Ordering::Release);
         for region in &REGIONS[base >> REGION_SHIFT..(base + bytes) >> REGION_SHIFT] {
             region.store(class, Ordering::Release);
         }
@@ -94,8 +101,9 @@ impl Slab {
 
 /// Every slab: where, how large, of which class.
 fn slabs(mut f: impl FnMut(usize, usize, u8)) {
-    let mut region = 0;
-    while region < REGIONS_COUNT {
+    let mut region = FIRST.load(Ordering::Acquire);
+    let end = END.load(Ordering::Acquire);
+    while region < end {
         let class = REGIONS[region].load(Ordering::Acquire);
         if class == 0 {
             region += 1;

@@ -114,6 +114,12 @@ impl Handle {
     }
 }
 
+/// The calling thread's number for the kernel.
+pub fn id() -> u32 {
+    // SAFETY: always callable.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
 /// In a child of fork, on the image of one of our threads: the signals that our creator had open are open again.
 pub fn restore_mask() {
     let thread = tls::thread();

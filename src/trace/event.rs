@@ -1,6 +1,7 @@
 //! What is recorded: 32 bytes, written by the thread that it happens on.
 
 use super::ring;
+use crate::goroutine::waits;
 
 /// One event, or 32 bytes of a name that belongs to the NAME before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +39,7 @@ macro_rules! kinds {
 kinds! {
     /// It runs here from now on. More: its function.
     Run = 1,
-    /// It waits. Detail: WHY_*.
+    /// It waits. Detail: a `waits::Kind`.
     Park = 2,
     /// It lets others run.
     Yield = 3,
@@ -138,62 +139,9 @@ pub enum Cause {
     Worker = 3,
 }
 
-/// Why a goroutine parks: a parameter of the park, so that nobody pays for it but who records it.
-pub type Why = u8;
-/// `goroutine_park`: the program's own reason.
-pub const WHY_PARK: Why = 0;
-/// Time passes.
-pub const WHY_SLEEP: Why = 1;
-/// A promise settles.
-pub const WHY_PROMISE: Why = 2;
-/// A channel.
-pub const WHY_CHANNEL: Why = 3;
-/// Several of them.
-pub const WHY_SELECT: Why = 4;
-/// A mutex.
-pub const WHY_MUTEX: Why = 5;
-/// A semaphore.
-pub const WHY_SEMAPHORE: Why = 6;
-/// A readers-writer lock.
-pub const WHY_RWLOCK: Why = 7;
-/// A condition.
-pub const WHY_CONDITION: Why = 8;
-/// A wait group, or a group.
-pub const WHY_WAIT_GROUP: Why = 9;
-/// A descriptor.
-pub const WHY_DESCRIPTOR: Why = 10;
-/// A file.
-pub const WHY_FILE: Why = 11;
-/// A lane's thread.
-pub const WHY_LANE: Why = 12;
-/// A thread of its own.
-pub const WHY_THREAD: Why = 13;
-/// A worker, after a long blocking call.
-pub const WHY_WORKER: Why = 14;
-/// The next callback: it stands for a thread that the library did not make.
-pub const WHY_CALLBACK: Why = 15;
-
-/// In words.
-pub fn why(why: u64) -> &'static str {
-    const WORDS: [&str; 16] = [
-        "park",
-        "sleep",
-        "promise",
-        "channel",
-        "select",
-        "mutex",
-        "semaphore",
-        "rwlock",
-        "condition",
-        "wait group",
-        "descriptor",
-        "file",
-        "lane",
-        "a thread",
-        "a worker",
-        "the next callback",
-    ];
-    WORDS.get(why as usize).copied().unwrap_or("?")
+/// Why a goroutine parks, in words.
+pub fn why(kind: u64) -> &'static str {
+    waits::Kind::from(kind).map_or("?", waits::Kind::word)
 }
 
 #[cfg(test)]
@@ -209,6 +157,7 @@ mod tests {
         );
         let text: [u8; 32] = std::array::from_fn(|i| i as u8);
         assert_eq!(Record::text(text).bytes(), text);
-        assert_eq!(why(u64::from(WHY_CALLBACK)), "the next callback");
+        assert_eq!(why(waits::Kind::Callback as u64), "the next callback");
+        assert_eq!(why(99), "?");
     }
 }

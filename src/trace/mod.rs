@@ -41,7 +41,8 @@ pub use session::{Totals, end, forget, is_off, lock, start, stop, totals};
 
 use crate::abi::GoroutineStatus;
 use crate::goroutine::Goroutine;
-use event::{Kind, Record, Why};
+use crate::goroutine::waits;
+use event::{Kind, Record};
 use ring::Pushed;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -119,8 +120,8 @@ macro_rules! recorders {
 }
 
 recorders! {
-    /// It waits.
-    park(why: Why) => Park(u64::from(why), 0);
+    /// It waits for something that it noted not.
+    parks_for(kind: waits::Kind) => Park(kind as u64, 0);
     /// It lets others run.
     yields() => Yield(0, 0);
     /// It is over.
@@ -137,6 +138,27 @@ recorders! {
     returns() => Return(0, 0);
     /// A timer fired, and it runs `function` for it.
     fires(function: u64) => TimerFire(0, function);
+}
+
+/// It waits for what it noted.
+///
+/// # Safety
+/// `g` is about to park, on this thread.
+#[inline(always)]
+pub unsafe fn parks(g: *const Goroutine) {
+    #[cold]
+    #[inline(never)]
+    unsafe fn cold(g: *const Goroutine) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let kind = Goroutine::noted_waits(g).kind().unwrap_or(waits::Kind::Ticket);
+            record(Kind::Park, kind as u64, (*g).id(), 0);
+        }
+    }
+    if is_on() {
+        // SAFETY: the caller's promise.
+        unsafe { cold(g) };
+    }
 }
 
 /// `g` was spawned by whoever runs here, from code at `site` (0: unknown).

@@ -68,6 +68,16 @@ unsafe impl<P: Sleeper> Sync for Lock<P> {}
 unsafe impl<P: Sleeper> Send for Lock<P> {}
 
 impl<P: Sleeper> Lock<P> {
+    /// Where the word is, for who reads it from outside.
+    #[cfg(not(loom))]
+    pub const WORD: usize = std::mem::offset_of!(Self, word);
+
+    /// Whose it is by that word.
+    #[cfg(not(loom))]
+    pub fn owner_in(word: u64) -> u64 {
+        word & !(WAITERS | HANDED)
+    }
+
     /// Free.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {

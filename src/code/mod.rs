@@ -1,0 +1,484 @@
+//! Code that a compiler emitted and told us about: whose an address is, and everybody who wants to know.
+//!
+//! | file | who |
+//! |---|---|
+//! | `mod` | ourselves: dumps, and reports from signal handlers |
+//! | `unwinder` | the unwinder of C++ and Rust |
+//! | `gdb`, `elf` | debuggers |
+//! | `perf` | perf |
+//! | `cfi` | unwind tables: read and written |
+//!
+//! Functions lie in chunks, sorted by address. A chunk never changes: another one takes its place. It has one ELF image, and one unwind
+//! table, for all its functions, because both kinds of reader walk a list of what they were given. Small chunks are merged with their
+//! like, as in a binary counter, so each function is copied a few times in all, however they come; none is merged beyond CHUNK_MAX. A function
+//! that was unregistered is marked, and leaves its chunk when a quarter of it is so marked, or when its addresses are registered anew: until
+//! then debuggers still name it. One with an unwind table leaves at once.
+//!
+//! I1. Chunks, and the map of them, are made and replaced under the lock.
+//! I2. Who looks something up counts itself in `READERS` first, and only then loads the map; who replaces the map waits, after that, until
+//!     it has seen nobody, and only then frees what the old one held (SeqCst, all four). A look-up takes no lock and does not wait, so a signal handler
+//!     may do it, also one that interrupted who waits.
+//! I3. No two registered functions overlap.
+
+pub mod cfi;
+mod elf;
+mod gdb;
+mod perf;
+mod unwinder;
+
+use crate::abi::*;
+use cfi::{Fde, Table};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// Most functions in a chunk.
+const CHUNK_MAX: usize = 256;
+/// Bytes of a name that are kept.
+const NAME_MAX: usize = 255;
+
+/// An entry of an unwind table, copied.
+pub struct Frame {
+    fde: Fde<'static>,
+    initial: Box<[u8]>,
+    program: Box<[u8]>,
+}
+
+impl Frame {
+    fn new(fde: &Fde) -> Self {
+        Self {
+            initial: fde.initial.into(),
+            program: fde.program.into(),
+            fde: Fde {
+                initial: &[],
+                program: &[],
+                ..*fde
+            },
+        }
+    }
+
+    fn view(&self) -> Fde<'_> {
+        Fde {
+            initial: &self.initial,
+            program: &self.program,
+            ..self.fde
+        }
+    }
+}
+
+/// A registered function.
+pub struct Function {
+    id: u64,
+    /// First address.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// GOROUTINE_CODE_*.
+    pub flags: u32,
+    /// For people.
+    pub name: CString,
+    frames: Vec<Frame>,
+    /// The compiler's own; else the chunk's image has it.
+    symfile: Option<Box<[u8]>>,
+    /// It was unregistered. Written under the lock.
+    gone: AtomicBool,
+}
+
+struct Chunk {
+    /// In the order of their addresses.
+    functions: Box<[Arc<Function>]>,
+    low: usize,
+    high: usize,
+    /// How many of them are gone. Under the lock.
+    gone: AtomicU32,
+    /// For debuggers and the unwinder: while it is in the map.
+    _image: Option<gdb::Image>,
+    _frames: Option<unwinder::Frames>,
+}
+
+impl Chunk {
+    /// # Safety
+    /// Under the lock; the functions are sorted, and at least one.
+    unsafe fn new(functions: Vec<Arc<Function>>) -> *const Self {
+        let mut table = Table::default();
+        for frame in functions.iter().flat_map(|f| &f.frames) {
+            table.add(&frame.view(), true);
+        }
+        let nameless: Vec<&Function> = functions
+            .iter()
+            .filter(|f| f.symfile.is_none())
+            .map(|f| &**f)
+            .collect();
+        // SAFETY: the caller's promise.
+        let image = (!nameless.is_empty()).then(|| unsafe { gdb::Image::new(elf::image(&nameless).into()) });
+        Box::into_raw(Box::new(Self {
+            low: functions[0].start,
+            high: functions[functions.len() - 1].end,
+            functions: functions.into(),
+            gone: AtomicU32::new(0),
+            _image: image,
+            _frames: unwinder::Frames::new(table.finish()),
+        }))
+    }
+
+    /// Those that are registered.
+    fn rest(&self) -> Vec<Arc<Function>> {
+        let here = |f: &&Arc<Function>| !f.gone.load(Ordering::Relaxed);
+        self.functions.iter().filter(here).cloned().collect()
+    }
+
+    fn find(&self, address: usize) -> Option<&Function> {
+        if !(self.low..self.high).contains(&address) {
+            return None;
+        }
+        let after = self.functions.partition_point(|f| f.start <= address);
+        let f = &**self.functions.get(after.checked_sub(1)?)?;
+        (address < f.end && !f.gone.load(Ordering::Relaxed)).then_some(f)
+    }
+}
+
+type Map = Vec<*const Chunk>;
+
+/// What readers see; null: nothing.
+static MAP: AtomicPtr<Map> = AtomicPtr::new(null_mut());
+/// Look-ups under way (I2). Reset in a child of fork.
+static READERS: AtomicU32 = AtomicU32::new(0);
+
+/// Everything that is registered.
+pub struct Registry {
+    functions: BTreeMap<u64, Owned>,
+    /// For the overlap check: by first address.
+    by_start: BTreeMap<usize, u64>,
+    next_id: u64,
+    perf: perf::Map,
+}
+
+struct Owned {
+    function: Arc<Function>,
+    /// Its own image, for debuggers.
+    _symfile: Option<gdb::Image>,
+    /// Somebody waits for its last frame.
+    leaving: bool,
+}
+
+// SAFETY: what the pointers in the map point to is only freed under the lock, by I2.
+unsafe impl Send for Registry {}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    functions: BTreeMap::new(),
+    by_start: BTreeMap::new(),
+    next_id: 1,
+    perf: perf::Map::new(),
+});
+
+/// The lock, to be held across fork.
+pub fn registry() -> &'static Mutex<Registry> {
+    &REGISTRY
+}
+
+/// In a child of fork, whose parent may have been in the middle of a look-up.
+pub fn forget_readers() {
+    READERS.store(0, Ordering::Relaxed);
+}
+
+// ---- look-ups ----
+
+/// Calls `f` with the function at `address`. None: none is registered there. Async-signal-safe if `f` is.
+pub fn with<R>(address: usize, f: impl FnOnce(&Function) -> R) -> Option<R> {
+    READERS.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: I2.
+    let found = unsafe {
+        (MAP.load(Ordering::SeqCst).as_ref())
+            .and_then(|map| map.iter().find_map(|chunk| (**chunk).find(address)))
+            .map(f)
+    };
+    READERS.fetch_sub(1, Ordering::SeqCst);
+    found
+}
+
+/// Whether an instruction there is the language's own. Async-signal-safe.
+pub fn is_own_code(rip: usize) -> bool {
+    with(rip, |_| ()).is_some()
+}
+
+/// The name of the function at `address`, cut to what `name` holds, and how far into it the address is. Async-signal-safe.
+pub fn describe(address: usize, name: &mut [u8; NAME_MAX]) -> Option<(usize, usize)> {
+    with(address, |f| {
+        let bytes = f.name.as_bytes();
+        name[..bytes.len()].copy_from_slice(bytes);
+        (bytes.len(), address - f.start)
+    })
+}
+
+/// Room for what [`describe`] gives.
+pub const NAME_BUFFER: [u8; NAME_MAX] = [0; NAME_MAX];
+
+/// Publishes a map, and frees what is not in it any more, once nobody looks at it.
+///
+/// # Safety
+/// Under the lock; `gone` is in the old map and not in the new one.
+unsafe fn publish(map: Map, gone: Vec<*const Chunk>) {
+    let old = MAP.swap(Box::into_raw(Box::new(map)), Ordering::SeqCst);
+    while READERS.load(Ordering::SeqCst) != 0 {
+        std::thread::yield_now(); // a look-up is short
+    }
+    // SAFETY: I2; made by `Chunk::new` and by us.
+    unsafe {
+        for chunk in gone {
+            drop(Box::from_raw(chunk.cast_mut()));
+        }
+        if !old.is_null() {
+            drop(Box::from_raw(old));
+        }
+    }
+}
+
+fn map() -> Map {
+    // SAFETY: under the lock nobody frees it.
+    unsafe { MAP.load(Ordering::Relaxed).as_ref() }
+        .cloned()
+        .unwrap_or_default()
+}
+
+// ---- registering ----
+
+/// # Safety
+/// What it points to is readable.
+unsafe fn check(code: &GoroutineCode) -> Option<Function> {
+    let has = |p: *const std::ffi::c_void, bytes: u64| p.is_null() == (bytes == 0);
+    let start = code.code as usize;
+    let end = start.checked_add(usize::try_from(code.code_bytes).ok()?)?;
+    let fits = code.flags & !GOROUTINE_CODE_FRAME_POINTER == 0
+        && !code.name.is_null()
+        && start != 0
+        && end > start
+        && end < 1 << 47
+        && has(code.eh_frame, code.eh_frame_bytes)
+        && has(code.symfile, code.symfile_bytes);
+    if !fits {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let name = CStr::from_ptr(code.name).to_bytes();
+        if name.is_empty() {
+            return None;
+        }
+        let symfile = (!code.symfile.is_null())
+            .then(|| std::slice::from_raw_parts(code.symfile.cast(), code.symfile_bytes as usize).into());
+        Some(Function {
+            id: 0,
+            start,
+            end,
+            flags: code.flags,
+            name: CString::new(&name[..name.len().min(NAME_MAX)]).ok()?,
+            frames: Vec::new(),
+            symfile,
+            gone: AtomicBool::new(false),
+        })
+    }
+}
+
+/// Takes the unwind tables apart, each once, and gives each function its entries. False: one is not what we know, or speaks of other
+/// code.
+///
+/// # Safety
+/// What `codes` point to is readable. `functions` are sorted.
+unsafe fn attach_frames(codes: &[GoroutineCode], functions: &mut [Function]) -> bool {
+    let tables: HashMap<usize, u64> = (codes.iter().filter(|c| !c.eh_frame.is_null()))
+        .map(|c| (c.eh_frame as usize, c.eh_frame_bytes))
+        .collect();
+    tables.iter().all(|(&table, &bytes)| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let table = std::slice::from_raw_parts(table as *const u8, bytes as usize);
+            cfi::walk(table, |fde| {
+                let after = functions.partition_point(|f| f.start as u64 <= fde.pc);
+                let Some(f) = after.checked_sub(1).map(|i| &mut functions[i]) else {
+                    return false;
+                };
+                let inside = fde.bytes != 0
+                    && fde
+                        .pc
+                        .checked_add(fde.bytes)
+                        .is_some_and(|end| end <= f.end as u64);
+                if inside {
+                    f.frames.push(Frame::new(&fde));
+                }
+                inside
+            })
+        }
+    })
+}
+
+/// `goroutine_code_register`.
+///
+/// # Safety
+/// What `codes` point to is readable, and stays while it is registered. `ids` is null or has room for as many.
+pub unsafe fn register(codes: &[GoroutineCode], ids: *mut u64) -> GoroutineStatus {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(functions) = codes.iter().map(|c| check(c)).collect::<Option<Vec<_>>>() else {
+            return GOROUTINE_EINVAL;
+        };
+        let mut order: Vec<(usize, Function)> = functions.into_iter().enumerate().collect();
+        order.sort_unstable_by_key(|(_, f)| f.start);
+        if order.windows(2).any(|two| two[0].1.end > two[1].1.start) {
+            return GOROUTINE_EINVAL;
+        }
+        let (places, mut functions): (Vec<usize>, Vec<Function>) = order.into_iter().unzip();
+        if !attach_frames(codes, &mut functions) {
+            return GOROUTINE_EINVAL;
+        }
+        let mut registry = REGISTRY.lock();
+        if functions.iter().any(|f| registry.overlaps(f)) {
+            return GOROUTINE_EALREADY; // I3
+        }
+        let first_id = registry.next_id;
+        if !ids.is_null() {
+            for i in 0..codes.len() {
+                ids.add(i).write(first_id + i as u64);
+            }
+        }
+        registry.next_id += codes.len() as u64;
+        for (f, place) in functions.iter_mut().zip(places) {
+            f.id = first_id + place as u64;
+        }
+        registry.add(functions);
+    }
+    GOROUTINE_OK
+}
+
+impl Registry {
+    fn overlaps(&self, f: &Function) -> bool {
+        self.by_start
+            .range(..f.end)
+            .next_back()
+            .is_some_and(|(_, id)| self.functions[id].function.end > f.start)
+    }
+
+    /// # Safety
+    /// Sorted, and checked.
+    unsafe fn add(&mut self, functions: Vec<Function>) {
+        if self.perf.is_fresh() {
+            self.perf
+                .add(self.functions.values().map(|owned| &*owned.function));
+        }
+        self.perf.add(functions.iter());
+        let mut map = map();
+        let mut old = Vec::new();
+        self.make_room(&functions, &mut map, &mut old);
+        let mut all = Vec::with_capacity(functions.len());
+        for f in functions {
+            let function = Arc::new(f);
+            all.push(function.clone());
+            self.by_start.insert(function.start, function.id);
+            // SAFETY: under the lock.
+            let symfile = (function.symfile.as_ref()).map(|image| unsafe { gdb::Image::new(image.clone()) });
+            self.functions.insert(
+                function.id,
+                Owned {
+                    function,
+                    _symfile: symfile,
+                    leaving: false,
+                },
+            );
+        }
+        // SAFETY: under the lock. (A chunk that was made a moment ago may be merged with the next, and was never in the map.)
+        unsafe {
+            for part in all.chunks(CHUNK_MAX) {
+                let mut part = part.to_vec();
+                while let Some(last) = map.last().map(|&last| &*last)
+                    && last.functions.len() <= part.len()
+                    && last.functions.len() + part.len() <= CHUNK_MAX
+                {
+                    part.extend(last.rest());
+                    old.extend(map.pop());
+                }
+                part.sort_unstable_by_key(|f| f.start);
+                map.push(Chunk::new(part));
+            }
+            publish(map, old);
+        }
+    }
+
+    /// Nobody knows what was unregistered where these will be. Sorted.
+    fn make_room(&self, functions: &[Function], map: &mut Map, old: &mut Vec<*const Chunk>) {
+        let meets = |gone: &Function| {
+            let after = functions.partition_point(|f| f.start < gone.end);
+            after != 0 && functions[after - 1].end > gone.start
+        };
+        for i in (0..map.len()).rev() {
+            // SAFETY: in the map, and under the lock.
+            let chunk = unsafe { &*map[i] };
+            let stale = |f: &Arc<Function>| f.gone.load(Ordering::Relaxed) && meets(f);
+            if chunk.gone.load(Ordering::Relaxed) != 0 && chunk.functions.iter().any(stale) {
+                old.extend(self.rebuild(map, i));
+            }
+        }
+    }
+
+    /// Chunk `i` without those that are gone. Gives the old one.
+    fn rebuild(&self, map: &mut Map, i: usize) -> Option<*const Chunk> {
+        let old = map[i];
+        // SAFETY: in the map, and under the lock.
+        let rest = unsafe { &*old }.rest();
+        if rest.is_empty() {
+            map.remove(i);
+        } else {
+            // SAFETY: under the lock; sorted as they were.
+            map[i] = unsafe { Chunk::new(rest) };
+        }
+        Some(old)
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(Owned { function, .. }) = self.functions.remove(&id) else {
+            return;
+        };
+        self.by_start.remove(&function.start);
+        let mut map = map();
+        let is_in = |&chunk: &*const Chunk| {
+            // SAFETY: in the map, and under the lock.
+            let found = unsafe { &*chunk }.find(function.start);
+            found.is_some_and(|f| std::ptr::eq(f, &*function))
+        };
+        let i = map.iter().position(is_in).expect("registered, so in a chunk");
+        // SAFETY: as above.
+        let chunk = unsafe { &*map[i] };
+        function.gone.store(true, Ordering::SeqCst);
+        let gone = chunk.gone.fetch_add(1, Ordering::Relaxed) as usize + 1;
+        if gone * 4 >= chunk.functions.len() || !function.frames.is_empty() {
+            let old = self.rebuild(&mut map, i);
+            // SAFETY: under the lock; the old one is not in the new map.
+            unsafe { publish(map, old.into_iter().collect()) };
+        }
+    }
+}
+
+// ---- unregistering ----
+
+/// Somebody will unregister it: the range where no frame may be. Err: GOROUTINE_EINVAL, GOROUTINE_EALREADY (another one is about to).
+pub fn leave(id: u64) -> Result<std::ops::Range<usize>, GoroutineStatus> {
+    let mut registry = REGISTRY.lock();
+    let owned = registry.functions.get_mut(&id).ok_or(GOROUTINE_EINVAL)?;
+    if std::mem::replace(&mut owned.leaving, true) {
+        return Err(GOROUTINE_EALREADY);
+    }
+    Ok(owned.function.start..owned.function.end)
+}
+
+/// It stays after all.
+pub fn stay(id: u64) {
+    if let Some(owned) = REGISTRY.lock().functions.get_mut(&id) {
+        owned.leaving = false;
+    }
+}
+
+/// It is gone: nobody knows it any more when this returns.
+pub fn forget(id: u64) {
+    REGISTRY.lock().remove(id);
+}

@@ -1,0 +1,338 @@
+//! Goroutines that wait for each other: GOROUTINE_CONFIG_DEADLOCK_REPORT.
+//!
+//! The monitor looks every LOOK_NS. What it sees twice in a row, with every park the same one (`stopped`, I1), was so at one moment between.
+//!
+//! **A circle.** Some goroutines can go on only if others do, which are known:
+//!
+//! | waits for | who can help |
+//! |---|---|
+//! | a mutex | the goroutine that has it |
+//! | a promise of a goroutine | that goroutine |
+//! | a channel | see below |
+//!
+//! A goroutine is stuck if it has no time-out, all who can help are known, there is at least one, and all of them are stuck: that is the
+//! largest set that fits, and there is a circle in it if it is not empty. Everything else, a ticket, a promise that anybody may settle, a
+//! semaphore, a wait group, a condition, a select, I/O, counts as something that may happen.
+//!
+//! Who will use a channel is not known to anybody. What is known is who did: so those who can help one who receives are the goroutines that have ever
+//! sent to it, and those that are parked and have its address on their stacks; the other way round for one who sends. If a plain thread has used that end, or nobody has, or very many
+//! have, or the channel was made before the start, nobody is known. This can be wrong: the first send of a goroutine that has the channel's address in the heap only, or runs, is not
+//! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
+//!
+//! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
+//! settle, a mutex that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
+//! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
+
+use super::live::all;
+use super::stopped::{self, Seen};
+use crate::goroutine::waits::Kind;
+use crate::goroutine::{Goroutine, name_of};
+use crate::ops::{channel, mutex, select};
+use crate::promise::Promise;
+use crate::sched::Runtime;
+use crate::sys::report::Line;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+
+/// From look to look.
+pub const LOOK_NS: u64 = 200_000_000;
+
+/// A park: whose, and which.
+type Park = (u64, u64);
+
+/// What was seen at the last look, and what was said.
+#[derive(Default)]
+pub struct Detector(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    next_look: u64,
+    stuck: HashSet<Park>,
+    asleep: Vec<Park>,
+    said: HashSet<Park>,
+    said_asleep: bool,
+    /// All were asleep at two looks: these.
+    dead: Vec<Park>,
+}
+
+struct Node {
+    g: *mut Goroutine,
+    id: u64,
+    sequence: u64,
+    timed: bool,
+    kind: Option<Kind>,
+    object: u64,
+}
+
+/// Everything at a moment of its own; None: somebody is not parked.
+struct Look {
+    nodes: HashMap<u64, Node>,
+    all_parked: bool,
+}
+
+fn look() -> Look {
+    let mut nodes = HashMap::new();
+    let mut all_parked = true;
+    for (g, id) in all() {
+        // SAFETY: a control block.
+        match unsafe { stopped::glance(g, id) } {
+            Seen::Gone => {}
+            Seen::Moves => all_parked = false,
+            Seen::Parked(stopped) => {
+                let node = Node {
+                    g,
+                    id,
+                    sequence: stopped.sequence,
+                    timed: stopped.waits.is_timed(),
+                    kind: stopped.waits.kind(),
+                    object: stopped.waits.object(),
+                };
+                nodes.insert(id, node);
+            }
+        }
+    }
+    Look { nodes, all_parked }
+}
+
+fn settler(promise: u64) -> Option<u64> {
+    // SAFETY: promises' memory is never unmapped, and the goroutine that awaits this one is looked at again.
+    let g = unsafe { (*(promise as *const Promise)).settler() };
+    // SAFETY: a control block, or null.
+    unsafe { g.as_ref() }.map(Goroutine::id).filter(|&id| id != 0)
+}
+
+/// Who can help this one; None: that is not known.
+fn helpers(node: &Node, look: &Look) -> Option<Vec<u64>> {
+    if node.timed {
+        return None;
+    }
+    match node.kind? {
+        Kind::Mutex => match mutex::owner_of(node.object as usize)? {
+            mutex::Holder::Goroutine(id) => Some(vec![id]),
+            mutex::Holder::Thread => None,
+        },
+        Kind::Promise => settler(node.object).map(|id| vec![id]),
+        kind @ (Kind::Send | Kind::Receive) => {
+            let mut users = channel::users_of(node.object as usize, kind == Kind::Receive)?;
+            users.retain(|id| *id != node.id && look.exists(*id));
+            for other in look.nodes.values() {
+                if other.id != node.id && !users.contains(&other.id) && knows(other, node.object) {
+                    users.push(other.id);
+                }
+            }
+            (!users.is_empty()).then_some(users)
+        }
+        _ => None,
+    }
+}
+
+impl Look {
+    /// (One that runs is not among the nodes: whoever waits for it is not stuck.)
+    fn exists(&self, id: u64) -> bool {
+        self.nodes.contains_key(&id) || all().iter().any(|&(_, other)| other == id)
+    }
+}
+
+/// Whether it has this address on its stack.
+fn knows(node: &Node, object: u64) -> bool {
+    // SAFETY: a control block.
+    match unsafe { stopped::look(node.g, node.id) } {
+        Seen::Parked(stopped) => {
+            let r = &stopped.registers;
+            let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
+            stopped.words.iter().chain(&saved).any(|&word| word == object)
+        }
+        _ => true,
+    }
+}
+
+/// The largest set of goroutines that can only be helped by each other, each with those who can.
+fn stuck(look: &Look) -> HashMap<u64, Vec<u64>> {
+    let mut stuck: HashMap<u64, Vec<u64>> = (look.nodes.values())
+        .filter_map(|node| Some((node.id, helpers(node, look)?)))
+        .collect();
+    loop {
+        let free: Vec<u64> = (stuck.iter())
+            .filter(|(_, helpers)| helpers.iter().any(|id| !stuck.contains_key(id)))
+            .map(|(&id, _)| id)
+            .collect();
+        if free.is_empty() {
+            return stuck;
+        }
+        for id in free {
+            stuck.remove(&id);
+        }
+    }
+}
+
+/// Whether nothing but a plain thread can help this one, and none is known that would.
+fn sleeps(node: &Node) -> bool {
+    !node.timed
+        && match node.kind {
+            Some(Kind::Mutex) => mutex::owner_of(node.object as usize) != Some(mutex::Holder::Thread),
+            Some(Kind::Promise) => settler(node.object).is_some(),
+            Some(Kind::Select) => select::promises_of(node.object as usize)
+                .is_some_and(|promises| promises.into_iter().all(|promise| settler(promise).is_some())),
+            Some(
+                Kind::RwLock
+                | Kind::Semaphore
+                | Kind::WaitGroup
+                | Kind::Condition
+                | Kind::Send
+                | Kind::Receive,
+            ) => true,
+            _ => false,
+        }
+}
+
+/// Everybody's parks, if all are asleep, and there is somebody who keeps the program alive.
+fn asleep(runtime: &Runtime, look: &Look) -> Vec<Park> {
+    if !look.all_parked || !look.nodes.values().all(sleeps) || !runtime.waits_for_itself() {
+        return Vec::new();
+    }
+    let mut parks: Vec<Park> = look.nodes.values().map(|n| (n.id, n.sequence)).collect();
+    parks.sort_unstable();
+    parks
+}
+
+/// The monitor looks, if it is time. Gives when it is the next time.
+pub fn serve(runtime: &Runtime, now: u64) -> u64 {
+    if !runtime.reports_deadlocks() {
+        return u64::MAX;
+    }
+    let mut state = runtime.detector.0.lock();
+    if now < state.next_look {
+        return state.next_look;
+    }
+    state.next_look = now + LOOK_NS;
+    if runtime.is_stopping() || runtime.external_open() {
+        *state = State {
+            next_look: state.next_look,
+            ..State::default()
+        };
+        return state.next_look;
+    }
+    let look = look();
+    let stuck = stuck(&look);
+    let parks: HashSet<Park> = stuck.keys().map(|id| (*id, look.nodes[id].sequence)).collect();
+    let asleep = asleep(runtime, &look);
+    let all_asleep = !asleep.is_empty() && asleep == state.asleep;
+    let confirmed: HashSet<Park> = parks.intersection(&state.stuck).copied().collect();
+    state.said.retain(|park| parks.contains(park));
+    for &(id, sequence) in &confirmed {
+        if state.said.contains(&(id, sequence)) {
+            continue;
+        }
+        let circle = circle(id, &stuck);
+        let is_known = |id: &u64| confirmed.contains(&(*id, look.nodes[id].sequence));
+        if circle.iter().all(is_known) {
+            let fresh = circle
+                .iter()
+                .any(|id| !state.said.contains(&(*id, look.nodes[id].sequence)));
+            if fresh {
+                say_circle(&circle, &stuck, &look);
+            }
+            let behind = stuck.keys().map(|id| (*id, look.nodes[id].sequence));
+            state
+                .said
+                .extend(behind.filter(|park| circle.contains(&park.0) || park.0 == id));
+        }
+    }
+    state.stuck = parks;
+    state.said_asleep &= all_asleep;
+    if all_asleep && !state.said_asleep {
+        state.said_asleep = true;
+        say_asleep(&look);
+    }
+    state.dead = if all_asleep { asleep.clone() } else { Vec::new() };
+    state.asleep = asleep;
+    let next = state.next_look;
+    drop(state);
+    if all_asleep {
+        runtime.tell_waiters();
+    }
+    next
+}
+
+/// Whether all were found asleep, and still are.
+pub fn is_dead(runtime: &Runtime) -> bool {
+    if !runtime.reports_deadlocks() || runtime.external_open() {
+        return false;
+    }
+    let dead = runtime.detector.0.lock().dead.clone();
+    !dead.is_empty() && asleep(runtime, &look()) == dead
+}
+
+/// From `id` on along the first who can help, to the circle that this leads to.
+fn circle(id: u64, stuck: &HashMap<u64, Vec<u64>>) -> Vec<u64> {
+    let mut path = vec![id];
+    loop {
+        let next = stuck[path.last().expect("not empty")][0];
+        if let Some(i) = path.iter().position(|&other| other == next) {
+            return path.split_off(i);
+        }
+        path.push(next);
+    }
+}
+
+fn say_circle(circle: &[u64], stuck: &HashMap<u64, Vec<u64>>, look: &Look) {
+    let mut line = Line::new();
+    line.text("deadlock: ").dec(circle.len() as u64);
+    line.text(" goroutines wait for each other:").emit();
+    for id in circle {
+        say(&look.nodes[id], &stuck[id]);
+    }
+}
+
+fn name(line: &mut Line, g: *const Goroutine, id: u64) -> &mut Line {
+    // SAFETY: a control block.
+    let name = unsafe { name_of(g, id) };
+    line.text("goroutine ").dec(id);
+    // SAFETY: a string.
+    unsafe { line.name(name.as_ptr()) }
+}
+
+fn say(node: &Node, helpers: &[u64]) {
+    let mut line = Line::new();
+    line.text("  ");
+    name(&mut line, node.g, node.id);
+    // SAFETY: a control block.
+    if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
+        line.text(" ").text(&super::dump::what(&stopped));
+    }
+    if matches!(node.kind, Some(Kind::Send | Kind::Receive)) {
+        line.text(if node.kind == Some(Kind::Send) {
+            ", from which, as far as is known, receives only goroutine"
+        } else {
+            ", to which, as far as is known, sends only goroutine"
+        });
+        for (i, id) in helpers.iter().enumerate() {
+            line.text(if i == 0 { " " } else { ", " }).dec(*id);
+        }
+    }
+    line.emit();
+}
+
+fn say_asleep(look: &Look) {
+    const MOST: usize = 20;
+    let mut line = Line::new();
+    line.text("deadlock: all goroutines are asleep (")
+        .dec(look.nodes.len() as u64)
+        .text(")")
+        .emit();
+    let mut nodes: Vec<&Node> = look.nodes.values().collect();
+    nodes.sort_unstable_by_key(|node| node.id);
+    for node in nodes.iter().take(MOST) {
+        let mut line = Line::new();
+        line.text("  ");
+        name(&mut line, node.g, node.id);
+        // SAFETY: a control block.
+        if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
+            line.text(" ").text(&super::dump::what(&stopped));
+        }
+        line.emit();
+    }
+    if nodes.len() > MOST {
+        Line::new().text("  ... (goroutine_dump has all)").emit();
+    }
+}

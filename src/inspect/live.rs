@@ -1,0 +1,172 @@
+//! Whether any goroutine is in a function, or will return to it.
+//!
+//! The caller has seen to it that nobody enters the function any more. So a goroutine that was seen without it once, at one moment, has
+//! left it for ever, and it is enough to see each goroutine so, one after the other, at moments of their own.
+//!
+//! A moment is when it is parked (`stopped`): then whoever is in the function has called on from there, and the return address is on its
+//! stack. Any word there that could be one counts as one: that may keep a function for as long as an old word lies in a live frame, and
+//! never lets one go too early. A word that is the function's first address is no return address, but what programs keep in variables.
+//! A goroutine that called C from the function, and parked in a callback, has the return address on its thread's own stack, below the C frames: that is
+//! looked at, too.
+//!
+//! A goroutine that runs, or is about to, is looked at again later, until it parks or ends. One that never does is not seen: a time-out.
+//! (With a stopped world all would be seen at once. `clear` is the place for that.)
+
+use super::stopped::{self, Seen};
+use crate::abi::*;
+use crate::code;
+use crate::context::tls;
+use crate::goroutine::Goroutine;
+use crate::ops::sleep::sleep;
+use crate::sched::runtime;
+use crate::stack;
+use crate::sys::{mem, time::now_ns};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+/// From look to look, at first and at most.
+const PAUSE_NS: Range<u64> = 50_000..5_000_000;
+
+/// Whether such a word may be a return address into `code`. A call may be the last instruction of a function.
+fn returns_to(word: u64, code: &Range<usize>) -> bool {
+    (code.start + 1..=code.end).contains(&(word as usize))
+}
+
+/// Every goroutine there is.
+pub fn all() -> Vec<(*mut Goroutine, u64)> {
+    let mut all = Vec::new();
+    stack::for_each(|g| {
+        // SAFETY: control blocks stay mapped.
+        let (id, ours) = unsafe { ((*g).id.load(Ordering::Acquire), (*g).is_ours()) };
+        if id != 0 && ours {
+            all.push((g, id));
+        }
+    });
+    all
+}
+
+/// Whether the calling goroutine itself will return to `code`. `here`: an address in its innermost frame.
+pub fn is_own(code: &Range<usize>, here: usize) -> bool {
+    let g = tls::current();
+    if g.is_null() {
+        return false;
+    }
+    let bounds = stack::bounds_of(g);
+    // SAFETY: the running goroutine.
+    let foreign_sp = unsafe { (*g).foreign_sp } as usize;
+    let mut ranges = vec![];
+    if (bounds.low..bounds.top).contains(&here) {
+        ranges.push(here..bounds.top);
+    } else {
+        ranges.push(here..tls::base_sp().max(here)); // called by C
+        ranges.push(foreign_sp.clamp(bounds.low, bounds.top)..bounds.top);
+    }
+    // SAFETY: the running goroutine.
+    let native = unsafe { (*g).native_stack } as usize;
+    if native != 0 && native < tls::base_sp() {
+        ranges.push(native..tls::base_sp());
+    }
+    ranges.into_iter().any(|range| holds(range, code))
+}
+
+/// Whether memory that is not all there counts as one that holds one.
+fn holds(range: Range<usize>, code: &Range<usize>) -> bool {
+    let start = range.start.next_multiple_of(8);
+    let mut words = vec![0u64; range.end.saturating_sub(start) / 8];
+    !mem::peek_words(start, &mut words) || words.iter().any(|&word| returns_to(word, code))
+}
+
+/// Whether goroutine `id` was seen out of `code`, or is over.
+///
+/// # Safety
+/// `g` is a control block.
+unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
+    // SAFETY: the caller's promise.
+    match unsafe { stopped::look(g, id) } {
+        Seen::Gone => true,
+        Seen::Moves => false,
+        Seen::Parked(stopped) => {
+            let r = &stopped.registers;
+            let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
+            let clean = !stopped
+                .words
+                .iter()
+                .chain(&saved)
+                .any(|&word| returns_to(word, code));
+            if !clean || stopped.native_stack == 0 {
+                return clean;
+            }
+            let Some(base) = base_of(g) else {
+                return false; // of a thread that we did not make: its C frames are not known
+            };
+            let native = stopped.native_stack as usize;
+            native >= base
+                || !holds(native..base, code)
+                    // SAFETY: as above. It was parked all the time, so these frames did not change.
+                    && unsafe { (*g).park.parked() } == Some(stopped.sequence)
+        }
+    }
+}
+
+/// Where the stack of the thread begins that `g` is bound to.
+fn base_of(g: *mut Goroutine) -> Option<usize> {
+    let mut base = None;
+    runtime::enter()?.pool.for_each(|seat| {
+        if seat.goroutine.load(Ordering::Acquire) == g {
+            base = Some(seat.base_sp());
+        }
+    });
+    base
+}
+
+/// Waits until no goroutine but the calling one can return to `code`. Otherwise at least one was not seen without it until `deadline`
+/// (GOROUTINE_ETIMEDOUT), or the caller was cancelled.
+pub fn clear(code: &Range<usize>, deadline: u64) -> GoroutineStatus {
+    let me = tls::current();
+    let mut left = all();
+    left.retain(|&(g, _)| g != me);
+    let mut pause = PAUSE_NS.start;
+    loop {
+        // SAFETY: control blocks.
+        left.retain(|&(g, id)| unsafe { !is_out(g, id, code) });
+        if left.is_empty() {
+            return GOROUTINE_OK;
+        }
+        let now = now_ns();
+        if now >= deadline {
+            return GOROUTINE_ETIMEDOUT;
+        }
+        let status = sleep(pause.min(deadline - now));
+        if status != GOROUTINE_OK {
+            return status;
+        }
+        pause = (pause * 2).min(PAUSE_NS.end);
+    }
+}
+
+/// `goroutine_code_unregister`. `here`: an address in the caller's frame.
+pub fn unregister(id: u64, timeout_ns: u64, here: usize) -> GoroutineStatus {
+    let code = match code::leave(id) {
+        Ok(code) => code,
+        Err(status) => return status,
+    };
+    let status = if is_own(&code, here) {
+        GOROUTINE_EDEADLK
+    } else {
+        match (timeout_ns, clear(&code, deadline_after(timeout_ns))) {
+            (0, GOROUTINE_ETIMEDOUT) => GOROUTINE_EAGAIN,
+            (_, status) => status,
+        }
+    };
+    if status == GOROUTINE_OK {
+        code::forget(id);
+    } else {
+        code::stay(id);
+    }
+    status
+}
+
+/// GOROUTINE_FOREVER gives `u64::MAX`, never.
+fn deadline_after(timeout_ns: u64) -> u64 {
+    now_ns().saturating_add(timeout_ns)
+}

@@ -1,0 +1,135 @@
+//! A goroutine that waits, copied without stopping anything.
+//!
+//! I1. Its park word has a sequence that is never used again (`goroutine::park`, I1). If the word says "parked" with the same sequence
+//!     before and after a copy was made, the goroutine was parked all the time: its stack and its saved registers did not change,
+//!     and what it waits for was alive.
+//! I2. The copy is the kernel's (`sys::mem::peek`), so memory that goes away meanwhile is no fault, and the look at the word
+//!     after it says that the copy is worth nothing.
+
+use crate::goroutine::Goroutine;
+use crate::goroutine::waits::Waits;
+use crate::stack;
+use crate::sys::mem;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// What a switch saves.
+#[derive(Clone, Copy, Default)]
+pub struct Registers {
+    /// Where the return address is.
+    pub rsp: u64,
+    /// Callee-saved, as all that follow.
+    pub rbx: u64,
+    /// See there.
+    pub rbp: u64,
+    /// See there.
+    pub r12: u64,
+    /// See there.
+    pub r13: u64,
+    /// See there.
+    pub r14: u64,
+    /// See there.
+    pub r15: u64,
+}
+
+/// What was seen.
+pub enum Seen {
+    /// It is over, and was so at the first look or at the last.
+    Gone,
+    /// It runs, or is about to.
+    Moves,
+    /// It waits.
+    Parked(Stopped),
+}
+
+/// A parked goroutine at one moment.
+pub struct Stopped {
+    /// Of the park.
+    pub sequence: u64,
+    /// Saved.
+    pub registers: Registers,
+    /// Its stack from `registers.rsp` up.
+    pub words: Vec<u64>,
+    /// For what.
+    pub waits: Waits,
+    /// Where the C frames of its thread begin that are live under it: see the header. 0: it called no C on this thread.
+    pub native_stack: u64,
+}
+
+/// A field that its owner writes plainly.
+///
+/// # Safety
+/// A word of a control block.
+unsafe fn racily(word: *const u64) -> u64 {
+    // SAFETY: the caller's promise; control blocks stay mapped.
+    unsafe { AtomicU64::from_ptr(word.cast_mut()) }.load(Ordering::Relaxed)
+}
+
+/// # Safety
+/// `g` is a control block.
+unsafe fn is(g: *const Goroutine, id: u64) -> bool {
+    // SAFETY: control blocks stay mapped.
+    unsafe { (*g).id.load(Ordering::Acquire) == id && (*g).is_ours() }
+}
+
+/// Looks at goroutine `id`.
+///
+/// # Safety
+/// `g` is a control block.
+pub unsafe fn look(g: *const Goroutine, id: u64) -> Seen {
+    // SAFETY: the caller's promise.
+    unsafe { look_at(g, id, true) }
+}
+
+/// The same, without its stack.
+///
+/// # Safety
+/// As [`look`].
+pub unsafe fn glance(g: *const Goroutine, id: u64) -> Seen {
+    // SAFETY: the caller's promise.
+    unsafe { look_at(g, id, false) }
+}
+
+unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
+    // SAFETY: control blocks stay mapped.
+    unsafe {
+        if !is(g, id) {
+            return Seen::Gone;
+        }
+        let Some(sequence) = (*g).park.parked() else {
+            return if is(g, id) { Seen::Moves } else { Seen::Gone };
+        };
+        let registers = Registers {
+            rsp: racily(&raw const (*g).rsp),
+            rbx: racily(&raw const (*g).rbx),
+            rbp: racily(&raw const (*g).rbp),
+            r12: racily(&raw const (*g).r12),
+            r13: racily(&raw const (*g).r13),
+            r14: racily(&raw const (*g).r14),
+            r15: racily(&raw const (*g).r15),
+        };
+        let native_stack = racily(&raw const (*g).native_stack);
+        let waits = Waits(racily((&raw const (*g).next).cast()));
+        let bounds = stack::bounds_of(g);
+        let rsp = registers.rsp as usize;
+        let mut words = Vec::new();
+        let inside = (bounds.low..bounds.top).contains(&rsp) && rsp.is_multiple_of(8);
+        if inside && with_stack {
+            words.resize((bounds.top - rsp) / 8, 0);
+        }
+        let copied = !with_stack || (inside && mem::peek_words(rsp, &mut words));
+        fence(Ordering::Acquire); // the copy before the second look (I1)
+        if !is(g, id) {
+            return Seen::Gone;
+        }
+        if !copied || (*g).park.parked() != Some(sequence) {
+            return Seen::Moves;
+        }
+        Seen::Parked(Stopped {
+            sequence,
+            registers,
+            words,
+            waits,
+            native_stack,
+        })
+    }
+}

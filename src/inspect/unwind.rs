@@ -1,0 +1,299 @@
+//! The frames of a goroutine that is parked, from a copy of its stack: by frame pointers where a compiler registered the code so,
+//! else by unwind tables.
+//!
+//! The usual unwinders walk the stack they run on. This one reads registers from an array and memory through a function, and knows as much
+//! of DWARF as compilers and hand-written assembly use.
+
+use crate::abi::GOROUTINE_CODE_FRAME_POINTER;
+use crate::code;
+use crate::code::cfi::{self, Fde, Reader};
+use std::ffi::c_void;
+
+/// Most frames of a backtrace.
+pub const FRAMES_MAX: usize = 100;
+
+const RBP: usize = 6;
+const RSP: usize = 7;
+const RIP: usize = 16;
+const COUNT: usize = 17;
+
+unsafe extern "C" {
+    /// libgcc's: the entry of the unwind tables for this address, also of tables that were registered; null: none.
+    fn _Unwind_Find_FDE(pc: *const c_void, bases: *mut [usize; 3]) -> *const u8;
+}
+
+/// By DWARF's numbers.
+pub type Registers = [u64; COUNT];
+
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    Same,
+    Undefined,
+    Offset(i64),
+    Value(i64),
+    Register(usize),
+    Expression(&'a [u8]),
+    ValueExpression(&'a [u8]),
+}
+
+#[derive(Clone, Copy)]
+enum Cfa<'a> {
+    Offset(usize, i64),
+    Expression(&'a [u8]),
+}
+
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    cfa: Cfa<'a>,
+    rules: [Rule<'a>; COUNT],
+}
+
+/// The return addresses, innermost first. `read` gives a word of memory.
+pub fn backtrace(mut registers: Registers, read: &dyn Fn(u64) -> Option<u64>) -> Vec<u64> {
+    let mut frames = Vec::new();
+    while frames.len() < FRAMES_MAX && registers[RIP] != 0 {
+        frames.push(registers[RIP]);
+        let below = registers[RSP];
+        match step(&registers, read) {
+            Some(next) if next[RSP] > below => registers = next,
+            _ => break,
+        }
+    }
+    frames
+}
+
+/// The caller's registers; None: this is the last frame, or nothing says where the next one is.
+fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Registers> {
+    let pc = registers[RIP] - 1; // in the call, not after it
+    let by_rbp = |f: &code::Function| f.flags & GOROUTINE_CODE_FRAME_POINTER != 0;
+    if code::with(pc as usize, by_rbp) == Some(true) {
+        let mut caller = *registers;
+        let rbp = registers[RBP];
+        caller[RBP] = read(rbp)?;
+        caller[RIP] = read(rbp.wrapping_add(8))?;
+        caller[RSP] = rbp.wrapping_add(16);
+        return Some(caller);
+    }
+    let mut bases = [0; 3];
+    // SAFETY: any address may be asked about. What is found is a table's entry, in an object that is loaded while its code is on a stack.
+    let fde = unsafe {
+        let entry = _Unwind_Find_FDE(pc as *const c_void, &raw mut bases);
+        if entry.is_null() {
+            return None;
+        }
+        cfi::at(entry)?
+    };
+    apply(&row(&fde, pc)?, &fde, registers, read)
+}
+
+fn apply(
+    row: &Row,
+    fde: &Fde,
+    registers: &Registers,
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Option<Registers> {
+    let cfa = match row.cfa {
+        Cfa::Offset(register, offset) => registers[register].wrapping_add_signed(offset),
+        Cfa::Expression(e) => evaluate(e, None, registers, read)?,
+    };
+    let mut caller = *registers;
+    caller[RSP] = cfa;
+    for (i, rule) in row.rules.iter().enumerate() {
+        caller[i] = match *rule {
+            Rule::Same => continue,
+            Rule::Undefined if i == fde.return_register as usize => return None,
+            Rule::Undefined => 0,
+            Rule::Offset(offset) => read(cfa.wrapping_add_signed(offset))?,
+            Rule::Value(offset) => cfa.wrapping_add_signed(offset),
+            Rule::Register(other) => registers[other],
+            Rule::Expression(e) => read(evaluate(e, Some(cfa), registers, read)?)?,
+            Rule::ValueExpression(e) => evaluate(e, Some(cfa), registers, read)?,
+        };
+    }
+    Some(caller)
+}
+
+/// What the table says at `pc`.
+fn row<'a>(fde: &Fde<'a>, pc: u64) -> Option<Row<'a>> {
+    let mut row = Row {
+        cfa: Cfa::Offset(RSP, 8),
+        rules: [Rule::Same; COUNT],
+    };
+    run(&mut row, fde, fde.initial, &[Rule::Same; COUNT], u64::MAX)?;
+    let initial = row.rules;
+    run(&mut row, fde, fde.program, &initial, pc)?;
+    Some(row)
+}
+
+fn run<'a>(
+    row: &mut Row<'a>,
+    fde: &Fde<'a>,
+    program: &'a [u8],
+    initial: &[Rule<'a>; COUNT],
+    pc: u64,
+) -> Option<()> {
+    let mut r = Reader(program);
+    let mut at = fde.pc;
+    let mut remembered = Vec::new();
+    let scaled = |n: i64| n.wrapping_mul(fde.data_align);
+    while let Some(op) = r.u8() {
+        let low = usize::from(op & 0x3F);
+        // Rules of registers that are not kept (vectors) are read over.
+        let set = |row: &mut Row<'a>, register: u64, rule| {
+            if let Some(place) = row.rules.get_mut(register as usize) {
+                *place = rule;
+            }
+        };
+        let mut advance = |by: u64| {
+            at = at.wrapping_add(by.wrapping_mul(fde.code_align));
+            at > pc
+        };
+        let over = match op {
+            0x40..=0x7F => advance(low as u64),
+            0x80..=0xBF => {
+                set(row, low as u64, Rule::Offset(scaled(r.uleb()? as i64)));
+                false
+            }
+            0xC0..=0xFF => {
+                set(row, low as u64, *initial.get(low).unwrap_or(&Rule::Same));
+                false
+            }
+            0x00 => false,
+            0x02 => advance(r.unsigned(1)?),
+            0x03 => advance(r.unsigned(2)?),
+            0x04 => advance(r.unsigned(4)?),
+            _ => {
+                run_long(op, row, &mut r, initial, &mut remembered, fde.data_align)?;
+                false
+            }
+        };
+        if over {
+            return Some(());
+        }
+    }
+    Some(())
+}
+
+/// The instructions that move no address and are longer than a byte and a number.
+fn run_long<'a>(
+    op: u8,
+    row: &mut Row<'a>,
+    r: &mut Reader<'a>,
+    initial: &[Rule<'a>; COUNT],
+    remembered: &mut Vec<Row<'a>>,
+    data_align: i64,
+) -> Option<()> {
+    let kept = |register: u64| (register < COUNT as u64).then_some(register as usize);
+    match op {
+        0x0A => remembered.push(*row),
+        0x0B => *row = remembered.pop()?,
+        0x0C | 0x12 => {
+            let register = kept(r.uleb()?)?;
+            let offset = if op == 0x0C {
+                r.uleb()? as i64
+            } else {
+                r.sleb()? * data_align
+            };
+            row.cfa = Cfa::Offset(register, offset);
+        }
+        0x0D | 0x0E | 0x13 => {
+            let Cfa::Offset(register, offset) = row.cfa else {
+                return None;
+            };
+            row.cfa = match op {
+                0x0D => Cfa::Offset(kept(r.uleb()?)?, offset),
+                0x0E => Cfa::Offset(register, r.uleb()? as i64),
+                _ => Cfa::Offset(register, r.sleb()? * data_align),
+            };
+        }
+        0x0F => {
+            let n = r.uleb()? as usize;
+            row.cfa = Cfa::Expression(r.take(n)?);
+        }
+        0x2E => drop(r.uleb()?), // the size of arguments, for exceptions
+        0x05..=0x09 | 0x10 | 0x11 | 0x14..=0x16 => {
+            let register = r.uleb()? as usize;
+            let rule = match op {
+                0x05 => Rule::Offset((r.uleb()? as i64).wrapping_mul(data_align)),
+                0x11 => Rule::Offset(r.sleb()?.wrapping_mul(data_align)),
+                0x14 => Rule::Value((r.uleb()? as i64).wrapping_mul(data_align)),
+                0x15 => Rule::Value(r.sleb()?.wrapping_mul(data_align)),
+                0x06 => *initial.get(register).unwrap_or(&Rule::Same),
+                0x07 => Rule::Undefined,
+                0x08 => Rule::Same,
+                0x09 => Rule::Register(kept(r.uleb()?)?),
+                _ => {
+                    let n = r.uleb()? as usize;
+                    let e = r.take(n)?;
+                    if op == 0x10 {
+                        Rule::Expression(e)
+                    } else {
+                        Rule::ValueExpression(e)
+                    }
+                }
+            };
+            if let Some(place) = row.rules.get_mut(register) {
+                *place = rule;
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A DWARF expression, as far as call frame information uses them.
+fn evaluate(
+    expression: &[u8],
+    first: Option<u64>,
+    registers: &Registers,
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Option<u64> {
+    let mut r = Reader(expression);
+    let mut stack: Vec<u64> = first.into_iter().collect();
+    while let Some(op) = r.u8() {
+        let value = match op {
+            0x06 => read(stack.pop()?)?,
+            0x08 => r.unsigned(1)?,
+            0x09 => r.signed(1)? as u64,
+            0x0A => r.unsigned(2)?,
+            0x0B => r.signed(2)? as u64,
+            0x0C => r.unsigned(4)?,
+            0x0D => r.signed(4)? as u64,
+            0x0E | 0x0F | 0x03 => r.unsigned(8)?,
+            0x10 => r.uleb()?,
+            0x11 => r.sleb()? as u64,
+            0x12 => *stack.last()?,
+            0x13 => {
+                stack.pop()?;
+                continue;
+            }
+            0x23 => stack.pop()?.wrapping_add(r.uleb()?),
+            0x1A | 0x1C | 0x1E | 0x21 | 0x22 | 0x24..=0x27 | 0x29..=0x2E => {
+                let b = stack.pop()?;
+                let a = stack.pop()?;
+                match op {
+                    0x1A => a & b,
+                    0x1C => a.wrapping_sub(b),
+                    0x1E => a.wrapping_mul(b),
+                    0x21 => a | b,
+                    0x22 => a.wrapping_add(b),
+                    0x24 => a.checked_shl(b as u32).unwrap_or(0),
+                    0x25 => a.checked_shr(b as u32).unwrap_or(0),
+                    0x26 => (a as i64 >> (b & 63)) as u64,
+                    0x27 => a ^ b,
+                    0x29 => u64::from(a == b),
+                    0x2A => u64::from(a as i64 >= b as i64),
+                    0x2B => u64::from(a as i64 > b as i64),
+                    0x2C => u64::from(a as i64 <= b as i64),
+                    0x2D => u64::from((a as i64) < b as i64),
+                    _ => u64::from(a != b),
+                }
+            }
+            0x30..=0x4F => u64::from(op - 0x30),
+            0x70..=0x80 => registers[usize::from(op - 0x70)].wrapping_add_signed(r.sleb()?),
+            _ => return None,
+        };
+        stack.push(value);
+    }
+    stack.pop()
+}

@@ -1,0 +1,64 @@
+# What tools/gdb/goroutine-gdb.py says of the 1,000 goroutines of c_tests/gdb_goroutines.c, of a live process (LIVE) or a core file.
+import re
+
+import gdb
+
+
+def fail(what, text=""):
+    print("FAILED: %s\n%s" % (what, text[:4000]))
+    gdb.execute("kill" if LIVE else "python pass")
+    gdb.execute("quit 1")
+
+
+def count(text, pattern):
+    return len(re.findall(pattern, text, re.M))
+
+
+for setting in ("pagination off", "confirm off", "width 0", "breakpoint pending on"):
+    gdb.execute("set " + setting)
+if LIVE:
+    gdb.execute("break gdb_ready")
+    gdb.execute("run", to_string=True)
+before = gdb.execute("bt", to_string=True)
+lines = gdb.execute("info goroutines", to_string=True)
+holder = re.search(r'^goroutine (\d+) "holder"', lines, re.M)[1]
+for pattern, n in (
+    (r"^goroutine \d+ ", 1000),
+    (r"^1000 goroutines$", 1),
+    (r"is parked: receives from channel 0x[0-9a-f]+; began in receives", 601),
+    (r"is parked: receives from channel 0x[0-9a-f]+; began in outermost_emitted", 1),
+    (r"is parked: waits for mutex 0x[0-9a-f]+, held by goroutine %s; began in locks" % holder, 200),
+    (r"is parked: sleeps; began in sleeps", 100),
+    (r"is parked: awaits promise 0x[0-9a-f]+; began in awaits", 96),
+    (r'^goroutine \d+ "bound" is parked.* daemon, bound$', 1),
+    (r'^goroutine \d+ "spinner" runs on worker [01], thread \d+; began in spins$', 1),
+    (r"is runnable", 0),
+):
+    if count(lines, pattern) != n:
+        fail("%d of %d: %s" % (count(lines, pattern), n, pattern), lines)
+nested = re.search(r'^goroutine (\d+) "nested"', lines, re.M)[1]
+trace = gdb.execute("goroutine %s bt" % nested, to_string=True)
+order = ["goroutine_channel_receive", "receives", "innermost_emitted", "middle_emitted", "outermost_emitted", r"goroutine_asm_entry\w*"]
+if not re.search(r"^#0 (.*\n)*" + r"(.*\n)*?".join(r"#\d+ .*\b%s\b.*\n" % name for name in order) + r"\Z", trace, re.M):
+    fail("the stack of a parked one", trace)
+numbers = [int(n) for n in re.findall(r"^#(\d+)", trace, re.M)]
+if numbers != list(range(len(numbers))):
+    fail("numbers of frames", trace)
+spinner = re.search(r'^goroutine (\d+) "spinner"', lines, re.M)[1]
+if "spins" not in gdb.execute("goroutine %s bt" % spinner, to_string=True):
+    fail("the stack of a running one")
+everything = gdb.execute("goroutine all bt", to_string=True)
+if count(everything, r"^#\d+ .*\b(receives|locks|sleeps|awaits|spins)\b") != 1000 or count(everything, r"^goroutine \d+ ") != 1000:
+    fail("goroutine all bt", everything)
+# Nothing was changed by looking.
+if gdb.execute("bt", to_string=True) != before:
+    fail("the thread's own stack afterwards", gdb.execute("bt", to_string=True))
+try:
+    gdb.execute("goroutine 999999 bt", to_string=True)
+    fail("no such goroutine")
+except gdb.error:
+    pass
+print("1000 goroutines, %d frames of them" % count(everything, r"^#"))
+if LIVE:
+    gdb.execute("kill", to_string=True)
+gdb.execute("quit 0")
