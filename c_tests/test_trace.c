@@ -215,7 +215,7 @@ static void says_what_happened(void) {
     has(text, "\"name\":\"sleeps\"");
     has(text, "\"stops for\":\"sleep\"");
     has(text, "\"waited for\":\"mutex\"");
-    has(text, "\"waited for\":\"channel\"");
+    has(text, "\"waited for\":\"receive\"");
     has(text, "\"waited for\":\"semaphore\"");
     has(text, "\"waited for\":\"wait group\"");
     has(text, "\"waited for\":\"descriptor\"");

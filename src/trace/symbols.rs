@@ -1,5 +1,6 @@
-//! Names of functions: what the dynamic linker knows. For code that nobody registered it is the address.
+//! Names of functions: what the program registered, or the dynamic linker knows. For other code it is the address.
 
+use crate::code;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -44,7 +45,19 @@ impl Symbols {
     }
 }
 
+/// With how far into it the address is.
+fn within(name: String, offset: usize) -> String {
+    match offset {
+        0 => name,
+        offset => format!("{name}+{offset:#x}"),
+    }
+}
+
 fn look_up(address: u64) -> String {
+    let mut name = code::NAME_BUFFER;
+    if let Some((bytes, offset)) = code::describe(address as usize, &mut name) {
+        return within(String::from_utf8_lossy(&name[..bytes]).into_owned(), offset);
+    }
     let mut info = MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: dladdr takes any address; what it fills in stays while the library of that address is loaded. (If somebody
     // unloads it at this moment the linker waits for us or we for it, and the strings are copied at once.)
@@ -62,10 +75,7 @@ fn look_up(address: u64) -> String {
                 info.dli_saddr,
             )
         };
-        match address - base as u64 {
-            0 => name,
-            offset => format!("{name}+{offset:#x}"),
-        }
+        within(name, address as usize - base as usize)
     }
 }
 
