@@ -272,7 +272,7 @@ goroutine_asm_blocking_call:
 2:  mov     dword ptr [rcx + {G_PREEMPT}], 1 # it parked: the caller's poll gives the thread back, once no C frame is left
     jmp     1b
     .cfi_endproc
-    .size   __morestack, . - __morestack
+# (`__morestack` goes on to the links of x86_64_sysv_growth.S; the functions between have names of their own.)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The slow ways of both. rdi = current or NULL, rsi = function, rdx = argument.
@@ -499,6 +499,8 @@ goroutine_asm_blocking_call:
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     cmp     qword ptr [rax + {G_ID}], 0
     je      9f
+    cmp     qword ptr [rax + {G_SEGMENT}], 0
+    jne     8f                              # addresses do not say what is deeper
     mov     r9, fs:[r8 + {TLS_BASE_SP}]     # r9 = a frame that is live
     mov     r11, [rax + {G_FOREIGN_SP}]
     movzx   ecx, byte ptr [rax + {G_CLASS}]
@@ -548,4 +550,17 @@ goroutine_asm_blocking_call:
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
 9:  ret
+8:  push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    lea     rsi, [rsp + 8]
+    and     rsp, -16
+    mov     rdi, rax
+    call    {on_landed_among_segments}
+    leave
+    .cfi_restore rbp
+    .cfi_def_cfa rsp, 8
+    ret
     end_function goroutine_asm_ffi_landed

@@ -179,4 +179,12 @@ pub struct GoroutineStats {
     pub ffi_spares_missed: u64,
     /// Times a worker was taken away from a long blocking call.
     pub ffi_retaken: u64,
+    /// Linked segments reserved.
+    pub segments: u64,
+    /// Of them in the shared pool; goroutines that grew keep one or so more each.
+    pub segments_free: u64,
+    /// Times a goroutine took one from there.
+    pub segments_taken: u64,
+    /// Times the memory of one was given back by the background trim.
+    pub segments_trimmed: u64,
 }

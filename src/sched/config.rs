@@ -107,6 +107,7 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     } else {
         config.stack_bytes_max
     };
+    config.stack_bytes_max = stack_bytes_max;
     let class_max = stack::class_for(stack_bytes_max).ok_or_else(|| out_of_range("stack_bytes_max"))?;
     match stack::class_for(stack_bytes) {
         Some(class) if class <= class_max => Ok((class, class_max, settings)),

@@ -106,7 +106,8 @@ pub fn run(runtime: &'static Runtime) {
         }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
-            trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
+            let changed = stack::trim(TRIM_BATCH) + stack::segment::trim(TRIM_BATCH);
+            trimming = changed != 0 || !idle;
         }
         runtime.poll_from_monitor();
         if !idle {

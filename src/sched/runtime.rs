@@ -216,6 +216,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_parent), Some(after_fork_child)) };
     }
     context::init();
+    stack::segment::set_bytes_max(config.stack_bytes_max);
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
     }
@@ -374,6 +375,7 @@ pub fn shutdown(deadline: u64) -> Ended {
         return stuck(shared, deadline).into(); // the door stays closed: call again
     }
     super::attach::end_all(&shared.config);
+    stack::segment::trim_all();
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
@@ -695,6 +697,7 @@ impl Runtime {
     /// Counters for C.
     pub fn stats(&self) -> GoroutineStats {
         let (stacks, spare, trimmed) = stack::counts();
+        let (segments, segments_free, segments_taken, segments_trimmed) = stack::segment::counts();
         let (promises, promises_spare) = crate::promise::pool::counts();
         let ((threads, spares, permits, calls), peak) = self.pool.counts();
         let tally = &self.pool.tally;
@@ -734,6 +737,10 @@ impl Runtime {
             ffi_spares_ready: get(&tally.spares_ready),
             ffi_spares_missed: get(&tally.spares_missed),
             ffi_retaken: get(&tally.retaken),
+            segments,
+            segments_free,
+            segments_taken,
+            segments_trimmed,
         }
     }
 }
@@ -801,11 +808,13 @@ impl<T> ForkLock for Mutex<T> {
 extern "C" fn before_fork() {
     fork_locks().iter().for_each(|lock| lock.hold());
     stack::hold_pools();
+    stack::segment::hold_pools();
 }
 
 extern "C" fn after_fork_parent() {
     // SAFETY: before_fork took them on this thread.
     unsafe {
+        stack::segment::let_go_of_pools();
         stack::let_go_of_pools();
         fork_locks().iter().rev().for_each(|lock| lock.let_go());
     }
@@ -848,6 +857,7 @@ extern "C" fn after_fork_child() {
         crate::ops::resolve::NAMES.forget_all();
         crate::ffi::load::forget_loader();
         stack::reset_pools();
+        stack::segment::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
         SHUTDOWN.reset();
     }
