@@ -529,6 +529,7 @@ static void foreign_calls(void) {
     ROW(goroutine_ffi_call_leaf, (NULL, P(1)), NULL);
     ROW(goroutine_ffi_call_blocking, (NULL, P(1)), NULL);
     ROW(goroutine_callback_run, (NULL, P(1)), NULL);
+    ROW(goroutine_more_stack, (NULL, P(1)), NULL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_BOUND, NULL, NULL, &result), GOROUTINE_EINVAL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_LEAF, NULL, NULL, &result), GOROUTINE_EINVAL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_BLOCKING, NULL, NULL, &result), GOROUTINE_EINVAL);
@@ -551,6 +552,7 @@ static void on_plain_thread(void) {
     ROW(goroutine_ffi_bind, (), GOROUTINE_ENOTGOROUTINE);
     ROW(goroutine_ffi_unbind, (), GOROUTINE_ENOTGOROUTINE);
     ROW(goroutine_ffi_prepare, (), GOROUTINE_ENOTGOROUTINE);
+    CALL(goroutine_more_stack_prologue, ());
     ROW(goroutine_current, (), NULL);
     ROW(goroutine_stack_bounds, (NULL, &high), GOROUTINE_EINVAL);
     ROW(goroutine_stack_bounds, (&low, NULL), GOROUTINE_EINVAL);
