@@ -499,8 +499,9 @@ goroutine_asm_blocking_call:
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     cmp     qword ptr [rax + {G_ID}], 0
     je      9f
-    cmp     qword ptr [rax + {G_SEGMENT}], 0
-    jne     8f                              # addresses do not say what is deeper
+    mov     rcx, [rax + {G_SEGMENT}]
+    or      rcx, [rax + {G_RESERVE}]
+    jnz     8f                              # addresses do not say what is deeper
     mov     r9, fs:[r8 + {TLS_BASE_SP}]     # r9 = a frame that is live
     mov     r11, [rax + {G_FOREIGN_SP}]
     movzx   ecx, byte ptr [rax + {G_CLASS}]

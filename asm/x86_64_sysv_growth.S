@@ -4,6 +4,7 @@
 # What is here
 #   goroutine_asm_more_stack_prologue  called first by emitted functions
 #   goroutine_asm_more_stack           the same for a function and its argument
+#   goroutine_asm_overflow             where a goroutine goes on that has no stack left
 #   goroutine_asm_link, goroutine_asm_link_paired  from where it goes on, and where it returns to
 #
 # F is the address after the call of goroutine_more_stack_prologue, A where the function itself returns to:
@@ -307,3 +308,49 @@ goroutine_asm_link_paired:
     .cfi_def_cfa rsp, 8
 1:  ret
     end_function goroutine_asm_more_stack
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where the signal handler lets a thread go on whose goroutine's stack overflowed (src/stack/event.rs): rsp = the event, on the reserve. To
+# unwinders this is the frame of a signal, called by the instruction that faulted, with all registers as they were there.
+# ---------------------------------------------------------------------------------------------------------------------
+# DWARF: "register \reg was saved at [rsp + \off]" (DW_CFA_expression, DW_OP_breg7, sleb128 of 2 bytes)
+    .macro cfi_at_rsp reg, off
+    .cfi_escape 0x10, \reg, 3, 0x77, ((\off) & 0x7f) | 0x80, ((\off) >> 7) & 0x7f
+    .endm
+
+    .balign 64
+    .globl  goroutine_asm_overflow
+    .hidden goroutine_asm_overflow
+    .type   goroutine_asm_overflow, @function
+    .cfi_startproc
+    .cfi_signal_frame
+    # The CFA is [rsp + C_RSP] (DW_CFA_def_cfa_expression, DW_OP_breg7, DW_OP_deref).
+    .cfi_escape 0x0f, 4, 0x77, (({E_AT} + {C_RSP}) & 0x7f) | 0x80, (({E_AT} + {C_RSP}) >> 7) & 0x7f, 0x06
+    cfi_at_rsp 0, {E_AT} + {C_RAX}
+    cfi_at_rsp 1, {E_AT} + {C_RDX}
+    cfi_at_rsp 2, {E_AT} + {C_RCX}
+    cfi_at_rsp 3, {E_AT} + {C_RBX}
+    cfi_at_rsp 4, {E_AT} + {C_RSI}
+    cfi_at_rsp 5, {E_AT} + {C_RDI}
+    cfi_at_rsp 6, {E_AT} + {C_RBP}
+    cfi_at_rsp 8, {E_AT} + {C_R8}
+    cfi_at_rsp 9, {E_AT} + {C_R9}
+    cfi_at_rsp 10, {E_AT} + {C_R10}
+    cfi_at_rsp 11, {E_AT} + {C_R11}
+    cfi_at_rsp 12, {E_AT} + {C_R12}
+    cfi_at_rsp 13, {E_AT} + {C_R13}
+    cfi_at_rsp 14, {E_AT} + {C_R14}
+    cfi_at_rsp 15, {E_AT} + {C_R15}
+    cfi_at_rsp 16, {E_AT} + {C_RIP}
+    nop                                     # unwinders of our callee look up the byte before a return address
+goroutine_asm_overflow:
+    mov     rdi, [rsp + {E_G}]
+    mov     rsi, [rsp + {E_ADDRESS}]
+    lea     rdx, [rsp + {E_AT}]
+    mov     rcx, [rsp + {E_CALLBACK_ARG}]
+    call    [rsp + {E_CALLBACK}]
+    mov     rdi, rsp                        # only rsp is sure to be what it was
+    call    {on_overflow_return}
+    ud2
+    .cfi_endproc
+    .size   goroutine_asm_overflow, . - goroutine_asm_overflow

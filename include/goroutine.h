@@ -229,6 +229,9 @@ typedef struct GoroutineGroup GoroutineGroup;
 /** Bytes below `stack_limit` that are always usable: enough for every function of the library. */
 #define GOROUTINE_STACK_RESERVE 4096
 
+/** Bytes of the overflowed stack on which the config's `stack_overflow` runs. */
+#define GOROUTINE_OVERFLOW_RESERVE 16384
+
 /** Offset of `stack_limit` (`uint64_t`) in a `Goroutine`: a prologue compares `rsp` with it. */
 #define GOROUTINE_OFFSET_STACK_LIMIT 0
 /** Offset of `id` (`uint64_t`), never reused. */
@@ -371,7 +374,11 @@ typedef struct GOROUTINE_ALIGNED(16) GoroutineContext {
 } GoroutineContext;
 
 /**
- * Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+ * The stack of `g`, the running goroutine, has overflowed in the language's own code: registered code, or with `GOROUTINE_CONFIG_OWN_CODE` the
+ * program itself and code that no loaded object maps; with no C frames live. It runs on `GOROUTINE_OVERFLOW_RESERVE` bytes of the same stack,
+ * and may edit `at` (execution resumes there), throw, or return: that ends the goroutine, whose promise settles with
+ * `GOROUTINE_ESTACKOVERFLOW`. Otherwise, and without one, an overflow is reported on stderr, and the SIGSEGV goes on. A language that throws
+ * in a way of its own calls `goroutine_ffi_landed` where it caught: that makes the reserve ready for another time. It must not park.
  */
 typedef void (*GoroutineStackOverflowFn)(Goroutine *g,
                                          void *fault_address,
@@ -2708,7 +2715,7 @@ GoroutineStatus goroutine_async_await(int64_t id,
  * Beyond `stack_bytes_max`, or out of memory: a stack overflow, as in a guard.
  * Context:   T, G.
  * Parks:     never.
- * Stack:     up to 6 KiB of the 8 KiB below `stack_limit`, when no segment is at hand.
+ * Stack:     up to 128 bytes of the goroutine's.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2722,7 +2729,7 @@ void goroutine_more_stack_prologue(void);
  * Beyond the maximum, or out of memory: a stack overflow, as in a guard.
  * Context:   T, G.
  * Parks:     never; `f` may.
- * Stack:     up to 6 KiB of the goroutine's, when no segment is at hand.
+ * Stack:     up to 128 bytes of the goroutine's.
  * Returns:   what `f` returns; NULL for a NULL `f`.
  * Since:     ABI 1.
  *

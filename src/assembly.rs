@@ -14,6 +14,8 @@ use crate::sched::native::{
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
+use crate::sched::overflow::on_overflow_return;
+use crate::stack::event::{Event, on_exceptions_with_reserve};
 use crate::stack::segment::{self, Segment};
 use crate::stack::growth;
 use std::mem::{offset_of, size_of};
@@ -49,6 +51,12 @@ std::arch::global_asm!(
     S_BELOW = const offset_of!(Segment, below),
     S_STATE = const offset_of!(Segment, state),
     S_CLAIMED = const offset_of!(Segment, claimed),
+    G_RESERVE = const offset_of!(G, reserve),
+    E_AT = const offset_of!(Event, at),
+    E_G = const offset_of!(Event, g),
+    E_ADDRESS = const offset_of!(Event, address),
+    E_CALLBACK = const offset_of!(Event, callback),
+    E_CALLBACK_ARG = const offset_of!(Event, callback_arg),
     SEGMENT_BUSY = const segment::BUSY,
     SEGMENT_USED = const segment::USED,
     MORE_STACK_STAY = const growth::STAY,
@@ -121,6 +129,8 @@ std::arch::global_asm!(
     on_callback_of_thread = sym on_callback_of_thread,
     on_landed = sym on_landed,
     on_landed_among_segments = sym on_landed_among_segments,
+    on_overflow_return = sym on_overflow_return,
+    on_exceptions_with_reserve = sym on_exceptions_with_reserve,
     on_more_stack = sym growth::on_more_stack,
     on_surplus = sym growth::on_surplus,
     on_unwind_through_link = sym growth::on_unwind_through_link,

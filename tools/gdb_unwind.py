@@ -32,7 +32,9 @@ def verdict(here, names):
     user = [n for n in names if n in ("unwind_worker", "unwind_main", "body")]
     if names[-1] not in THREAD_ENDS and not user and not fresh and "goroutine_asm_entry" not in names[:3]:
         return "no user function"
-    if "unwind_callback" in names:
+    if "unwind_deeper" in names and "unwind_calls" not in names[names.index("unwind_deeper"):]:
+        return "no caller before the link"
+    if "unwind_callback" in names and "unwind_c" in names:
         below = names[names.index("unwind_callback"):]
         if "unwind_c" not in below or "unwind_calls" not in below[below.index("unwind_c"):]:
             return "no C function between"

@@ -104,6 +104,8 @@ pub struct Goroutine {
     pub(crate) segment: *mut crate::stack::Segment,
     /// Segments that it left and may want again, the next one first (`Segment::below`), or null.
     pub(crate) spare: *mut crate::stack::Segment,
+    /// The end of the open reserve below its stack (`stack::event`), or 0.
+    pub(crate) reserve: u64,
 }
 
 /// C++'s `__cxa_eh_globals`, as the Itanium ABI lays it out: what `throw;` and `std::uncaught_exceptions()` go by. Its own

@@ -81,8 +81,14 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
         config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     }
     let later = GOROUTINE_CONFIG_DEADLOCK_REPORT | GOROUTINE_CONFIG_LEARN_STACKS;
-    if config.flags & later != 0 || config.stack_overflow.is_some() {
+    if config.flags & later != 0 {
         return Err(GOROUTINE_ENOSYS); // not in this version: say so instead of ignoring it
+    }
+    if config.stack_overflow.is_some() && config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS != 0 {
+        return Err(wrong_field(
+            "stack_overflow",
+            "needs the signal handlers that GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS turns off",
+        ));
     }
     if config.ffi_threads_max == 0 {
         config.ffi_threads_max = FFI_THREADS_MAX;

@@ -257,7 +257,7 @@ pub unsafe extern "C" fn on_landed(g: *mut Goroutine, live: usize) {
     }
 }
 
-/// `goroutine_ffi_landed` of a goroutine that has linked segments: `sp` is where it landed. Some of them may have been left, too.
+/// `goroutine_ffi_landed` of a goroutine that has linked segments, or an open reserve: `sp` is where it landed. Some of them may have been left, too.
 ///
 /// # Safety
 /// Called by the assembly on a stack of `g`, the running goroutine.
@@ -290,6 +290,7 @@ pub unsafe extern "C" fn on_landed_among_segments(g: *mut Goroutine, sp: usize) 
             }
             frame = inner;
         }
+        stack::event::close_unless_at(g, sp);
         stack::segment::settle(g, if on_stack { sp } else { foreign_sp as usize });
         if jumped {
             tls::set_scheduler_sp(frame as usize);

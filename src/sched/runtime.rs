@@ -217,6 +217,8 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     context::init();
     stack::segment::set_bytes_max(config.stack_bytes_max);
+    stack::own_code::init(config.flags & GOROUTINE_CONFIG_OWN_CODE != 0);
+    stack::event::set_callback(config.stack_overflow, config.stack_overflow_arg);
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
     }
@@ -376,6 +378,7 @@ pub fn shutdown(deadline: u64) -> Ended {
     }
     super::attach::end_all(&shared.config);
     stack::segment::trim_all();
+    stack::event::set_callback(None, std::ptr::null_mut());
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.

@@ -1,10 +1,10 @@
 //! The SIGSEGV/SIGBUS handler: it knows a stack's guard from any other bad address.
 //!
-//! A fault in the guard of the running goroutine's stack is an overflow: it is reported, then the signal goes on as if
-//! we were not there. Everything else goes to the handler that was installed before ours, unseen.
+//! A fault in the guard of the running goroutine's stack is an overflow: an event for the language (`event`), or it is reported, then
+//! the signal goes on as if we were not there. Everything else goes to the handler that was installed before ours, unseen.
 //! It runs on the thread's alternate stack, takes no lock and allocates nothing.
 
-use super::{Bounds, GUARD, bounds, classify, segment};
+use super::{Bounds, GUARD, bounds, classify, event, segment};
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::sys::report::Line;
@@ -74,7 +74,13 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
     // A guard belongs to the goroutine above it, whoever ran into it: say so also when a stray pointer did.
     if let Some((g, b)) = guarded(address) {
         // SAFETY: the kernel's ucontext.
-        report(g, b, address, unsafe { Place::of(context) });
+        unsafe {
+            let at = Place::of(context);
+            if event::begin(g, b, address, (at.rip, at.rsp), context.cast()) {
+                return;
+            }
+            report(g, b, address, at);
+        }
     }
     forward(signal, info, context);
 }

@@ -255,7 +255,7 @@ pub(super) unsafe fn give_back_spares(g: *mut Goroutine) {
     }
 }
 
-/// It is over, and all of its segments go to the pool: its function may have been left from anywhere (`goroutine_exit`).
+/// It is over, and all of its segments go to the pool, its reserve closes: its function may have been left from anywhere (`goroutine_exit`).
 ///
 /// # Safety
 /// `g` is over and the caller's, off its stack.
@@ -263,7 +263,7 @@ pub(super) unsafe fn give_back_spares(g: *mut Goroutine) {
 pub unsafe fn give_back_all(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if !(*g).segment.is_null() || !(*g).spare.is_null() {
+        if !(*g).segment.is_null() || !(*g).spare.is_null() || (*g).reserve != 0 {
             abandon(g);
         }
     }
@@ -273,6 +273,7 @@ pub unsafe fn give_back_all(g: *mut Goroutine) {
 unsafe fn abandon(g: *mut Goroutine) {
     // SAFETY: as above.
     unsafe {
+        super::event::close_unless_at(g, 0);
         while !(*g).segment.is_null() {
             let b = bounds_of_segment((*g).segment);
             forget_range(b.low, b.top);
@@ -479,6 +480,7 @@ mod tests {
             (*g).stack_limit = 1;
             (*g).segment = null_mut();
             (*g).spare = null_mut();
+            (*g).reserve = 0;
         }
         g
     }

@@ -130,6 +130,38 @@ impl Slab {
     }
 }
 
+/// Makes a part of a guard usable. False: it cannot be. Async-signal-safe.
+///
+/// # Safety
+/// The range is in a guard.
+pub unsafe fn guard_open(start: usize, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { mem::guard_remove(start as *mut u8, bytes, NO_GUARD_ADVICE.load(Ordering::Relaxed)) }
+}
+
+/// And a guard again. What was there is gone.
+///
+/// # Safety
+/// As [`guard_open`], and nobody uses it.
+pub unsafe fn guard_close(start: usize, bytes: usize) {
+    let range = libc::iovec {
+        iov_base: start as *mut _,
+        iov_len: bytes,
+    };
+    // SAFETY: the caller's promise.
+    let closed = unsafe {
+        if NO_GUARD_ADVICE.load(Ordering::Relaxed) {
+            mem::discard(&[range]);
+            mem::guard_protect(start as *mut u8, bytes)
+        } else {
+            mem::guard_install(&[range])
+        }
+    };
+    if !closed {
+        crate::sys::report::fatal("cannot make the guard of a stack whole again");
+    }
+}
+
 /// Every control block that was ever touched, in use or not. For reports: not fast.
 pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
     let mut region = 0;
