@@ -28,10 +28,11 @@
 
     .text
 
-# DWARF: the CFA is [((rsp | 0xffff) - 127) + 0] + 8: the return address A lies at the header's sp. (DW_CFA_def_cfa_expression;
-# DW_OP_breg7 0, const2u 0xffff, or, const1u 127, minus, deref, plus_uconst 8.) No frame of ours: whoever is here has left the function.
+# DWARF: the CFA is [(rsp & -65536) + 65536 - 128] + 8: the return address A lies at the header's sp. (DW_CFA_def_cfa_expression;
+# DW_OP_breg7 0, const4s -65536, and, plus_uconst 65408, deref, plus_uconst 8; valgrind's reader knows no DW_OP_or.) No frame of ours:
+# whoever is here has left the function.
     .macro cfi_in_link
-    .cfi_escape 0x0f, 12, 0x77, 0, 0x0a, 0xff, 0xff, 0x21, 0x08, 127, 0x1c, 0x06, 0x23, 8
+    .cfi_escape 0x0f, 15, 0x77, 0, 0x0d, 0, 0, 0xff, 0xff, 0x1a, 0x23, 0x80, 0xff, 3, 0x06, 0x23, 8
     .cfi_offset rip, -8
     .endm
 

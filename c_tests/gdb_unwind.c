@@ -30,7 +30,6 @@ static void *unwind_deeper(void *n) {
 static void *unwind_calls(void *n) {
     void *c = (void *)(uintptr_t)unwind_c;
     goroutine_more_stack(unwind_deeper, n);
-    goroutine_more_stack(unwind_callback, n);
     goroutine_ffi_call_blocking(c, 0);
     goroutine_ffi_call_leaf(c, 0);
     goroutine_ffi_call_blocking(c, 0); /* the long way: it has a native stack */

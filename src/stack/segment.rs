@@ -259,7 +259,7 @@ pub(super) unsafe fn give_back_spares(g: *mut Goroutine) {
 ///
 /// # Safety
 /// `g` is over and the caller's, off its stack.
-#[inline(always)]
+#[inline(never)]
 pub unsafe fn give_back_all(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -560,6 +560,7 @@ mod tests {
 
     #[test]
     fn memory_goes_after_a_while_but_never_from_under_a_goroutine() {
+        assert!(crate::sys::membarrier::register());
         set_bytes_max(1 << 30);
         let g = block();
         // SAFETY: the block is ours.
