@@ -272,7 +272,8 @@ goroutine_asm_blocking_call:
 2:  mov     dword ptr [rcx + {G_PREEMPT}], 1 # it parked: the caller's poll gives the thread back, once no C frame is left
     jmp     1b
     .cfi_endproc
-# (`__morestack` goes on to the links of x86_64_sysv_growth.S; the functions between have names of their own.)
+    links                                   # x86_64_sysv_growth.S
+    .size   __morestack, . - __morestack
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The slow ways of both. rdi = current or NULL, rsi = function, rdx = argument.

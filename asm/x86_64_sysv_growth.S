@@ -1,11 +1,11 @@
 # Linked segments for x86-64, System V ABI, ELF: a function whose prologue check failed goes on on another piece of stack.
-# Assembled after x86_64_sysv_foreign.S, for `__morestack` reaches to here.
+# Assembled before x86_64_sysv_foreign.S, which has a place for `links`.
 #
 # What is here
 #   goroutine_asm_more_stack_prologue  called first by emitted functions
 #   goroutine_asm_more_stack           the same for a function and its argument
 #   goroutine_asm_overflow             where a goroutine goes on that has no stack left
-#   goroutine_asm_link, goroutine_asm_link_paired  from where it goes on, and where it returns to
+#   .Llink, .Llink_paired               from where it goes on, and where it returns to
 #
 # F is the address after the call of goroutine_more_stack_prologue, A where the function itself returns to:
 #
@@ -82,8 +82,8 @@
     mov     rsp, r10
     cfi_in_link
     cmp     byte ptr [r11], 0xC3
-    je      goroutine_asm_link_paired
-    jmp     goroutine_asm_link
+    je      .Llink_paired
+    jmp     .Llink
     .cfi_endproc
 
     .cfi_startproc
@@ -206,7 +206,7 @@ goroutine_asm_no_more_stack:
 # Goes on with a function that crosses, and gets its return: rsp = the copies of its arguments, or the header. rax, rdx, xmm0, xmm1 are its results;
 # callee-saved registers are as it left them.
 #
-# The stub's frame lies between two stacks whose addresses are in any order, so it is a part of `__morestack` (see there).
+# The stub's frame lies between two stacks whose addresses are in any order, so it is a part of `__morestack`: it is placed there.
 # An exception that passes it takes the segment off the chain (the personality).
 # ---------------------------------------------------------------------------------------------------------------------
 # r11 = F, rsp = the copies of the arguments, or the header.
@@ -254,11 +254,12 @@ goroutine_asm_no_more_stack:
     jmp     72b
     .endm
 
+    .macro links
     .balign 64
     .cfi_startproc
     .cfi_personality 0x1b, {on_unwind_through_link} # 0x1b: relative to here, 4 bytes
     cfi_in_link
-goroutine_asm_link:
+.Llink:
     call    r11
     link_returns
     mov     rcx, [rsp]
@@ -273,7 +274,7 @@ goroutine_asm_link:
     .cfi_startproc
     .cfi_personality 0x1b, {on_unwind_through_link}
     cfi_in_link
-goroutine_asm_link_paired:
+.Llink_paired:
     inc     r11
     call    r11
     link_returns
@@ -282,7 +283,7 @@ goroutine_asm_link_paired:
     ret
     link_has_surplus
     .cfi_endproc
-    .size   __morestack, . - __morestack
+    .endm
 
 # ---------------------------------------------------------------------------------------------------------------------
 # void *goroutine_more_stack(void *(*function)(void *), void *argument)

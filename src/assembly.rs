@@ -11,13 +11,13 @@ use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
     on_landed_among_segments,
 };
+use crate::sched::overflow::on_overflow_return;
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
-use crate::sched::overflow::on_overflow_return;
 use crate::stack::event::{Event, on_exceptions_with_reserve};
-use crate::stack::segment::{self, Segment};
 use crate::stack::growth;
+use crate::stack::segment::{self, Segment};
 use std::mem::{offset_of, size_of};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
@@ -25,8 +25,8 @@ compile_error!("libgoroutine runs on x86-64 Linux; see docs/architecture.md for 
 
 std::arch::global_asm!(
     include_str!("../asm/x86_64_sysv.S"),
-    include_str!("../asm/x86_64_sysv_foreign.S"),
     include_str!("../asm/x86_64_sysv_growth.S"),
+    include_str!("../asm/x86_64_sysv_foreign.S"),
     include_str!("../asm/x86_64_sysv_cxx.S"),
     G_ID = const offset_of!(G, id),
     G_PREEMPT = const offset_of!(G, preempt),

@@ -1,6 +1,6 @@
 # Steps through the assembly one instruction at a time and asks for a backtrace at each: it must end at a goroutine's first
 # instructions or at the thread's start, without an error, and on a goroutine's stack it must contain that goroutine's function.
-# Twice: the switches, and the foreign calls and linked segments, where a backtrace goes to and fro between the two stacks and must have the C
+# Three times: the switches, the foreign calls, and the linked segments, where a backtrace goes to and fro between the two stacks and must have the C
 # function between the language's.
 import gdb
 
@@ -85,9 +85,13 @@ def walk(arguments, first, others, steps):
 
 switches = ("goroutine_asm_yield", "goroutine_asm_park", "goroutine_asm_run", "goroutine_asm_leave")
 calls = ("goroutine_asm_native_call", "goroutine_asm_ffi_slow", "goroutine_asm_blocking_call", "goroutine_asm_ffi_blocking",
-         "goroutine_asm_callback", "goroutine_asm_ffi_checked", "goroutine_asm_more_stack_prologue")
+         "goroutine_asm_callback", "goroutine_asm_ffi_checked")
+links = ("goroutine_asm_more_stack_prologue",)
 checked, bad, _, _ = walk("", switches[0], switches, STEPS)
-more, more_bad, deep, linked = walk("calls", calls[0], calls, 2 * STEPS)
+more, more_bad, deep, _ = walk("calls", calls[0], calls, 2 * STEPS)
+crossing, crossing_bad, _, linked = walk("calls", links[0], links, STEPS)
 bad.update(more_bad)
+bad.update(crossing_bad)
+more |= crossing
 print("%d instructions unwound, %d bad" % (len(checked | more), len(bad)))
 gdb.execute("quit %d" % (1 if bad or len(checked) < 100 or len(more) < 150 or deep < 30 or linked < 30 else 0))

@@ -97,9 +97,9 @@ struct Line<'a> {
 
 fn parse(line: &[u8]) -> Option<Line<'_>> {
     let hex = |digits: &[u8]| {
-        digits.iter().try_fold(0usize, |n, &d| {
-            Some(n << 4 | (d as char).to_digit(16)? as usize)
-        })
+        digits
+            .iter()
+            .try_fold(0usize, |n, &d| Some(n << 4 | (d as char).to_digit(16)? as usize))
     };
     let mut words = line.splitn(6, |&b| b == b' ');
     let mut range = words.next()?.splitn(2, |&b| b == b'-');
@@ -190,10 +190,20 @@ mod tests {
 
     #[test]
     fn a_line_is_taken_apart() {
-        let line = parse(b"7f00-7f10 r-xp 00001000 fd:01 42                        /usr/lib/x y.so").expect("fine");
-        assert_eq!((line.start, line.end, line.file), (0x7f00, 0x7f10, &b"fd:01 42"[..]));
-        assert_eq!(parse(b"7f00-7f10 rwxp 00000000 00:00 0 ").expect("fine").file, b"00:00 0");
-        assert_eq!(parse(b"7f00-7f10 rwxp 00000000 00:00 0").expect("fine").file, b"00:00 0");
+        let line =
+            parse(b"7f00-7f10 r-xp 00001000 fd:01 42                        /usr/lib/x y.so").expect("fine");
+        assert_eq!(
+            (line.start, line.end, line.file),
+            (0x7f00, 0x7f10, &b"fd:01 42"[..])
+        );
+        assert_eq!(
+            parse(b"7f00-7f10 rwxp 00000000 00:00 0 ").expect("fine").file,
+            b"00:00 0"
+        );
+        assert_eq!(
+            parse(b"7f00-7f10 rwxp 00000000 00:00 0").expect("fine").file,
+            b"00:00 0"
+        );
         assert!(parse(b"nonsense").is_none());
     }
 }

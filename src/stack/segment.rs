@@ -389,7 +389,10 @@ pub fn trim(most: usize) -> usize {
             pool.looked = from + most;
         }
         // SAFETY: as above.
-        changed += unused.chunks(CLAIMS).map(|some| unsafe { discard(some) }).sum::<usize>();
+        changed += unused
+            .chunks(CLAIMS)
+            .map(|some| unsafe { discard(some) })
+            .sum::<usize>();
     }
     changed
 }
@@ -510,7 +513,11 @@ mod tests {
             let mut links = 0;
             while let Some(segment) = take(g, 1000) {
                 let b = bounds_of_segment(segment);
-                assert!(b.low % mem::PAGE == 0 && around(b.low) == Some(segment) && around(b.base) == Some(segment));
+                assert!(
+                    b.low % mem::PAGE == 0
+                        && around(b.low) == Some(segment)
+                        && around(b.base) == Some(segment)
+                );
                 link(g, segment, sp);
                 sp = b.top - 256;
                 bytes += b.end - b.base;
@@ -524,7 +531,11 @@ mod tests {
             assert_eq!(ranges[links], (own.top - 64, own.top));
             assert!(ranges[..links].iter().all(|&(low, high)| high - low == 256));
             let first = ranges[links - 1].0;
-            assert!(is_deeper(g, sp, first) && is_deeper(g, first, own.top - 64) && !is_deeper(g, own.top - 64, first));
+            assert!(
+                is_deeper(g, sp, first)
+                    && is_deeper(g, first, own.top - 64)
+                    && !is_deeper(g, own.top - 64, first)
+            );
             settle(g, 0x1000); // on none of them
             assert_eq!((*g).segment as usize, ranges[0].1);
             settle(g, first);
