@@ -246,8 +246,9 @@ static void emit_dump(Emit *e, uint64_t *image) {
     EMIT(e, "\x58\x59\x5A\x5B\x5D\x5E\x5F");                                     /* pop rax rcx rdx rbx rbp rsi rdi */
     EMIT(e, "\x41\x58\x41\x59\x41\x5A\x41\x5B\x41\x5C\x41\x5D\x41\x5E\x41\x5F"); /* pop r8 ... r15 */
 }
-/* f: links always; dumps its registers, sums up its stack arguments, destroys them, and gives rax, rdx, xmm0, xmm1 that are known. */
-static void *emit_linked(bool paired) {
+static void *shallow(void *arg) { return arg; }
+/* f: links always; dumps its registers, `deeper`: has something else link (so there is a surplus when f returns), sums up its stack arguments, destroys them, and gives rax, rdx, xmm0, xmm1 that are known. */
+static void *emit_linked(bool paired, bool deeper) {
     Emit e = emit_begin(4096);
     size_t sum;
     EMIT(&e, "\x41\xBA\x40\0\0\0\x41\xBB");
@@ -259,6 +260,12 @@ static void *emit_linked(bool paired) {
     EMIT(&e, "\x48\x83\xC4\x08\xFF\x54\x24\xF8"); /* add rsp, 8; call [rsp - 8] */
     if (paired) emit_return(&e);
     emit_dump(&e, inside);
+    if (deeper) {
+        emit_move_stack(&e, -8);
+        emit_constant(&e, RDI, U(CODE(shallow)));
+        emit_call(&e, CODE(goroutine_more_stack));
+        emit_move_stack(&e, 8);
+    }
     EMIT(&e, "\x31\xC0\xB9"); /* xor eax, eax; mov ecx, ARGS */
     emit_u32(&e, ARGS);
     sum = e.used;
@@ -302,7 +309,8 @@ static void *emit_harness(void *f) {
     EMIT(&e, "\x41\x5F\x41\x5E\x41\x5D\x41\x5C\x5D\x5B\xC3");
     return emit_end(&e);
 }
-static void *harness[2];
+enum { HARNESSES = 4 };
+static void *harness[HARNESSES];
 static void call_harness(uint64_t form) { ((void (*)(void))(uintptr_t)harness[form])(); }
 /* Where emit_dump puts a register: the order of the pushes. */
 static const unsigned order[GENERAL] = {RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15};
@@ -322,7 +330,7 @@ static void look_at_registers(void) {
 }
 static void *registers(void *arg) {
     uint64_t form;
-    for (form = 0; form < 2; form++) {
+    for (form = 0; form < HARNESSES; form++) {
         call_harness(form); /* the long way, the first time; then the short one */
         look_at_registers();
         memset(inside, 0, sizeof inside);
@@ -331,8 +339,8 @@ static void *registers(void *arg) {
     }
     return arg;
 }
-/* The spare is too large for its place: on the way back the one that was there goes to the pool, and results survive that. */
-static void *registers_with_surplus(void *arg) {
+/* From where the spare is a large one, and from deep down. */
+static void *registers_elsewhere(void *arg) {
     dive(wide, 2, registers, NULL); /* leaves a large spare behind it */
     dive(deeps[0], 4000, registers, NULL);
     return registers(arg);
@@ -341,8 +349,8 @@ static void all_registers(void) {
     uint64_t form;
     start_workers(1);
     run_goroutine(registers, NULL);
-    run_goroutine(registers_with_surplus, NULL);
-    for (form = 0; form < 2; form++) { /* a plain thread: nothing to link, and all else is the same */
+    run_goroutine(registers_elsewhere, NULL);
+    for (form = 0; form < HARNESSES; form++) { /* a plain thread: nothing to link, and all else is the same */
         memset(inside, 0, sizeof inside);
         call_harness(form);
         look_at_registers();
@@ -553,8 +561,8 @@ int main(void) {
     for (form = 0; form < 2; form++) {
         fibs[form] = emit_fib(form != 0);
         deeps[form] = emit_deep(224, form != 0);
-        harness[form] = emit_harness(emit_linked(form != 0));
     }
+    for (form = 0; form < HARNESSES; form++) harness[form] = emit_harness(emit_linked(form % 2 != 0, form / 2 != 0));
     wide = emit_deep(300000, false);
     expect_child("within the maximum", within_the_maximum, P(3), 0, 0, NULL);
     expect_child("beyond the maximum", beyond_the_maximum, NULL, SIGSEGV, 0, "stack overflow: goroutine ");

@@ -86,7 +86,7 @@ fn fib(paired: Option<bool>) -> Code {
     let mut code = Vec::new();
     let jump = check(&mut code, paired);
     code.extend(b"\x53\x55\x48\x83\xEC\x08\x48\x89\xFB\x48\x89\xF8"); // push rbx, rbp; sub rsp, 8; mov rbx, rdi; mov rax, rdi
-    code.extend(b"\x48\x83\xFF\x02\x72\x18\x48\x8D\x7B\xFF"); // cmp rdi, 2; jb +24; lea rdi, [rbx - 1]
+    code.extend(b"\x48\x83\xFF\x02\x0F\x82\x18\0\0\0\x48\x8D\x7B\xFF"); // cmp rdi, 2; jb +24; lea rdi, [rbx - 1]
     call_start(&mut code);
     code.extend(b"\x48\x89\xC5\x48\x8D\x7B\xFE"); // mov rbp, rax; lea rdi, [rbx - 2]
     call_start(&mut code);
