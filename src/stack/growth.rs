@@ -106,8 +106,9 @@ unsafe fn leave(segment: *mut Segment) {
         if (*segment).state.load(Ordering::Relaxed) != super::segment::BUSY {
             return; // it was settled before
         }
-        while (*g).segment != segment {
-            unlink(g);
+        let mut at = (*g).segment;
+        while at != segment {
+            at = unlink(g);
         }
         unlink(g);
     }

@@ -119,9 +119,9 @@ fn header(base: usize, class: u8) -> *mut Segment {
 /// # Safety
 /// A header.
 pub unsafe fn bounds_of_segment(segment: *const Segment) -> Bounds {
-    // SAFETY: the caller's promise; the class never changes.
     let end = segment as usize + HEADER;
-    let base = end - (1 << unsafe { (*segment).class });
+    // SAFETY: the caller's promise; the class never changes.
+    let base = end - (1usize << unsafe { (*segment).class });
     Bounds {
         base,
         low: base + GUARD,
@@ -274,10 +274,11 @@ unsafe fn abandon(g: *mut Goroutine) {
     // SAFETY: as above.
     unsafe {
         super::event::close_unless_at(g, 0);
-        while !(*g).segment.is_null() {
-            let b = bounds_of_segment((*g).segment);
+        let mut at = (*g).segment;
+        while !at.is_null() {
+            let b = bounds_of_segment(at);
             forget_range(b.low, b.top);
-            unlink(g);
+            at = unlink(g);
         }
         give_back_spares(g);
     }
@@ -288,8 +289,8 @@ unsafe fn abandon(g: *mut Goroutine) {
 /// It does not go to the pool here: an unwinder may run on the one that was left first, and reads the headers of the others.
 ///
 /// # Safety
-/// `g` is the running goroutine, or over and the caller's, and has a segment.
-pub(super) unsafe fn unlink(g: *mut Goroutine) {
+/// `g` is the running goroutine, or over and the caller's, and has a segment. Gives the one that it is on now.
+pub(super) unsafe fn unlink(g: *mut Goroutine) -> *mut Segment {
     // SAFETY: the caller's promise; S1 to S3.
     unsafe {
         let segment = (*g).segment;
@@ -298,6 +299,7 @@ pub(super) unsafe fn unlink(g: *mut Goroutine) {
         (*segment).below = (*g).spare;
         (*g).spare = segment;
         (*segment).state.store(USED, Ordering::Relaxed);
+        (*g).segment
     }
 }
 
@@ -318,8 +320,9 @@ pub unsafe fn settle(g: *mut Goroutine, sp: usize) {
         if segment.is_null() && !(own.base..own.end).contains(&sp) {
             return;
         }
-        while (*g).segment != segment {
-            unlink(g);
+        let mut at = (*g).segment;
+        while at != segment {
+            at = unlink(g);
         }
     }
 }
@@ -514,7 +517,7 @@ mod tests {
             while let Some(segment) = take(g, 1000) {
                 let b = bounds_of_segment(segment);
                 assert!(
-                    b.low % mem::PAGE == 0
+                    b.low.is_multiple_of(mem::PAGE)
                         && around(b.low) == Some(segment)
                         && around(b.base) == Some(segment)
                 );
