@@ -13,6 +13,8 @@
     je      1f                              # the dummy: not a goroutine
     cmp     qword ptr [rip + goroutine_asan_unpoison], 0
     jne     2f
+    cmp     qword ptr [rax + {G_RESERVE}], 0
+    jne     3f
     add     rax, {G_EXCEPTIONS}
     ret
 2:  push    rbp                             # a program with AddressSanitizer
@@ -23,6 +25,25 @@
     and     rsp, -16
     mov     rdi, rax
     call    {on_exceptions_sanitized}       # gives the same
+    leave
+    .cfi_def_cfa rsp, 8
+    .cfi_restore rbp
+    ret
+3:  push    rbp                             # its stack had overflowed, and somebody throws, or has caught that
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    push    rbx
+    .cfi_offset rbx, -24
+    and     rsp, -16
+    mov     rbx, rax
+    mov     rdi, rax
+    mov     rsi, rbp
+    call    {on_exceptions_with_reserve}
+    lea     rax, [rbx + {G_EXCEPTIONS}]
+    mov     rbx, [rbp - 8]
+    .cfi_restore rbx
     leave
     .cfi_def_cfa rsp, 8
     .cfi_restore rbp

@@ -315,6 +315,7 @@ goroutine_asm_blocking_call:
 2:  mov     dword ptr [rcx + {G_PREEMPT}], 1 # it parked: the caller's poll gives the thread back, once no C frame is left
     jmp     1b
     .cfi_endproc
+    links                                   # x86_64_sysv_growth.S
     .size   __morestack, . - __morestack
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -542,6 +543,9 @@ goroutine_asm_blocking_call:
     mov     rax, fs:[r8 + {TLS_CURRENT}]
     cmp     qword ptr [rax + {G_ID}], 0
     je      9f
+    mov     rcx, [rax + {G_SEGMENT}]
+    or      rcx, [rax + {G_RESERVE}]
+    jnz     8f                              # addresses do not say what is deeper
     mov     r9, fs:[r8 + {TLS_BASE_SP}]     # r9 = a frame that is live
     mov     r11, [rax + {G_FOREIGN_SP}]
     movzx   ecx, byte ptr [rax + {G_CLASS}]
@@ -591,4 +595,17 @@ goroutine_asm_blocking_call:
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
 9:  ret
+8:  push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    lea     rsi, [rsp + 8]
+    and     rsp, -16
+    mov     rdi, rax
+    call    {on_landed_among_segments}
+    leave
+    .cfi_restore rbp
+    .cfi_def_cfa rsp, 8
+    ret
     end_function goroutine_asm_ffi_landed

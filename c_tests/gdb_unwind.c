@@ -1,4 +1,4 @@
-/* Run under a debugger by tools/gdb_test.sh, which steps through every instruction of the switches and of the foreign calls:
+/* Run under a debugger by tools/gdb_test.sh, which steps through every instruction of the switches, of the foreign calls and of the links:
  * goroutines that yield and sleep, call C in each way, and are called back by it. The names of the functions are what the
  * backtraces must contain. With an argument: the foreign calls. */
 #include <goroutine.h>
@@ -23,8 +23,13 @@ static void *unwind_callback(void *n) {
 static void *unwind_c(void *n) {
     return goroutine_callback_run(unwind_callback, n);
 }
+static void *unwind_deeper(void *n) {
+    if (n) goroutine_yield();
+    return n ? goroutine_more_stack(unwind_deeper, 0) : n;
+}
 static void *unwind_calls(void *n) {
     void *c = (void *)(uintptr_t)unwind_c;
+    goroutine_more_stack(unwind_deeper, n);
     goroutine_ffi_call_blocking(c, 0);
     goroutine_ffi_call_leaf(c, 0);
     goroutine_ffi_call_blocking(c, 0); /* the long way: it has a native stack */

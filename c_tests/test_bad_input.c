@@ -581,6 +581,7 @@ static void foreign_calls(void) {
     ROW(goroutine_ffi_call_leaf, (NULL, P(1)), NULL);
     ROW(goroutine_ffi_call_blocking, (NULL, P(1)), NULL);
     ROW(goroutine_callback_run, (NULL, P(1)), NULL);
+    ROW(goroutine_more_stack, (NULL, P(1)), NULL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_BOUND, NULL, NULL, &result), GOROUTINE_EINVAL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_LEAF, NULL, NULL, &result), GOROUTINE_EINVAL);
     ROW(goroutine_ffi_call, (GOROUTINE_FFI_BLOCKING, NULL, NULL, &result), GOROUTINE_EINVAL);
@@ -603,6 +604,7 @@ static void on_plain_thread(void) {
     ROW(goroutine_ffi_bind, (), GOROUTINE_ENOTGOROUTINE);
     ROW(goroutine_ffi_unbind, (), GOROUTINE_ENOTGOROUTINE);
     ROW(goroutine_ffi_prepare, (), GOROUTINE_ENOTGOROUTINE);
+    CALL(goroutine_more_stack_prologue, ());
     ROW(goroutine_current, (), NULL);
     ROW(goroutine_stack_bounds, (NULL, &high), GOROUTINE_EINVAL);
     ROW(goroutine_stack_bounds, (&low, NULL), GOROUTINE_EINVAL);
@@ -675,7 +677,7 @@ static void configurations(void) {
     NOT_STARTED(c.stack_bytes_max = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED((c.stack_bytes = 1 << 20, c.stack_bytes_max = 1 << 19), GOROUTINE_EINVAL);
     NOT_STARTED(c.flags = GOROUTINE_CONFIG_LEARN_STACKS, GOROUTINE_ENOSYS);
-    NOT_STARTED(c.stack_overflow = overflow_callback, GOROUTINE_ENOSYS);
+    NOT_STARTED(c.stack_overflow = overflow_callback; c.flags = GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS, GOROUTINE_EINVAL);
     NOT_STARTED(c.ffi_threads_prestart = 1001, GOROUTINE_EINVAL);
     NOT_STARTED(c.thread_stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED(c.ffi_cpus_spread = 2, GOROUTINE_EINVAL);

@@ -240,6 +240,9 @@ typedef struct GoroutineGroup GoroutineGroup;
 /** Bytes below `stack_limit` that are always usable: enough for every function of the library. */
 #define GOROUTINE_STACK_RESERVE 4096
 
+/** Bytes of the overflowed stack on which the config's `stack_overflow` runs. */
+#define GOROUTINE_OVERFLOW_RESERVE 16384
+
 /** Offset of `stack_limit` (`uint64_t`) in a `Goroutine`: a prologue compares `rsp` with it. */
 #define GOROUTINE_OFFSET_STACK_LIMIT 0
 /** Offset of `id` (`uint64_t`), never reused. */
@@ -382,7 +385,11 @@ typedef struct GOROUTINE_ALIGNED(16) GoroutineContext {
 } GoroutineContext;
 
 /**
- * Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+ * The stack of `g`, the running goroutine, has overflowed in the language's own code: registered code, or with `GOROUTINE_CONFIG_OWN_CODE` the
+ * program itself and code that no loaded object maps; with no C frames live. It runs on `GOROUTINE_OVERFLOW_RESERVE` bytes of the same stack,
+ * and may edit `at` (execution resumes there), throw, or return: that ends the goroutine, whose promise settles with
+ * `GOROUTINE_ESTACKOVERFLOW`. Otherwise, and without one, an overflow is reported on stderr, and the SIGSEGV goes on. A language that throws
+ * in a way of its own calls `goroutine_ffi_landed` where it caught: that makes the reserve ready for another time. It must not park.
  */
 typedef void (*GoroutineStackOverflowFn)(Goroutine *g,
                                          void *fault_address,
@@ -543,6 +550,14 @@ typedef struct GoroutineStats {
     uint64_t trace_events;
     /** ... and events of it that were dropped, because nobody got to them in time. */
     uint64_t trace_lost;
+    /** Linked segments reserved. */
+    uint64_t segments;
+    /** Of them in the shared pool; goroutines that grew keep one or so more each. */
+    uint64_t segments_free;
+    /** Times a goroutine took one from there. */
+    uint64_t segments_taken;
+    /** Times the memory of one was given back by the background trim. */
+    uint64_t segments_trimmed;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
@@ -975,7 +990,7 @@ Goroutine *goroutine_current(void);
 uint64_t goroutine_id(const Goroutine *g);
 
 /**
- * The usable stack of the running goroutine.
+ * The usable stack that the running goroutine runs on: its own, or a linked segment (`goroutine_more_stack`).
  * Context:   G, R, S.
  * Output:    lowest usable address, and one past the highest.
  * Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
@@ -2822,6 +2837,42 @@ GoroutineStatus goroutine_async_cancel(int64_t id);
 GoroutineStatus goroutine_async_await(int64_t id,
                                       uint64_t timeout_ns,
                                       void **result);
+
+/* ---- More stack, for emitted code with a prologue check and for C. ---- */
+
+/**
+ * For emitted code alone, not a C function: called first in a function whose prologue check failed, with r10 = the bytes of its frame and r11 =
+ * those of its stack arguments (at most 32,768), which are copied. The function goes on after the call on a linked segment, rsp at 8 mod 16,
+ * its arguments at [rsp + 8], every register but r10, r11 and the flags as it was; what is on the stack so far stays where it is. Its `ret` goes
+ * to its caller by way of the library, which keeps rax, rdx, xmm0 and xmm1, and takes the segment off. If the instruction after the call is a
+ * `ret` (C3), the function goes on behind it: then the CPU predicts all returns (docs/jit.md).
+ * On a plain thread, and where C calls emitted code without goroutine_callback_run, it changes nothing and goes on.
+ * Beyond `stack_bytes_max`, or out of memory: a stack overflow, as in a guard.
+ * Context:   T, G.
+ * Parks:     never.
+ * Stack:     up to 128 bytes of the goroutine's.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * As above.
+ */
+void goroutine_more_stack_prologue(void);
+
+/**
+ * Runs `f(arg)` on a linked segment, 64 KiB first, and each that is called out of another larger than that, up to the
+ * config's `stack_bytes_max`. On a plain thread, and in C that a foreign call runs: a call.
+ * Beyond the maximum, or out of memory: a stack overflow, as in a guard.
+ * Context:   T, G.
+ * Parks:     never; `f` may.
+ * Stack:     up to 128 bytes of the goroutine's.
+ * Returns:   what `f` returns; NULL for a NULL `f`.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * `f` may be called with `arg`.
+ */
+void *goroutine_more_stack(GoroutineFn f,
+                           void *arg);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -8,12 +8,16 @@ use crate::goroutine::call_word::{self, CallWord};
 use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
 use crate::sched::attach::on_callback_of_thread;
 use crate::sched::native::{
-    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed, on_traced_call,
-    on_traced_return,
+    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
+    on_landed_among_segments, on_traced_call, on_traced_return,
 };
+use crate::sched::overflow::on_overflow_return;
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
+use crate::stack::event::{Event, on_exceptions_with_reserve};
+use crate::stack::growth;
+use crate::stack::segment::{self, Segment};
 use crate::trace::on_traced_run;
 use std::mem::{offset_of, size_of};
 
@@ -22,6 +26,7 @@ compile_error!("libgoroutine runs on x86-64 Linux; docs/porting.md says what ano
 
 std::arch::global_asm!(
     include_str!("../asm/x86_64_sysv.S"),
+    include_str!("../asm/x86_64_sysv_growth.S"),
     include_str!("../asm/x86_64_sysv_foreign.S"),
     include_str!("../asm/x86_64_sysv_cxx.S"),
     G_ID = const offset_of!(G, id),
@@ -35,6 +40,28 @@ std::arch::global_asm!(
     G_CALLS = const offset_of!(G, calls),
     G_LENT = const offset_of!(G, lent),
     G_LENT_CALL = const offset_of!(G, lent_call),
+    G_STACK_LIMIT = const offset_of!(G, stack_limit),
+    G_SEGMENT = const offset_of!(G, segment),
+    G_SPARE = const offset_of!(G, spare),
+    S_SP = const offset_of!(Segment, sp),
+    S_G = const offset_of!(Segment, g),
+    S_PREV = const offset_of!(Segment, prev),
+    S_LIMIT_BEFORE = const offset_of!(Segment, limit_before),
+    S_LIMIT = const offset_of!(Segment, limit),
+    S_ROOM = const offset_of!(Segment, room),
+    S_BELOW = const offset_of!(Segment, below),
+    S_STATE = const offset_of!(Segment, state),
+    S_CLAIMED = const offset_of!(Segment, claimed),
+    G_RESERVE = const offset_of!(G, reserve),
+    E_AT = const offset_of!(Event, at),
+    E_G = const offset_of!(Event, g),
+    E_ADDRESS = const offset_of!(Event, address),
+    E_CALLBACK = const offset_of!(Event, callback),
+    E_CALLBACK_ARG = const offset_of!(Event, callback_arg),
+    SEGMENT_BUSY = const segment::BUSY,
+    SEGMENT_USED = const segment::USED,
+    MORE_STACK_STAY = const growth::STAY,
+    MORE_STACK_LEAST = const growth::LEAST,
     G_EXCEPTIONS = const offset_of!(G, exceptions),
     FLAG_BOUND = const crate::abi::GOROUTINE_FLAG_BOUND,
     ON_THE_SPOT = const crate::goroutine::ON_THE_SPOT,
@@ -102,6 +129,12 @@ std::arch::global_asm!(
     on_callback_in_blocking = sym on_callback_in_blocking,
     on_callback_of_thread = sym on_callback_of_thread,
     on_landed = sym on_landed,
+    on_landed_among_segments = sym on_landed_among_segments,
+    on_overflow_return = sym on_overflow_return,
+    on_exceptions_with_reserve = sym on_exceptions_with_reserve,
+    on_more_stack = sym growth::on_more_stack,
+    on_surplus = sym growth::on_surplus,
+    on_unwind_through_link = sym growth::on_unwind_through_link,
     on_exception_at_base = sym on_exception_at_base,
     on_exceptions_sanitized = sym on_exceptions_sanitized,
     on_traced_run = sym on_traced_run,

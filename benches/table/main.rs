@@ -7,6 +7,7 @@
 mod contestant;
 mod emit;
 mod foreign;
+mod growth;
 mod own;
 mod report;
 
@@ -58,6 +59,7 @@ const TABLES: &[(&str, fn())] = &[
         held(&mut start("1", &["go"]));
     }),
     ("foreign", foreign::tables),
+    ("growth", growth::table),
 ];
 
 fn main() {

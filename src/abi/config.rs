@@ -33,7 +33,11 @@ pub const GOROUTINE_FFI_REUSE: u32 = 0;
 /// goroutine_ffi_call_async, of which it may run several in a row.
 pub const GOROUTINE_FFI_RETIRE: u32 = 1;
 
-/// Runs on reserve pages of an overflowed stack. Not available yet: a start with one gives `GOROUTINE_ENOSYS`.
+/// The stack of `g`, the running goroutine, has overflowed in the language's own code: registered code, or with `GOROUTINE_CONFIG_OWN_CODE` the
+/// program itself and code that no loaded object maps; with no C frames live. It runs on `GOROUTINE_OVERFLOW_RESERVE` bytes of the same stack,
+/// and may edit `at` (execution resumes there), throw, or return: that ends the goroutine, whose promise settles with
+/// `GOROUTINE_ESTACKOVERFLOW`. Otherwise, and without one, an overflow is reported on stderr, and the SIGSEGV goes on. A language that throws
+/// in a way of its own calls `goroutine_ffi_landed` where it caught: that makes the reserve ready for another time. It must not park.
 pub type GoroutineStackOverflowFn = Option<
     unsafe extern "C" fn(
         g: *mut Goroutine,
@@ -184,4 +188,12 @@ pub struct GoroutineStats {
     pub trace_events: u64,
     /// ... and events of it that were dropped, because nobody got to them in time.
     pub trace_lost: u64,
+    /// Linked segments reserved.
+    pub segments: u64,
+    /// Of them in the shared pool; goroutines that grew keep one or so more each.
+    pub segments_free: u64,
+    /// Times a goroutine took one from there.
+    pub segments_taken: u64,
+    /// Times the memory of one was given back by the background trim.
+    pub segments_trimmed: u64,
 }

@@ -24,6 +24,8 @@ pub const GOROUTINE_ABI_VERSION: u32 = 1;
 pub const GOROUTINE_FOREVER: u64 = u64::MAX;
 /// Bytes below `stack_limit` that are always usable: enough for every function of the library.
 pub const GOROUTINE_STACK_RESERVE: u64 = 4096;
+/// Bytes of the overflowed stack on which the config's `stack_overflow` runs.
+pub const GOROUTINE_OVERFLOW_RESERVE: u64 = 16_384;
 
 /// Offset of `stack_limit` (`uint64_t`) in a `Goroutine`: a prologue compares `rsp` with it.
 pub const GOROUTINE_OFFSET_STACK_LIMIT: usize = 0;

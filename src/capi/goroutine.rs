@@ -99,7 +99,7 @@ pub unsafe extern "C" fn goroutine_id(g: *const Goroutine) -> u64 {
     realign!(inner::id)
 }
 
-/// The usable stack of the running goroutine.
+/// The usable stack that the running goroutine runs on: its own, or a linked segment (`goroutine_more_stack`).
 /// Context:   G, R, S.
 /// Output:    lowest usable address, and one past the highest.
 /// Returns:   GOROUTINE_OK, GOROUTINE_ENOTGOROUTINE, GOROUTINE_EINVAL (NULL).
@@ -347,7 +347,8 @@ mod inner {
         if g.is_null() {
             return GOROUTINE_ENOTGOROUTINE;
         }
-        let bounds = stack::bounds_of(g);
+        // SAFETY: the running goroutine.
+        let bounds = unsafe { stack::running(g) };
         // SAFETY: the caller's promise.
         unsafe {
             *lo = bounds.low as *mut c_void;

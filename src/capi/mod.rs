@@ -90,6 +90,7 @@ pub mod ffi_load;
 pub mod file;
 pub mod goroutine;
 pub mod group;
+pub mod growth;
 pub mod io;
 pub mod lane;
 pub mod local;

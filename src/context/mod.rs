@@ -35,6 +35,10 @@ unsafe extern "C" {
     /// Behind the exported names.
     pub fn goroutine_asm_ffi_landed();
     /// Behind the exported names.
+    pub fn goroutine_asm_more_stack_prologue();
+    /// Behind the exported names.
+    pub fn goroutine_asm_more_stack();
+    /// Behind the exported names.
     pub fn goroutine_asm_exceptions();
     /// Behind the exported names.
     pub fn goroutine_asm_yield();

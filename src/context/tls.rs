@@ -185,6 +185,11 @@ pub fn random() -> u64 {
     mixed ^ mixed >> 31
 }
 
+/// The goroutine that was just left runs on, without the assembly's help.
+pub fn set_current(g: *mut Goroutine) {
+    write!(CURRENT, g);
+}
+
 /// This thread takes a worker, or (null) gives it up.
 pub fn set_worker(worker: *mut Worker) {
     write!(WORKER, worker);

@@ -7,7 +7,7 @@
 //! | 64-127 | 2 | park word, links, entry |
 //! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | name, what to do at the end: of few goroutines |
-//! | 256-319 | 5 | the C++ runtime's exceptions: of goroutines that throw |
+//! | 256-319 | 5 | the C++ runtime's exceptions, linked segments: of goroutines that throw, or outgrow their stack |
 //!
 //! A switch touches line 3, and the line of the stack that the call itself writes.
 //!
@@ -102,11 +102,17 @@ pub struct Goroutine {
     /// Zero whenever a goroutine is over: a function that returns has left its `catch` blocks, and `on_exit` sees to the
     /// others. So no spawn writes it, and a goroutine without exceptions never touches the line.
     pub(crate) exceptions: Exceptions,
+    /// The linked segment that it runs on, or null: on its own stack. Null whenever it is over, as the next one (`EXTRAS`).
+    pub(crate) segment: *mut crate::stack::Segment,
+    /// Segments that it left and may want again, the next one first (`Segment::below`), or null.
+    pub(crate) spare: *mut crate::stack::Segment,
+    /// The end of the open reserve below its stack (`stack::event`), or 0.
+    pub(crate) reserve: u64,
 }
 
 /// C++'s `__cxa_eh_globals`, as the Itanium ABI lays it out: what `throw;` and `std::uncaught_exceptions()` go by. Its own
 /// runtime keeps one per thread; here each goroutine has one (`capi::cxx`).
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Exceptions {
     /// The stack of exceptions that are being handled.
     pub(crate) caught: *mut c_void,
@@ -117,7 +123,7 @@ pub struct Exceptions {
 /// In `foreign`: C frames were jumped over.
 pub const FOREIGN_DISCARDED: u32 = 1;
 
-/// In `spawn_flags`: line 4 of the control block holds something, or its end has more to see to (mutexes, locals, being pinned). Most goroutines never touch that line: its `name` and
+/// In `spawn_flags`: line 4 of the control block holds something, or its end has more to see to (mutexes, locals, segments, being pinned). Most goroutines never touch that line: its `name` and
 /// `end` are empty from one goroutine to the next.
 pub const EXTRAS: u32 = 1 << 30;
 
@@ -139,6 +145,7 @@ const _: () = assert!(offset_of!(Goroutine, context) == a::GOROUTINE_OFFSET_CONT
 const _: () = assert!(offset_of!(Goroutine, user) == a::GOROUTINE_OFFSET_USER);
 const _: () = assert!(offset_of!(Goroutine, foreign_sp) == a::GOROUTINE_OFFSET_FOREIGN_SP);
 const _: () = assert!(offset_of!(Goroutine, rsp) == a::GOROUTINE_HEADER_BYTES);
+const _: () = assert!(offset_of!(Goroutine, exceptions) == 256);
 const _: () = assert!(size_of::<Goroutine>() == 320);
 
 impl Goroutine {

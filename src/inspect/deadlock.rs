@@ -140,7 +140,12 @@ fn knows(node: &Node, object: u64) -> bool {
         Seen::Parked(stopped) => {
             let r = &stopped.registers;
             let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
-            stopped.words.iter().chain(&saved).any(|&word| word == object)
+            stopped
+                .words
+                .iter()
+                .chain(stopped.outer.iter().flatten())
+                .chain(&saved)
+                .any(|&word| word == object)
         }
         _ => true,
     }

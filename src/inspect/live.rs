@@ -51,15 +51,16 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
     if g.is_null() {
         return false;
     }
-    let bounds = stack::bounds_of(g);
-    // SAFETY: the running goroutine.
-    let foreign_sp = unsafe { (*g).foreign_sp } as usize;
     let mut ranges = vec![];
-    if (bounds.low..bounds.top).contains(&here) {
-        ranges.push(here..bounds.top);
-    } else {
-        ranges.push(here..tls::base_sp().max(here)); // called by C
-        ranges.push(foreign_sp.clamp(bounds.low, bounds.top)..bounds.top);
+    // SAFETY: the running goroutine.
+    unsafe {
+        let bounds = stack::running(g);
+        let mut inner = here;
+        if !(bounds.low..bounds.top).contains(&here) {
+            ranges.push(here..tls::base_sp().max(here)); // called by C
+            inner = ((*g).foreign_sp as usize).clamp(bounds.low, bounds.top);
+        }
+        stack::segments_of(g, inner, |low, high| ranges.push(low..high));
     }
     // SAFETY: the running goroutine.
     let native = unsafe { (*g).native_stack } as usize;
@@ -91,6 +92,7 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
             let clean = !stopped
                 .words
                 .iter()
+                .chain(stopped.outer.iter().flatten())
                 .chain(&saved)
                 .any(|&word| returns_to(word, code));
             if !clean || stopped.native_stack == 0 {

@@ -47,8 +47,10 @@ pub struct Stopped {
     pub sequence: u64,
     /// Saved.
     pub registers: Registers,
-    /// Its stack from `registers.rsp` up.
+    /// Its stack from `registers.rsp` up, or as much of it as lies on the segment that it runs on.
     pub words: Vec<u64>,
+    /// The segments before that one, and its own stack, from where it went on to another one.
+    pub outer: Vec<Vec<u64>>,
     /// For what.
     pub waits: Waits,
     /// Where the C frames of its thread begin that are live under it: see the header. 0: it called no C on this thread.
@@ -109,27 +111,54 @@ unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
         };
         let native_stack = racily(&raw const (*g).native_stack);
         let waits = Waits(racily((&raw const (*g).next).cast()));
-        let bounds = stack::bounds_of(g);
-        let rsp = registers.rsp as usize;
-        let mut words = Vec::new();
-        let inside = (bounds.low..bounds.top).contains(&rsp) && rsp.is_multiple_of(8);
-        if inside && with_stack {
-            words.resize((bounds.top - rsp) / 8, 0);
-        }
-        let copied = !with_stack || (inside && mem::peek_words(rsp, &mut words));
+        let mut parts = if with_stack {
+            copy(g, registers.rsp as usize)
+        } else {
+            Some(vec![Vec::new()])
+        };
         fence(Ordering::Acquire); // the copy before the second look (I1)
         if !is(g, id) {
             return Seen::Gone;
         }
-        if !copied || (*g).park.parked() != Some(sequence) {
+        let Some(outer) = parts.as_mut().filter(|_| (*g).park.parked() == Some(sequence)) else {
             return Seen::Moves;
-        }
+        };
+        let words = outer.remove(0);
         Seen::Parked(Stopped {
             sequence,
             registers,
             words,
+            outer: std::mem::take(outer),
             waits,
             native_stack,
         })
     }
+}
+
+/// Its stack from `sp` up, part by part, the innermost first. None: it moved meanwhile.
+///
+/// # Safety
+/// `g` is a control block.
+unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<Vec<u64>>> {
+    const MOST: usize = 64; // each is several times as large as the one before
+    let part = |low: usize, bounds: stack::Bounds| {
+        let inside = (bounds.low..=bounds.top).contains(&low) && low.is_multiple_of(8);
+        let mut words = vec![0; if inside { (bounds.top - low) / 8 } else { 0 }];
+        (inside && mem::peek_words(low, &mut words)).then_some(words)
+    };
+    let (mut low, mut parts) = (sp, Vec::new());
+    // SAFETY: control blocks stay mapped, and so do the headers of segments; what lies between is copied by the kernel (I2).
+    unsafe {
+        let mut segment = racily((&raw const (*g).segment).cast()) as *mut stack::Segment;
+        while !segment.is_null() && parts.len() < MOST {
+            if stack::segment::around(segment as usize) != Some(segment) {
+                return None;
+            }
+            parts.push(part(low, stack::segment::bounds_of_segment(segment))?);
+            low = racily(&raw const (*segment).sp) as usize;
+            segment = racily((&raw const (*segment).prev).cast()) as *mut stack::Segment;
+        }
+        parts.push(part(low, stack::bounds_of(g))?);
+    }
+    Some(parts)
 }

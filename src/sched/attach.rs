@@ -320,6 +320,7 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
     unsafe {
         trace::parks_for(g, Kind::Callback);
         (*((*g).entry_arg as *mut Run)).outcome = Outcome { value, status };
+        stack::give_back_all(g);
         (*g).native_stack = 0;
         if tls::scheduler_sp() != tls::base_sp() {
             tls::set_scheduler_sp(tls::base_sp());

@@ -491,6 +491,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         }
         if (*g).spawn_flags & EXTRAS != 0 {
             goroutine::free_name(g);
+            stack::give_back_all(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         trace::ends(g, outcome.status);

@@ -80,8 +80,14 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     if number("GOROUTINE_IO_URING")? == Some(0) {
         config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
     }
-    if config.flags & GOROUTINE_CONFIG_LEARN_STACKS != 0 || config.stack_overflow.is_some() {
+    if config.flags & GOROUTINE_CONFIG_LEARN_STACKS != 0 {
         return Err(GOROUTINE_ENOSYS); // not in this version: say so instead of ignoring it
+    }
+    if config.stack_overflow.is_some() && config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS != 0 {
+        return Err(wrong_field(
+            "stack_overflow",
+            "needs the signal handlers that GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS turns off",
+        ));
     }
     if config.ffi_threads_max == 0 {
         config.ffi_threads_max = FFI_THREADS_MAX;
@@ -106,6 +112,7 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     } else {
         config.stack_bytes_max
     };
+    config.stack_bytes_max = stack_bytes_max;
     let class_max = stack::class_for(stack_bytes_max).ok_or_else(|| out_of_range("stack_bytes_max"))?;
     match stack::class_for(stack_bytes) {
         Some(class) if class <= class_max => Ok((class, class_max, settings)),

@@ -61,6 +61,8 @@ mod monitor;
 #[cfg(not(loom))]
 pub mod native;
 #[cfg(not(loom))]
+pub mod overflow;
+#[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]
 mod pin;

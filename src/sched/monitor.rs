@@ -107,7 +107,8 @@ pub fn run(runtime: &'static Runtime) {
         }
         if now >= next_trim {
             next_trim = now + TRIM_EVERY_NS;
-            trimming = stack::trim(TRIM_BATCH) != 0 || !idle;
+            let changed = stack::trim(TRIM_BATCH) + stack::segment::trim(TRIM_BATCH);
+            trimming = changed != 0 || !idle;
         }
         runtime.note_times(now);
         let next_look = crate::inspect::deadlock::serve(runtime, now);

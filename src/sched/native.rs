@@ -96,8 +96,10 @@ pub unsafe fn keep_thread(g: *mut Goroutine) {
 /// C frames of `g` were jumped over: whatever they held or had begun stays with this thread, so the goroutine keeps the
 /// thread, and it serves nobody after that.
 unsafe fn discarded(g: *mut Goroutine) {
+    let here = std::hint::black_box(&g) as *const _ as usize;
     // SAFETY: the caller's promise: `g` is the running goroutine.
     unsafe {
+        stack::segment::settle(g, here); // a callback that was jumped over may have been on a linked segment
         (*g).foreign &= !FOREIGN_DISCARDED;
         keep_thread(g);
     }
@@ -283,5 +285,49 @@ pub unsafe extern "C" fn on_landed(g: *mut Goroutine, live: usize) {
     unsafe {
         stack::forget_frames_below(g, live);
         discarded(g);
+    }
+}
+
+/// `goroutine_ffi_landed` of a goroutine that has linked segments, or an open reserve: `sp` is where it landed. Some of them may have been left, too.
+///
+/// # Safety
+/// Called by the assembly on a stack of `g`, the running goroutine.
+pub unsafe extern "C" fn on_landed_among_segments(g: *mut Goroutine, sp: usize) {
+    // SAFETY: as above; N4: what is read of the list is live, but for the outermost dead record, which is whole.
+    unsafe {
+        let own = stack::bounds_of(g);
+        let on_stack = (own.base..own.end).contains(&sp) || stack::segment::around(sp).is_some();
+        let mut frame = tls::base_sp() as *mut usize;
+        let mut foreign_sp = if on_stack { 0 } else { (*g).foreign_sp };
+        let mut jumped = on_stack && (*g).foreign_sp != 0;
+        loop {
+            let record = *frame.add(1) as *const usize;
+            if record.is_null() {
+                break;
+            }
+            let inner = *record as *mut usize;
+            let is_dead = if on_stack {
+                stack::segment::is_deeper(g, record as usize, sp)
+            } else {
+                (inner as usize) < sp
+            };
+            if is_dead {
+                if !on_stack {
+                    foreign_sp = *record.add(2) as u64; // as it was in the C code that called it back
+                }
+                jumped = true;
+                *frame.add(1) = 0;
+                break;
+            }
+            frame = inner;
+        }
+        stack::event::close_unless_at(g, sp);
+        stack::segment::settle(g, if on_stack { sp } else { foreign_sp as usize });
+        if jumped {
+            tls::set_scheduler_sp(frame as usize);
+            (*g).foreign_sp = foreign_sp;
+            (*g).native_stack = frame as u64;
+            on_landed(g, if on_stack { sp } else { foreign_sp as usize });
+        }
     }
 }

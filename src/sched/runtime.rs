@@ -228,6 +228,9 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     exit::watch();
     context::init();
     crate::inspect::layout::complete();
+    stack::segment::set_bytes_max(config.stack_bytes_max);
+    stack::own_code::init(config.flags & GOROUTINE_CONFIG_OWN_CODE != 0);
+    stack::event::set_callback(config.stack_overflow, config.stack_overflow_arg);
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
         crate::inspect::quit::install();
@@ -403,6 +406,8 @@ pub fn shutdown(deadline: u64) -> Ended {
     }
     // SAFETY: as the lines above say.
     unsafe { trace::forget() };
+    stack::segment::trim_all();
+    stack::event::set_callback(None, std::ptr::null_mut());
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
@@ -758,6 +763,7 @@ impl Runtime {
     /// Counters for C.
     pub fn stats(&self) -> GoroutineStats {
         let (stacks, spare, trimmed) = stack::counts();
+        let (segments, segments_free, segments_taken, segments_trimmed) = stack::segment::counts();
         let (promises, promises_spare) = crate::promise::pool::counts();
         let ((threads, spares, permits, calls), peak) = self.pool.counts();
         let tally = &self.pool.tally;
@@ -799,6 +805,10 @@ impl Runtime {
             ffi_retaken: get(&tally.retaken),
             trace_events: trace::totals().events,
             trace_lost: trace::totals().lost,
+            segments,
+            segments_free,
+            segments_taken,
+            segments_trimmed,
         }
     }
 }
@@ -869,11 +879,13 @@ impl<T> ForkLock for Mutex<T> {
 extern "C" fn before_fork() {
     fork_locks().iter().for_each(|lock| lock.hold());
     stack::hold_pools();
+    stack::segment::hold_pools();
 }
 
 extern "C" fn after_fork_parent() {
     // SAFETY: before_fork took them on this thread.
     unsafe {
+        stack::segment::let_go_of_pools();
         stack::let_go_of_pools();
         fork_locks().iter().rev().for_each(|lock| lock.let_go());
     }
@@ -918,6 +930,7 @@ extern "C" fn after_fork_child() {
         crate::ffi::load::forget_loader();
         stack::reset_pools();
         trace::forget_in_child();
+        stack::segment::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
         SHUTDOWN.reset();
     }

@@ -8,15 +8,13 @@ use crate::abi::*;
 use crate::context::{Entry, INITIAL_FCW, INITIAL_MXCSR, return_address, tls};
 use crate::goroutine::{EXTRAS, FORKS, Goroutine, Runnable, copy_name};
 use crate::promise::{Promise, pool};
-use crate::stack;
+use crate::stack::{self, LIMIT};
 use crate::sys::report::{out_of_range, wrong_field};
 use crate::trace;
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Stack that a prologue check leaves to the library: GOROUTINE_STACK_RESERVE, and as much again.
-const LIMIT: u64 = 2 * GOROUTINE_STACK_RESERVE;
 const FLAGS: u32 =
     GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_PRIORITY | GOROUTINE_SPAWN_DAEMON | GOROUTINE_SPAWN_PINNED;
 const STACK_ARGS_MAX: u64 = 65_536;

@@ -398,6 +398,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
             }
             predict::ended(worker, g);
             goroutine::free_name(g);
+            stack::give_back_all(g);
         }
         let daemon = (*g).spawn_flags & GOROUTINE_SPAWN_DAEMON != 0;
         trace::ends(g, outcome.status);
@@ -432,7 +433,7 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
     }
     // SAFETY: g is the running goroutine; the context lives until we return.
     unsafe {
-        let b = stack::bounds_of(g);
+        let b = stack::running(g);
         let c = &mut *context;
         c.stack_base = b.low as *mut c_void;
         c.stack_top = b.top as *mut c_void;

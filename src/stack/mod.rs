@@ -8,25 +8,37 @@
 //!                  ^ low (lowest usable)                                  rsp ^        ^ 320 B
 //! ```
 //!
+//! A goroutine that outgrows its stack goes on on linked segments (`segment`).
+//!
 //! The control block is shifted by one of 16 colours of 64 B, so that the hot lines of many goroutines do not fall into
 //! the same cache set. The page it shares with the first frames is the only one that a small goroutine commits.
 //!
 //! I1. Slabs are never unmapped: a control block's address stays readable for the life of the process.
 //! I2. `region_class` of an address inside a slab never changes.
 
+pub mod event;
+pub mod growth;
 pub mod overflow;
+pub mod own_code;
 mod pool;
+pub mod segment;
 mod slab;
 
 pub use pool::{Cache, acquire, counts, free_all, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
-pub use slab::{CLASS_MAX, CLASS_MIN, REGION_SHIFT, REGIONS, classify, for_each, valgrind_stack_reset};
+pub use segment::{Segment, give_back_all, running, segments_of};
+pub use slab::{
+    CLASS_MAX, CLASS_MIN, REGION_SHIFT, REGIONS, classify, classify_segment, for_each, valgrind_stack_reset,
+};
 
+use crate::abi::GOROUTINE_STACK_RESERVE;
 use crate::goroutine::Goroutine;
 use std::ffi::c_void;
 use std::mem::size_of;
 
 /// Inaccessible bytes below every stack: wider than any frame without stack probes may be.
 pub const GUARD: usize = 64 << 10;
+/// Stack that a prologue check leaves to the library: GOROUTINE_STACK_RESERVE, and as much again.
+pub const LIMIT: u64 = 2 * GOROUTINE_STACK_RESERVE;
 /// Of control blocks.
 pub const COLOURS: usize = 16;
 
@@ -95,20 +107,29 @@ unsafe extern "C" {
 #[cold]
 pub unsafe fn forget_frames(g: *const Goroutine) {
     // SAFETY: the caller's promise.
-    unsafe { forget_frames_below(g, g as usize) };
+    unsafe {
+        let b = running(g);
+        forget_range(b.low, b.top);
+    }
 }
 
 /// The same for the frames below `here`.
 ///
 /// # Safety
-/// `here` is in the goroutine's stack, and nobody will return to a frame below.
+/// `here` is in what the goroutine runs on, and nobody will return to a frame below.
 #[cold]
 pub unsafe fn forget_frames_below(g: *const Goroutine, here: usize) {
-    // SAFETY: the sanitizer's own function, or None; the range is the stack's.
+    // SAFETY: the caller's promise.
+    unsafe { forget_range(running(g).low, here) };
+}
+
+/// # Safety
+/// A range of a stack whose frames may lose their marks.
+pub(crate) unsafe fn forget_range(low: usize, high: usize) {
+    // SAFETY: the sanitizer's own function, or None; the caller's promise.
     unsafe {
         if let Some(unpoison) = goroutine_asan_unpoison {
-            let low = bounds_of(g).low;
-            unpoison(low as *const c_void, here - low);
+            unpoison(low as *const c_void, high - low);
         }
     }
 }

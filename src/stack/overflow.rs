@@ -1,10 +1,10 @@
 //! The SIGSEGV/SIGBUS handler: it knows a stack's guard from any other bad address.
 //!
-//! A fault in the guard of the running goroutine's stack is an overflow: it is reported, then the signal goes on as if
-//! we were not there. Everything else goes to the handler that was installed before ours, unseen.
+//! A fault in the guard of the running goroutine's stack is an overflow: an event for the language (`event`), or it is reported, then
+//! the signal goes on as if we were not there. Everything else goes to the handler that was installed before ours, unseen.
 //! It runs on the thread's alternate stack, takes no lock and allocates nothing.
 
-use super::{GUARD, bounds, classify};
+use super::{Bounds, GUARD, bounds, classify, event, segment};
 use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
@@ -73,13 +73,66 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
     // SAFETY: the kernel passes a valid siginfo for these signals.
     let address = unsafe { (*info).si_addr() } as usize;
     // A guard belongs to the goroutine above it, whoever ran into it: say so also when a stray pointer did.
-    if let Some(class) = classify(address) {
-        let b = bounds(address, class);
-        if address < b.base + GUARD {
-            report(b.top as *mut Goroutine, address, context);
+    if let Some((g, b)) = guarded(address) {
+        // SAFETY: the kernel's ucontext.
+        unsafe {
+            let at = Place::of(context);
+            if event::begin(g, b, address, (at.rip, at.rsp), context.cast()) {
+                return;
+            }
+            report(g, b, address, at);
         }
     }
     forward(signal, info, context);
+}
+
+/// Whose guard `address` is in, and the bounds above it.
+fn guarded(address: usize) -> Option<(*mut Goroutine, Bounds)> {
+    let (g, b) = if let Some(class) = classify(address) {
+        let b = bounds(address, class);
+        (b.top as *mut Goroutine, b)
+    } else {
+        let segment = segment::around(address)?;
+        // SAFETY: headers stay mapped. One that never was on a chain has no goroutine, and is nobody's.
+        unsafe { ((*segment).g, segment::bounds_of_segment(segment)) }
+    };
+    (address < b.base + GUARD && !g.is_null()).then_some((g, b))
+}
+
+unsafe extern "C" {
+    fn goroutine_asm_no_more_stack();
+}
+
+/// Where the code was that has no stack left.
+#[derive(Clone, Copy)]
+struct Place {
+    rip: u64,
+    rsp: u64,
+    /// Its check had found out, and there was no more.
+    checked: bool,
+}
+
+impl Place {
+    /// # Safety
+    /// `context` is a ucontext.
+    unsafe fn of(context: *mut c_void) -> Self {
+        // SAFETY: the caller's promise.
+        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        let (rip, rsp) = (
+            registers[libc::REG_RIP as usize] as u64,
+            registers[libc::REG_RSP as usize] as u64,
+        );
+        if rip != goroutine_asm_no_more_stack as *const () as u64 {
+            let checked = false;
+            return Self { rip, rsp, checked };
+        }
+        Self {
+            // SAFETY: there it has called the library, which touched the guard in its place.
+            rip: unsafe { *(rsp as *const u64) },
+            rsp: rsp + 8,
+            checked: true,
+        }
+    }
 }
 
 /// What happens next is what would have happened without us.
@@ -112,20 +165,11 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     }
 }
 
-fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
+fn report(g: *mut Goroutine, b: Bounds, address: usize, at: Place) {
     let current = tls::current();
-    let b = super::bounds_of(g);
     // SAFETY: control blocks stay mapped (stack, I1); the id and name of the running goroutine do not change, and
     // another one's are only printed.
     let (id, name) = unsafe { ((*g).id(), (*g).name.load(Ordering::Relaxed)) };
-    // SAFETY: the kernel's ucontext.
-    let (rip, rsp) = unsafe {
-        let registers = &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
-        (
-            registers[libc::REG_RIP as usize] as u64,
-            registers[libc::REG_RSP as usize] as u64,
-        )
-    };
     let mut line = Line::new();
     if g == current {
         line.text("stack overflow: goroutine ").dec(id);
@@ -144,7 +188,7 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
         .dec((b.top - b.low) as u64)
         .text(" bytes), fault address ")
         .hex(address as u64);
-    line.text(", rip ").hex(rip).text(", rsp ").hex(rsp);
+    line.text(", rip ").hex(at.rip).text(", rsp ").hex(at.rsp);
     if g != current {
         line.text(", in ");
         // SAFETY: as above.
@@ -154,7 +198,13 @@ fn report(g: *mut Goroutine, address: usize, context: *mut c_void) {
         };
     }
     if g == current {
-        line.text(" (more: stack_bytes, GOROUTINE_STACK_BYTES)");
+        line.text(if at.checked {
+            " (more: stack_bytes_max, GOROUTINE_STACK_BYTES_MAX)"
+        } else if b.top != g as usize {
+            " (a linked segment: more is for functions with a prologue check)"
+        } else {
+            " (more: stack_bytes, GOROUTINE_STACK_BYTES)"
+        });
     }
     line.emit();
     let mut frames = [std::ptr::null_mut::<c_void>(); 48];

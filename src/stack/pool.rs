@@ -207,7 +207,10 @@ pub unsafe fn free_all() {
         (pool.warm, pool.cold, pool.slab) = (VecDeque::new(), Vec::new(), None);
     }
     // SAFETY: the caller's promise.
-    unsafe { super::slab::free_all() };
+    unsafe {
+        super::segment::forget_pools();
+        super::slab::free_all();
+    }
 }
 
 /// Before fork: so that no ghost holds a pool in the child.

@@ -1,8 +1,8 @@
 //! Address space for stacks, and the map from addresses to stack classes.
 //!
 //! Slabs are 64 MiB (or one stack, where that is larger), aligned to themselves. `REGIONS` has a byte per 64 MiB of the
-//! 47-bit user address space: the class of the stacks there, 0 for none. It is 2 MiB of zero pages, of which a process
-//! touches one or two; a signal handler reads it without a lock.
+//! 47-bit user address space: the class of the stacks there, 0 for none, with `SEGMENT` that of linked segments. It is 2 MiB of
+//! zero pages, of which a process touches one or two; a signal handler reads it without a lock.
 
 use super::GUARD;
 use crate::goroutine::Goroutine;
@@ -25,32 +25,59 @@ static END: AtomicUsize = AtomicUsize::new(0);
 /// Set when the kernel has no MADV_GUARD_INSTALL: then a guard is a mapping of its own.
 static NO_GUARD_ADVICE: AtomicBool = AtomicBool::new(false);
 
+/// In a byte of `REGIONS`: linked segments, which have no control block.
+const SEGMENT: u8 = 0x80;
+
+#[inline]
+fn region(address: usize) -> u8 {
+    // Acquire: pairs with the Release in Slab::new; the class comes with a mapped slab.
+    REGIONS
+        .get(address >> REGION_SHIFT)
+        .map_or(0, |region| region.load(Ordering::Acquire))
+}
+
 /// The class of the stacks around `address`; None: none of ours. Async-signal-safe.
 #[inline]
 pub fn classify(address: usize) -> Option<u8> {
-    // Acquire: pairs with the Release in Slab::new; the class comes with a mapped slab.
-    let class = REGIONS.get(address >> REGION_SHIFT)?.load(Ordering::Acquire);
-    (class != 0).then_some(class)
+    let class = region(address);
+    (class != 0 && class & SEGMENT == 0).then_some(class)
+}
+
+/// The same for linked segments.
+pub fn classify_segment(address: usize) -> Option<u8> {
+    let class = region(address);
+    (class & SEGMENT != 0).then_some(class & !SEGMENT)
 }
 
 /// A run of stacks of one class that are not handed out yet.
 pub struct Slab {
+    start: usize,
     next: usize,
     end: usize,
     class: u8,
 }
 
 impl Slab {
-    /// Reserves address space. None: there is none.
+    /// Reserves address space for stacks. None: there is none.
     pub fn new(class: u8) -> Option<Self> {
+        Self::of(class, class)
+    }
+
+    /// The same for linked segments.
+    pub fn of_segments(class: u8) -> Option<Self> {
+        Self::of(class, class | SEGMENT)
+    }
+
+    fn of(class: u8, mark: u8) -> Option<Self> {
         let bytes = (1usize << REGION_SHIFT).max(1 << class);
         let base = mem::reserve(bytes, bytes)? as usize;
         FIRST.fetch_min(base >> REGION_SHIFT, Ordering::Release);
         END.fetch_max((base + bytes) >> REGION_SHIFT, Ordering::Release);
         for region in &REGIONS[base >> REGION_SHIFT..(base + bytes) >> REGION_SHIFT] {
-            region.store(class, Ordering::Release);
+            region.store(mark, Ordering::Release);
         }
         Some(Self {
+            start: base,
             next: base,
             end: base + bytes,
             class,
@@ -60,6 +87,12 @@ impl Slab {
     /// Puts guards below up to `count` stacks and hands them out; fewer at the end of the slab.
     /// None: no guard could be made.
     pub fn carve(&mut self, count: usize, out: &mut Vec<*mut Goroutine>) -> Option<usize> {
+        let class = self.class;
+        self.carve_bases(count, |base| out.push(super::control_block(base, class)))
+    }
+
+    /// The same, with the lowest address of each.
+    pub fn carve_bases(&mut self, count: usize, mut out: impl FnMut(usize)) -> Option<usize> {
         let count = count.min((self.end - self.next) >> self.class);
         let bases = (0..count).map(|i| self.next + (i << self.class));
         let ranges: Vec<libc::iovec> = bases
@@ -87,10 +120,15 @@ impl Slab {
         }
         for base in bases {
             valgrind_stack_register(base + GUARD, base + (1 << self.class));
-            out.push(super::control_block(base, self.class));
+            out(base);
         }
         self.next += count << self.class;
         Some(count)
+    }
+
+    /// The lowest addresses of those that were handed out.
+    pub fn carved(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.start..self.next).step_by(1 << self.class)
     }
 
     /// Whether all stacks are handed out.
@@ -99,27 +137,60 @@ impl Slab {
     }
 }
 
-/// Every slab: where, how large, of which class.
+/// Makes a part of a guard usable. False: it cannot be. Async-signal-safe.
+///
+/// # Safety
+/// The range is in a guard.
+pub unsafe fn guard_open(start: usize, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { mem::guard_remove(start as *mut u8, bytes, NO_GUARD_ADVICE.load(Ordering::Relaxed)) }
+}
+
+/// And a guard again. What was there is gone.
+///
+/// # Safety
+/// As [`guard_open`], and nobody uses it.
+pub unsafe fn guard_close(start: usize, bytes: usize) {
+    let range = libc::iovec {
+        iov_base: start as *mut _,
+        iov_len: bytes,
+    };
+    // SAFETY: the caller's promise.
+    let closed = unsafe {
+        if NO_GUARD_ADVICE.load(Ordering::Relaxed) {
+            mem::discard(&[range]);
+            mem::guard_protect(start as *mut u8, bytes)
+        } else {
+            mem::guard_install(&[range])
+        }
+    };
+    if !closed {
+        crate::sys::report::fatal("cannot make the guard of a stack whole again");
+    }
+}
+
+/// Every slab: where, how large, its mark.
 fn slabs(mut f: impl FnMut(usize, usize, u8)) {
     let mut region = FIRST.load(Ordering::Acquire);
     let end = END.load(Ordering::Acquire);
     while region < end {
-        let class = REGIONS[region].load(Ordering::Acquire);
-        if class == 0 {
+        let mark = REGIONS[region].load(Ordering::Acquire);
+        if mark == 0 {
             region += 1;
             continue;
         }
-        let bytes = (1usize << REGION_SHIFT).max(1 << class);
-        f(region << REGION_SHIFT, bytes, class);
+        let bytes = (1usize << REGION_SHIFT).max(1 << (mark & !SEGMENT));
+        f(region << REGION_SHIFT, bytes, mark);
         region += bytes >> REGION_SHIFT;
     }
 }
 
 /// Every control block that was ever touched, in use or not. For reports: not fast.
 pub fn for_each(mut f: impl FnMut(*mut Goroutine)) {
-    slabs(|base, bytes, class| {
-        for i in 0..bytes >> class {
-            f(super::control_block(base + (i << class), class));
+    slabs(|base, bytes, mark| {
+        let blocks = if mark & SEGMENT == 0 { bytes >> mark } else { 0 };
+        for i in 0..blocks {
+            f(super::control_block(base + (i << mark), mark));
         }
     });
 }

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MADV_GUARD_INSTALL: i32 = 102; // Linux 6.13
+const MADV_GUARD_REMOVE: i32 = 103;
 const PIDFD_SELF: i32 = -10000; // Linux 6.14, for process_madvise
 
 /// Bytes of a page on the one architecture this is built for.
@@ -91,6 +92,21 @@ pub unsafe fn guard_install(ranges: &[libc::iovec]) -> bool {
 pub unsafe fn guard_protect(start: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
     unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) == 0 }
+}
+
+/// Makes a part of a guard usable, of one that is a mapping of its own if `protected`. False: it cannot be.
+///
+/// # Safety
+/// The range is in a guard of ours.
+pub unsafe fn guard_remove(start: *mut u8, bytes: usize, protected: bool) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if protected {
+            libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0
+        } else {
+            libc::madvise(start.cast(), bytes, MADV_GUARD_REMOVE) == 0
+        }
+    }
 }
 
 /// Gives the memory of the ranges back; they read as zeros afterwards. Guards stay.

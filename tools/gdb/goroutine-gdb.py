@@ -88,10 +88,10 @@ class Library:
             if not match:
                 return
             region = match.start()
-            stack_class = regions[region]
+            stack_class = regions[region] & 0x7F
             base, size = region << self.region_shift, 1 << stack_class
             slab = max(1 << self.region_shift, size)
-            for stack in range(base, base + slab, size):
+            for stack in range(base, base + slab, size) if regions[region] < 0x80 else ():  # 0x80: of linked segments
                 colour = (stack >> stack_class) % self.colours
                 at = stack + size - colour * 64 - self.block_bytes
                 try:

@@ -3,6 +3,7 @@
 mod bind;
 mod calls;
 mod company;
+mod growth;
 mod held;
 mod lateness;
 mod tasks;
@@ -59,6 +60,7 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "bind_loaded" => bind::loaded(),
         "bind_thread" => bind::thread(),
         _ if calls::is_one(row) => calls::round(row)?,
+        _ if growth::is_one(row) => growth::round(row)?,
         _ => {
             let round = tasks::round_of(row)?;
             let n = *sizes.entry(row.into()).or_insert_with(|| size(round));
@@ -87,6 +89,11 @@ fn on_goroutine(round: Round, n: u64) -> Duration {
 
 /// Runs `f` on a goroutine of its own, and waits for it.
 fn run<T>(f: impl FnOnce() -> T) -> T {
+    spawn_on(0, f)
+}
+
+/// The same, with a stack of its own size; 0: the default.
+fn spawn_on<T>(stack_bytes: u64, f: impl FnOnce() -> T) -> T {
     struct Job<F, T>(Option<F>, Option<T>);
     unsafe extern "C" fn body<F: FnOnce() -> T, T>(job: *mut c_void) -> *mut c_void {
         // SAFETY: the caller waits for us.
@@ -94,11 +101,25 @@ fn run<T>(f: impl FnOnce() -> T) -> T {
         job.1 = job.0.take().map(|f| f());
         std::ptr::null_mut()
     }
-    fn start<F: FnOnce() -> T, T>(job: &mut Job<F, T>) -> *mut Promise {
-        spawn(body::<F, T>, std::ptr::from_mut(job).cast())
+    fn start<F: FnOnce() -> T, T>(stack_bytes: u64, job: &mut Job<F, T>) -> *mut Promise {
+        let argument = std::ptr::from_mut(job).cast::<c_void>();
+        if stack_bytes == 0 {
+            return spawn(body::<F, T>, argument);
+        }
+        let mut promise = std::ptr::null_mut();
+        // SAFETY: a request that is all zero but for what is set; the caller keeps the argument.
+        unsafe {
+            let mut request: GoroutineSpawn = std::mem::zeroed();
+            request.size = size_of::<GoroutineSpawn>() as u32;
+            request.r#fn = body::<F, T> as *mut c_void;
+            request.int_args[0] = argument as u64;
+            request.stack_bytes = stack_bytes;
+            assert_eq!(goroutine_spawn_with(&request, &mut promise), GOROUTINE_OK);
+        }
+        promise
     }
     let mut job = Job(Some(f), None);
-    join(start(&mut job));
+    join(start(stack_bytes, &mut job));
     job.1.expect("it ran")
 }
 

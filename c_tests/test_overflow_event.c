@@ -1,0 +1,238 @@
+/* A stack overflow that the language hears of: the goroutines that overflow end, or go on where the callback says, and everything else goes on.
+ * Where it would not be safe it is the report and the signal, as without a callback. */
+#include "check.h"
+#include "emit.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+enum { GOROUTINES = 1000, EVERY = 10, ROUNDS = 100 };
+static uint64_t events, unhandled_count;
+
+static void start_with(GoroutineStackOverflowFn f, void *arg, uint32_t flags, uint64_t stack_bytes_max) {
+    GoroutineConfig config;
+    goroutine_config_init(&config);
+    config.workers = 2;
+    config.flags = flags;
+    config.stack_overflow = f;
+    config.stack_overflow_arg = arg;
+    config.stack_bytes_max = stack_bytes_max;
+    OK(goroutine_runtime_start(&config));
+}
+
+/* ---- What overflows. ---- */
+static uint64_t recursion(volatile uint64_t *above, uint64_t depth) {
+    volatile uint64_t frame[16];
+    frame[depth % 16] = depth + *above;
+    return depth == UINT64_MAX ? 0 : recursion(frame, depth + 1) + frame[(depth + 1) % 16];
+}
+static void *in_c(void *arg) {
+    volatile uint64_t top = U(arg);
+    return P(recursion(&top, 1));
+}
+/* push rdi; call itself */
+static GoroutineFn emitted, emitted_checked;
+static void *emit_recursion(bool checked) {
+    Emit e = emit_begin(4096);
+    if (checked) {
+        size_t fits;
+        EMIT(&e, "\x64\x48\x8B\x04\x25");
+        emit_u32(&e, (uint32_t)goroutine_tls_offset());
+        EMIT(&e, "\x48\x3B\x20"); /* cmp rsp, [rax] */
+        fits = emit_jump_if(&e, 3);
+        EMIT(&e, "\x41\xBA\x40\0\0\0\x45\x31\xDB"); /* mov r10d, 64; xor r11d, r11d */
+        emit_call(&e, CODE(goroutine_more_stack_prologue));
+        emit_land(&e, fits);
+    }
+    EMIT(&e, "\x57\xE8"); /* push rdi; call */
+    emit_u32(&e, (uint32_t) - (int32_t)(e.used + 4));
+    EMIT(&e, "\x5F\xC3");
+    return emit_end(&e);
+}
+static void *on_segment(void *arg) { return goroutine_more_stack(in_c, arg); }
+static void *good(void *arg) {
+    goroutine_yield();
+    return P(U(arg) * 3);
+}
+
+/* ---- Exactly those. ---- */
+static void count_event(Goroutine *g, void *fault_address, GoroutineContext *at, void *arg) {
+    volatile char room[11000]; /* of the reserve, whose end this frame is near */
+    void *low = at->stack_base;
+    size_t i;
+    CHECK(arg == &events);
+    CHECK(g == goroutine_current() && goroutine_id(g) != 0);
+    for (i = 0; i < sizeof room; i += 512) room[i] = (char)i;
+    CHECK((char *)room > (char *)low - GOROUTINE_OVERFLOW_RESERVE && (char *)room + sizeof room < (char *)low);
+    CHECK((char *)fault_address < (char *)low && (char *)fault_address >= (char *)at->guard_page);
+    CHECK((char *)at->stack_top - (char *)low == (ptrdiff_t)at->stack_size);
+    CHECK(at->rip != 0 && at->rsp != 0);
+    ADD(events, 1);
+}
+static void storm(void) {
+    static GoroutinePromise *promises[GOROUTINES];
+    GoroutineFn const bad[] = {in_c, emitted, emitted_checked, on_segment};
+    uint64_t i, round;
+    start_with(count_event, &events, GOROUTINE_CONFIG_OWN_CODE, 1 << 20);
+    for (round = 0; round < ROUNDS; round++) {
+        SET(events, 0);
+        for (i = 0; i < GOROUTINES; i++) {
+            promises[i] = goroutine_spawn(i % EVERY == 3 ? bad[i / EVERY % 4] : good, P(i));
+            CHECK(promises[i] != NULL);
+        }
+        for (i = 0; i < GOROUTINES; i++) {
+            void *value = P(1);
+            GoroutineStatus status = goroutine_promise_await_take(promises[i], 60 * SECOND, &value);
+            CHECK_EQ(status, i % EVERY == 3 ? GOROUTINE_ESTACKOVERFLOW : GOROUTINE_OK);
+            CHECK_EQ(U(value), i % EVERY == 3 ? 1 : i * 3);
+        }
+        CHECK_EQ(GET(events), GOROUTINES / EVERY);
+    }
+    OK(goroutine_runtime_wait(30 * SECOND));
+    stop();
+}
+
+/* ---- Bound goroutines, and those that nobody awaits. ---- */
+static void count_unhandled(const Goroutine *g, GoroutineStatus status, void *reason, void *arg) {
+    CHECK(g != NULL && status == GOROUTINE_ESTACKOVERFLOW && reason == NULL && arg == NULL);
+    ADD(unhandled_count, 1);
+}
+static void *bound(void *arg) {
+    CHECK(execute_ffi_call(NULL, CODE(good), arg) != NULL || arg == NULL);
+    return in_c(arg);
+}
+static void others(void) {
+    GoroutineConfig config;
+    GoroutinePromise *promise;
+    void *value;
+    goroutine_config_init(&config);
+    config.workers = 1;
+    config.flags = GOROUTINE_CONFIG_OWN_CODE;
+    config.stack_overflow = count_event;
+    config.stack_overflow_arg = &events;
+    config.unhandled = count_unhandled;
+    OK(goroutine_runtime_start(&config));
+    promise = goroutine_spawn(bound, NULL);
+    CHECK_EQ(goroutine_promise_await_take(promise, 30 * SECOND, &value), GOROUTINE_ESTACKOVERFLOW);
+    OK(goroutine_go(in_c, NULL));
+    OK(goroutine_runtime_wait(30 * SECOND));
+    CHECK_EQ(GET(unhandled_count), 1);
+    stop();
+}
+
+/* ---- Execution resumes where the callback says, and the reserve is whole again. ---- */
+typedef struct Resume {
+    GoroutineContext at;
+    GoroutineFn f;
+    uint64_t caught;
+} Resume;
+static Resume *resume_of_goroutine(void) { return *(Resume **)(void *)((char *)goroutine_current() + GOROUTINE_OFFSET_USER); }
+static void resume(Goroutine *g, void *fault_address, GoroutineContext *at, void *arg) {
+    (void)g;
+    (void)fault_address;
+    (void)arg;
+    resume_of_goroutine()->caught++;
+    *at = resume_of_goroutine()->at;
+}
+static void *resumes(void *arg) {
+    Resume *self = (Resume *)arg;
+    void *low, *high, *low_again, *high_again;
+    *(Resume **)(void *)((char *)goroutine_current() + GOROUTINE_OFFSET_USER) = self;
+    OK(goroutine_stack_bounds(&low, &high));
+    save_context(&self->at); /* and again after each overflow */
+    OK(goroutine_stack_bounds(&low_again, &high_again));
+    CHECK(low == low_again && high == high_again);
+    if (self->caught == 20) return arg;
+    goroutine_yield();
+    self->f(arg);
+    CHECK(!"reached");
+    return NULL;
+}
+static void resume_all(void) {
+    GoroutineFn const bad[] = {in_c, emitted, emitted_checked, on_segment};
+    static Resume all[40];
+    GoroutinePromise *promises[40];
+    uint64_t i;
+    start_with(resume, NULL, GOROUTINE_CONFIG_OWN_CODE, 1 << 20);
+    for (i = 0; i < 40; i++) {
+        all[i].f = bad[i % 4];
+        CHECK((promises[i] = goroutine_spawn(resumes, &all[i])) != NULL);
+    }
+    for (i = 0; i < 40; i++) {
+        void *value = NULL;
+        OK(goroutine_promise_await_take(promises[i], 60 * SECOND, &value));
+        CHECK(value == &all[i]);
+        CHECK_EQ(all[i].caught, 20);
+    }
+    stop();
+}
+
+/* ---- Not where it would not be safe. ---- */
+static uint64_t to_the_edge(char *low, volatile uint64_t *above, uint64_t depth) {
+    volatile uint64_t frame[8];
+    char text[32];
+    frame[depth % 8] = *above + depth;
+    if ((char *)(uintptr_t)frame - low < 900) return (uint64_t)snprintf(text, sizeof text, "%f", (double)depth);
+    return to_the_edge(low, frame, depth + 1) + frame[depth % 8];
+}
+static void *in_libc(void *arg) {
+    volatile uint64_t top = U(arg);
+    void *low, *high;
+    OK(goroutine_stack_bounds(&low, &high));
+    return P(to_the_edge((char *)low, &top, 1));
+}
+static void *callback_in_c(void *arg) { return goroutine_callback_run(in_c, arg); }
+static void *under_c(void *arg) { return goroutine_ffi_call_leaf(CODE(callback_in_c), arg); }
+static void overflows_too(Goroutine *g, void *fault_address, GoroutineContext *at, void *arg) {
+    (void)g;
+    (void)fault_address;
+    (void)at;
+    in_c(arg);
+}
+typedef struct Case {
+    GoroutineFn f;
+    GoroutineStackOverflowFn callback;
+    uint32_t flags;
+} Case;
+static void run_case(void *arg) {
+    Case *c = (Case *)arg;
+    start_with(c->callback, &events, c->flags, 0);
+    run_goroutine(c->f, NULL);
+}
+static void reported(const char *what, GoroutineFn f, GoroutineStackOverflowFn callback, uint32_t flags) {
+    Case c;
+    c.f = f;
+    c.callback = callback;
+    c.flags = flags;
+    expect_child(what, run_case, &c, SIGSEGV, 0, "stack overflow: goroutine ");
+}
+
+static void refused(void) {
+    GoroutineConfig config;
+    goroutine_config_init(&config);
+    config.stack_overflow = count_event;
+    config.flags = GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS;
+    CHECK_EQ(goroutine_runtime_start(&config), GOROUTINE_EINVAL);
+}
+
+int main(void) {
+    if (SANITIZED || is_slow()) {
+        fprintf(stderr, "skipped: frames that are given up, and faults\n");
+        return 77;
+    }
+    emitted = FN(emit_recursion(false));
+    emitted_checked = FN(emit_recursion(true));
+    reported("in a libc function", in_libc, count_event, GOROUTINE_CONFIG_OWN_CODE);
+    reported("whose code it is, nobody said", in_c, count_event, 0);
+    reported("no callback", in_c, NULL, GOROUTINE_CONFIG_OWN_CODE);
+    reported("C frames are live", under_c, count_event, GOROUTINE_CONFIG_OWN_CODE);
+    reported("the callback itself", in_c, overflows_too, GOROUTINE_CONFIG_OWN_CODE);
+    refused();
+    storm();
+    others();
+    resume_all();
+    return 0;
+}
