@@ -751,6 +751,7 @@ goroutine_tls:
     .quad   0                               # TLS_NUMBER
     .quad   0                               # TLS_RANDOM
     .quad   0                               # TLS_ENDING
+    .quad   0                               # TLS_STAND
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

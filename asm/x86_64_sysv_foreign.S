@@ -225,7 +225,9 @@ goroutine_asm_blocking_call:
     mov     qword ptr [rcx + {G_FOREIGN_SP}], 0
     mov     rsp, r11
     cfi_cfa_in_record
-    call    rax
+    cmp     dword ptr [rcx + {G_PREEMPT}], 0
+    jne     3f                              # the world may be stopped: C counted as standing, language code does not
+4:  call    rax
     mov     rcx, [rsp + 8]                  # the goroutine: not through fs, for we may be a child of fork by now
     test    dword ptr [rcx + {G_SPAWN_FLAGS}], {ON_THE_SPOT}
     jnz     2f
@@ -271,6 +273,16 @@ goroutine_asm_blocking_call:
     .cfi_offset r15, -56
 2:  mov     dword ptr [rcx + {G_PREEMPT}], 1 # it parked: the caller's poll gives the thread back, once no C frame is left
     jmp     1b
+3:  mov     rbx, rax                        # in registers whose values are C's, and saved
+    mov     rbp, rdi
+    mov     r12, rsi
+    mov     r13, rdx
+    call    {on_callback_asked}
+    mov     rax, rbx
+    mov     rdi, rbp
+    mov     rsi, r12
+    mov     rdx, r13
+    jmp     4b
     .cfi_endproc
     .size   __morestack, . - __morestack
 

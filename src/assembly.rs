@@ -10,6 +10,7 @@ use crate::sched::attach::on_callback_of_thread;
 use crate::sched::native::{
     on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
 };
+use crate::sched::world::on_callback_asked;
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
@@ -100,6 +101,7 @@ std::arch::global_asm!(
     on_callback_in_blocking = sym on_callback_in_blocking,
     on_callback_of_thread = sym on_callback_of_thread,
     on_landed = sym on_landed,
+    on_callback_asked = sym on_callback_asked,
     on_exception_at_base = sym on_exception_at_base,
     on_exceptions_sanitized = sym on_exceptions_sanitized,
 );

@@ -84,6 +84,7 @@ pub mod timer;
 #[cfg(feature = "ultrascript-abi")]
 pub mod ultrascript;
 pub mod wait_group;
+pub mod world;
 
 use crate::abi::GoroutineStatus;
 

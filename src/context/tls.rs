@@ -5,6 +5,7 @@
 
 use crate::goroutine::Goroutine;
 use crate::sched::Worker;
+use crate::sched::world_word::Stand;
 use crate::thread::Thread;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,8 @@ pub const NUMBER: usize = 40;
 pub const RANDOM: usize = 48;
 /// 1: the thread ends; its thread-specific destructors run.
 pub const ENDING: usize = 56;
+/// Whether goroutines may run here now (`sched::world_word`): a `Stand`.
+pub const STAND: usize = 64;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -106,6 +109,48 @@ pub fn is_ending() -> bool {
 /// They have.
 pub fn set_ending() {
     write!(ENDING, 1usize);
+}
+
+/// The address of the calling thread's block, for others to look at ([`Remote`]). It names the thread as long as that lives.
+pub fn address() -> usize {
+    let address: usize;
+    // SAFETY: the ABI's word at fs:0 is its own address.
+    unsafe {
+        std::arch::asm!(
+            "mov {v}, qword ptr fs:[0]",
+            "add {v}, qword ptr [rip + goroutine_tls@GOTTPOFF]",
+            v = out(reg) address, options(nostack, pure, readonly));
+    }
+    address
+}
+
+/// Another thread's block. Its words are read while that thread writes them: what they say was so a moment ago.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remote(pub usize);
+
+impl Remote {
+    fn read(self, offset: usize) -> usize {
+        // SAFETY: whoever made it sees to it that the thread lives (`sched::world`); an aligned word of its block.
+        unsafe { AtomicUsize::from_ptr((self.0 + offset) as *mut usize) }.load(Ordering::Acquire)
+    }
+    /// The goroutine that runs there; null: none.
+    pub fn current(self) -> *mut Goroutine {
+        let g = self.read(CURRENT) as *mut Goroutine;
+        if g == dummy() { std::ptr::null_mut() } else { g }
+    }
+    /// The worker that it holds, or null.
+    pub fn worker(self) -> *const Worker {
+        self.read(WORKER) as *const Worker
+    }
+    /// Where it schedules when no callback is live.
+    pub fn base_sp(self) -> usize {
+        self.read(BASE_SP)
+    }
+    /// Whether goroutines may run there.
+    pub fn stand<'a>(self) -> &'a Stand {
+        // SAFETY: as above; zero is a `Stand` that is out.
+        unsafe { &*((self.0 + STAND) as *const Stand) }
+    }
 }
 
 /// errno of the thread this runs on now.

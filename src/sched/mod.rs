@@ -29,6 +29,11 @@
 //! | `cancel` | stopping goroutines from outside |
 //! | `config` | what a start is told |
 //! | `monitor` | the thread that watches the workers |
+//! | `preempt` | whose slice is over |
+//! | `world_word` | who runs, and who waits, while the world is stopped (model-checked) |
+//! | `world` | stopping the world |
+//! | `roots` | what a collector is shown of a stopped world |
+//! | `frames` | from where a goroutine stopped back to the frame that called the library |
 //! | `runtime` | start, wait, shutdown |
 
 pub mod crew;
@@ -37,6 +42,7 @@ pub mod ledger;
 pub mod net;
 pub mod run_queue;
 pub mod turnstile;
+pub mod world_word;
 
 #[cfg(not(loom))]
 pub mod attach;
@@ -52,6 +58,8 @@ pub mod config;
 mod exhausted;
 #[cfg(not(loom))]
 mod expire;
+#[cfg(not(loom))]
+mod frames;
 #[cfg(not(loom))]
 pub mod jobs;
 #[cfg(not(loom))]
@@ -69,6 +77,10 @@ pub mod pool;
 #[cfg(not(loom))]
 mod predict;
 #[cfg(not(loom))]
+pub mod preempt;
+#[cfg(not(loom))]
+pub mod roots;
+#[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]
 mod search;
@@ -82,6 +94,8 @@ pub mod timers;
 mod turn;
 #[cfg(not(loom))]
 pub mod worker;
+#[cfg(not(loom))]
+pub mod world;
 
 #[cfg(not(loom))]
 pub use runtime::Runtime;

@@ -12,7 +12,7 @@ use crate::stack;
 use crate::sys::report::{out_of_range, wrong_field};
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Stack that a prologue check leaves to the library: GOROUTINE_STACK_RESERVE, and as much again.
 const LIMIT: u64 = 2 * GOROUTINE_STACK_RESERVE;
@@ -33,7 +33,6 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
     unsafe {
         let block = &mut *g;
         block.stack_limit = base + stack::GUARD as u64 + LIMIT;
-        block.id = AtomicU64::new(id);
         block.preempt = AtomicU32::new(0);
         block.flags = AtomicU32::new(0);
         block.user = [0; 3];
@@ -56,6 +55,8 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
         block.fcw = INITIAL_FCW;
         block.errno = 0;
         (g as *mut [u64; 2]).sub(1).write([Entry::Plain.address(), arg]);
+        // Release, and last: who finds it looks at the rest (`sched::roots`), also while C code spawns in a stopped world.
+        block.id.store(id, Ordering::Release);
     }
 }
 

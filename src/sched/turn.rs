@@ -4,10 +4,11 @@ use super::bind;
 use super::expire;
 use super::native;
 use super::predict;
-use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT};
+use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_URGENT, POLL_WORLD};
 use super::search;
 use super::share;
 use super::worker::{TURNS, Worker, bump};
+use super::world;
 use crate::abi::*;
 use crate::context::{note_control_words, tls};
 use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
@@ -100,6 +101,9 @@ pub unsafe fn pick(worker: &Worker) -> Option<Runnable> {
 unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
     // SAFETY: the caller holds the worker.
     unsafe {
+        if worker.queue.poll.load(Ordering::Relaxed) & POLL_WORLD != 0 {
+            world::pause_worker(worker);
+        }
         let local = worker.local();
         let poll = worker.queue.poll.load(Ordering::Acquire);
         if poll & POLL_SHARE != 0 {
@@ -229,6 +233,7 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
     // SAFETY: the thread holds a worker; g's stack was left.
     unsafe {
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            world::pause();
             std::thread::yield_now();
             return g;
         }
@@ -281,6 +286,9 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
         (*g).exceptions.uncaught = 0;
         let status = (*g).wake_status;
         if (*g).native_stack != 0 {
+            if (*g).foreign_sp != 0 {
+                world::pause(); // C ends it, which counted as standing
+            }
             return finish_native(g, Outcome { value, status });
         }
         finish(g, Outcome { value, status })
@@ -339,6 +347,9 @@ pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine) -> *mut Exce
 /// The end of a goroutine that called C since it came to this thread.
 #[cold]
 unsafe fn finish_native(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
+    if world::is_stopped_by(g) {
+        crate::sys::report::fatal("a goroutine ended that had stopped the world, and did not start it again");
+    }
     // SAFETY: g is over and ours; if it keeps its thread, it is bound to it.
     unsafe {
         if let Some(next) = native::over(g, outcome.value, outcome.status) {
@@ -439,14 +450,18 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
     }
 }
 
-/// Gives way if somebody asked for it.
+/// Gives way if somebody asked for it, and waits where the world stops.
 ///
 /// # Safety
 /// `g` is the running goroutine.
 pub unsafe fn safepoint(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 && !(native::is_native(g) && native::look(g)) {
+        if (*g).preempt.swap(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        world::wait_here(g); // `world_word`, I2
+        if !(native::is_native(g) && native::look(g)) {
             crate::context::goroutine_asm_yield();
         }
     }
