@@ -360,10 +360,10 @@ static void *parks(void *arg) {
     return arg;
 }
 static void comes_later(bool bound) {
-    GoroutinePromise *promise = goroutine_spawn(parks, P(bound)), *spawned;
+    GoroutinePromise *promise, *spawned;
     GoroutineSpawn with;
-    CHECK(promise != NULL);
     SET(begun, 0);
+    CHECK((promise = goroutine_spawn(parks, P(bound))) != NULL);
     while (GET(begun) == 0) thread_sleep(100 * US);
     thread_sleep(1 * MS);
     SET(begun, 0);
@@ -544,7 +544,7 @@ static void all_at_once(uint32_t workers) {
     start_workers(workers);
     SET(quit, 0);
     SET(cycles, 0);
-    stops_wanted = scaled(3000, 50);
+    stops_wanted = scaled(500, 10);
     for (i = 0; i < 4; i++) CHECK((pipes[i] = goroutine_channel_new(8, i)) != NULL);
     for (i = 0; i < 2; i++) CHECK((locks[i] = goroutine_mutex_new(0)) != NULL);
     for (i = 0; i < MEMBERS; i++) CHECK((promises[i] = goroutine_spawn(lives, P(i + 1))) != NULL);

@@ -1,7 +1,7 @@
 //! Goroutines: spawn, yield, sleep, park, cancel.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_leave, goroutine_asm_safepoint_full, goroutine_asm_yield, tls};
+use crate::context::{goroutine_asm_leave, goroutine_asm_safepoint, goroutine_asm_safepoint_full, goroutine_asm_yield, tls};
 use crate::goroutine::Goroutine;
 use crate::ops;
 use crate::promise::Promise as GoroutinePromise;
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn goroutine_exit(status: GoroutineStatus, value: *mut c_v
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_safepoint() {
-    realign!(inner::safepoint)
+    jump!(goroutine_asm_safepoint)
 }
 
 /// The same, preserving every register, the flags and the vector state (x87, SSE, AVX, AVX-512), and recording the
@@ -365,14 +365,6 @@ mod inner {
         unsafe {
             (*g).wake_status = status;
             goroutine_asm_leave(on_exit, value)
-        }
-    }
-
-    pub unsafe extern "C" fn safepoint() {
-        let g = tls::current();
-        if !g.is_null() {
-            // SAFETY: the running goroutine.
-            unsafe { crate::sched::safepoint(g) };
         }
     }
 

@@ -16,6 +16,7 @@ mod sched;
 mod threads;
 mod timer;
 mod wait;
+mod world;
 
 use crate::goroutine::park::{ParkWord, Ready};
 use crate::sync::Guarded;

@@ -33,7 +33,6 @@
 //! | `world_word` | who runs, and who waits, while the world is stopped (model-checked) |
 //! | `world` | stopping the world |
 //! | `roots` | what a collector is shown of a stopped world |
-//! | `frames` | from where a goroutine stopped back to the frame that called the library |
 //! | `runtime` | start, wait, shutdown |
 
 pub mod crew;
@@ -58,8 +57,6 @@ pub mod config;
 mod exhausted;
 #[cfg(not(loom))]
 mod expire;
-#[cfg(not(loom))]
-mod frames;
 #[cfg(not(loom))]
 pub mod jobs;
 #[cfg(not(loom))]

@@ -11,7 +11,6 @@
 //!
 //! Whatever lies below is dead, or of the library.
 
-use super::frames;
 use super::world::{self, Held};
 use crate::abi::GoroutineContext;
 use crate::context::{Entry, tls};
@@ -64,13 +63,14 @@ fn for_each_segment(g: *const Goroutine, low: u64, mut f: impl FnMut(Range<u64>)
 /// `visit` may be called so.
 pub unsafe fn for_each(visit: Visit, arg: *mut c_void, caller: &Caller) {
     let current = tls::current();
-    let mut frames = frames::Frames::new();
+    // SAFETY: an all-zero context is valid.
+    let mut at: GoroutineContext = unsafe { std::mem::zeroed() };
     world::with_held(|held| {
         stack::for_each(|g| {
             // SAFETY: control blocks stay mapped; one that is in use belongs to a goroutine that stands, or is the caller.
             unsafe {
                 if (*g).id() != 0 && (*g).is_ours() {
-                    show(g, held, &mut frames, (g == current).then_some(caller), visit, arg);
+                    show(g, held, &mut at, (g == current).then_some(caller), visit, arg);
                 }
             }
         });
@@ -82,24 +82,24 @@ pub unsafe fn for_each(visit: Visit, arg: *mut c_void, caller: &Caller) {
 unsafe fn show(
     g: *mut Goroutine,
     held: &Held,
-    frames: &mut frames::Frames,
+    at: &mut GoroutineContext,
     caller: Option<&Caller>,
     visit: Visit,
     arg: *mut c_void,
 ) {
-    // SAFETY: the caller's promise; an all-zero context is valid.
+    // SAFETY: the caller's promise.
     unsafe {
-        let mut at: GoroutineContext = std::mem::zeroed();
         let mut native_stack = (*g).native_stack;
         let low;
-        let mut registers = &raw const at;
+        let mut registers = std::ptr::from_ref(at);
         if let Some(caller) = caller {
-            registers_of_caller(caller, &mut at);
+            registers_of_caller(caller, at);
             low = at.rsp;
             if (*g).foreign_sp != 0 {
                 native_stack = at.rsp; // C of its calls, on the native stack
             }
         } else if let Some(foreign) = held.foreign(g) {
+            forget(at);
             at.rsp = foreign.sp;
             low = foreign.sp;
             native_stack = foreign.native_stack;
@@ -109,12 +109,12 @@ unsafe fn show(
             }
             low = (*g).rsp;
             if (*g).context.is_null() {
-                frames.outside(g, &mut at);
+                registers_of_stopped(&*g, at);
             } else {
                 registers = (*g).context;
             }
         }
-        describe_stack(g, &mut at);
+        describe_stack(g, at);
         let low = if (*g).foreign_sp != 0 && caller.is_some() { (*g).foreign_sp } else { low };
         for_each_segment(g, low, |range| {
             visit(arg, g, registers, range.start as *const c_void, range.end as *const c_void);
@@ -138,6 +138,26 @@ fn registers_of_caller(caller: &Caller, at: &mut GoroutineContext) {
     at.rbp = caller.rbp;
     at.rip = caller.rip;
     at.rsp = std::ptr::from_ref(caller) as u64 + std::mem::size_of::<Caller>() as u64;
+}
+
+/// As it left its stack, in a park: what frames of the library have saved since its call lies on the stack.
+///
+/// # Safety
+/// It stands, and has begun.
+unsafe fn registers_of_stopped(g: &Goroutine, at: &mut GoroutineContext) {
+    at.r15 = g.r15;
+    at.r14 = g.r14;
+    at.r13 = g.r13;
+    at.r12 = g.r12;
+    at.rbx = g.rbx;
+    at.rbp = g.rbp;
+    // SAFETY: the caller's promise.
+    at.rip = unsafe { *(g.rsp as *const u64) };
+    at.rsp = g.rsp + 8;
+}
+
+fn forget(at: &mut GoroutineContext) {
+    (at.r15, at.r14, at.r13, at.r12, at.rbx, at.rbp, at.rip) = (0, 0, 0, 0, 0, 0, 0);
 }
 
 /// Where the stack lies.

@@ -427,7 +427,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     }
 }
 
-/// `goroutine_safepoint_full`: the registers of the goroutine are in `context`, on its stack.
+/// `goroutine_safepoint` and `_full`: the registers of the goroutine are in `context`, on its stack.
 ///
 /// # Safety
 /// Called by the assembly on the goroutine's stack (or a plain thread's).
@@ -438,12 +438,7 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
     }
     // SAFETY: g is the running goroutine; the context lives until we return.
     unsafe {
-        let b = stack::bounds_of(g);
-        let c = &mut *context;
-        c.stack_base = b.low as *mut c_void;
-        c.stack_top = b.top as *mut c_void;
-        c.stack_size = b.top - b.low;
-        c.guard_page = b.base as *mut c_void;
+        super::roots::describe_stack(g, &mut *context);
         (*g).context = context;
         safepoint(g);
         (*g).context = std::ptr::null_mut();
