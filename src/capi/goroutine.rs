@@ -75,7 +75,7 @@ pub unsafe extern "C" fn goroutine_spawn_with(
 
 /// The running goroutine.
 /// Context:   T, G, R, S.
-/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
+/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
 /// Since:     ABI 1.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 use super::semaphore::{self, Semaphore};
 use crate::abi::*;
 use crate::sched::{runtime, world};
-use crate::sys::time;
+use crate::sys::{membarrier, time};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -52,6 +52,10 @@ pub fn stop(timeout_ns: u64) -> GoroutineStatus {
     }
     let stopped = match runtime::enter() {
         Some(inside) => world::stop(Some(&inside), deadline),
+        None if !membarrier::register() => {
+            turn.release(1); // no runtime has done it yet
+            return GOROUTINE_ENOMEM;
+        }
         None => world::stop(None, deadline),
     };
     if stopped {
