@@ -9,6 +9,7 @@ mod emit;
 mod foreign;
 mod own;
 mod report;
+mod world;
 
 use contestant::{Contestant, measure, start};
 use report::{beside, figure, head, machine, names, rounds, row};
@@ -58,6 +59,7 @@ const TABLES: &[(&str, fn())] = &[
         held(&mut start("1", &["go"]));
     }),
     ("foreign", foreign::tables),
+    ("world", world::table),
 ];
 
 fn main() {

@@ -1,7 +1,9 @@
 //! Goroutines: spawn, yield, sleep, park, cancel.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_leave, goroutine_asm_safepoint, goroutine_asm_safepoint_full, goroutine_asm_yield, tls};
+use crate::context::{
+    goroutine_asm_leave, goroutine_asm_safepoint, goroutine_asm_safepoint_full, goroutine_asm_yield, tls,
+};
 use crate::goroutine::Goroutine;
 use crate::ops;
 use crate::promise::Promise as GoroutinePromise;

@@ -59,7 +59,10 @@ struct Header {
 
 /// Zeros; null: out of memory.
 fn new_values(count: usize, element: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(element).and_then(|n| n.checked_add(size_of::<Header>())) else {
+    let Some(bytes) = count
+        .checked_mul(element)
+        .and_then(|n| n.checked_add(size_of::<Header>()))
+    else {
         return null_mut();
     };
     // SAFETY: not of size 0.
@@ -93,7 +96,11 @@ pub unsafe fn for_each_element(values: *mut c_void, show: &mut dyn FnMut(*mut *m
     unsafe {
         let Header { count, element } = values.cast::<Header>().sub(1).read();
         for i in 0..count {
-            show(values.add(i * element + element - size_of::<*mut c_void>()).cast());
+            show(
+                values
+                    .add(i * element + element - size_of::<*mut c_void>())
+                    .cast(),
+            );
         }
     }
 }

@@ -159,7 +159,11 @@ fn wait_thread(promise: &Promise, deadline: u64) -> Result<Outcome, GoroutineSta
         let _ = promise.cell.leave(place);
         status
     };
-    promise.outcome().ok_or(if status == GOROUTINE_OK { GOROUTINE_ETIMEDOUT } else { status })
+    promise.outcome().ok_or(if status == GOROUTINE_OK {
+        GOROUTINE_ETIMEDOUT
+    } else {
+        status
+    })
 }
 
 /// Where promises' values lie, and what waits for promises. `round`: of this look at the world.

@@ -191,7 +191,8 @@ impl Promise {
 
     /// Whether its value is dropped so.
     pub fn drops_with(&self, drop_value: unsafe extern "C" fn(*mut c_void)) -> bool {
-        self.drop_value.is_some_and(|f| std::ptr::fn_addr_eq(f, drop_value))
+        self.drop_value
+            .is_some_and(|f| std::ptr::fn_addr_eq(f, drop_value))
     }
 
     /// The outcome, once settled.

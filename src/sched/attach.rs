@@ -27,8 +27,8 @@
 use super::bind;
 use super::runtime::{self, Inside};
 use super::spawn;
-use super::world;
 use super::worker::foreign_id;
+use super::world;
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_thread_run, tls};
 use crate::goroutine::{ERRNO_WIDE, Goroutine};

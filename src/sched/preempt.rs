@@ -106,7 +106,9 @@ impl Slice {
 
 #[cold]
 fn ask(runtime: &Runtime, worker: &Worker, seen: &mut Seen) {
-    let Some(g) = world::running_on(worker) else { return };
+    let Some(g) = world::running_on(worker) else {
+        return;
+    };
     let slice = &runtime.slices[worker.index];
     // SAFETY: control blocks stay mapped; one that ends meanwhile yields once too often, whoever it is by then.
     let (id, park, polls, in_c) = unsafe {

@@ -115,16 +115,32 @@ unsafe fn show(
             }
         }
         describe_stack(g, at);
-        let low = if (*g).foreign_sp != 0 && caller.is_some() { (*g).foreign_sp } else { low };
+        let low = if (*g).foreign_sp != 0 && caller.is_some() {
+            (*g).foreign_sp
+        } else {
+            low
+        };
         for_each_segment(g, low, |range| {
-            visit(arg, g, registers, range.start as *const c_void, range.end as *const c_void);
+            visit(
+                arg,
+                g,
+                registers,
+                range.start as *const c_void,
+                range.end as *const c_void,
+            );
             registers = std::ptr::null();
         });
         if native_stack != 0
             && let Some(base) = held.base_above(native_stack)
             && base as u64 != native_stack
         {
-            visit(arg, g, registers, native_stack as *const c_void, base as *const c_void);
+            visit(
+                arg,
+                g,
+                registers,
+                native_stack as *const c_void,
+                base as *const c_void,
+            );
         }
     }
 }

@@ -269,7 +269,12 @@ impl Runner for Thread {
         // SAFETY: control blocks stay mapped. Aligned words, which the goroutine may be changing.
         let read = |word: *const u64| unsafe { AtomicU64::from_ptr(word.cast_mut()) }.load(Ordering::Acquire);
         // SAFETY: as above.
-        let (sp, native_stack) = unsafe { (read(&raw const (*g).foreign_sp), read(&raw const (*g).native_stack)) };
+        let (sp, native_stack) = unsafe {
+            (
+                read(&raw const (*g).foreign_sp),
+                read(&raw const (*g).native_stack),
+            )
+        };
         self.foreign.set((sp != 0).then_some(Foreign {
             g: g as usize,
             sp,
@@ -290,9 +295,13 @@ fn look() -> Result<(), u64> {
         })
         .collect();
     if !all_stand(&runners) {
-        let runs = |t: &&Thread| !t.stand().is_out() && t.foreign.get().is_none() && !t.block.current().is_null();
+        let runs =
+            |t: &&Thread| !t.stand().is_out() && t.foreign.get().is_none() && !t.block.current().is_null();
         // SAFETY: control blocks stay mapped.
-        return Err(runners.iter().find(runs).map_or(0, |t| unsafe { (*t.block.current()).id() }));
+        return Err(runners
+            .iter()
+            .find(runs)
+            .map_or(0, |t| unsafe { (*t.block.current()).id() }));
     }
     let mut held = HELD.lock();
     let out = |t: &&Thread| t.stand().is_out();
@@ -333,7 +342,11 @@ pub fn stop(runtime: Option<&Runtime>, deadline: u64) -> bool {
             std::hint::spin_loop();
         }
         if WORLD.arrivals() == arrivals {
-            futex::wait(WORLD.arrivals_futex(), arrivals, deadline.min(now + SPIN_NS + nap));
+            futex::wait(
+                WORLD.arrivals_futex(),
+                arrivals,
+                deadline.min(now + SPIN_NS + nap),
+            );
             nap = (nap * 2).min(NAP_MAX_NS);
         }
     }
