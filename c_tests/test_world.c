@@ -60,6 +60,42 @@ static void loops_stop(uint32_t workers) {
     stop();
 }
 
+/* Those that never poll, but yield. */
+static void *yields(void *arg) {
+    while (!GET(quit)) {
+        RUNS();
+        ADD(*(uint64_t *)arg, 1);
+        goroutine_yield();
+    }
+    return NULL;
+}
+/* Language code that C has called back, from a leaf call: it waits in place, and keeps neither thread nor worker for that. */
+static void *c_runs_loop(void *arg) { return goroutine_callback_run(polling_loop, arg); }
+static void *called_back(void *arg) { return goroutine_ffi_call_leaf(CODE(c_runs_loop), arg); }
+static void stop_often(GoroutineFn f, uint32_t workers, unsigned n) {
+    GoroutinePromise *promises[8];
+    uint64_t i, round, from;
+    start_workers(workers);
+    SET(quit, 0);
+    for (i = 0; i < n; i++) {
+        from = GET(turns[i]);
+        CHECK((promises[i] = goroutine_spawn(f, &turns[i])) != NULL);
+        while (GET(turns[i]) == from) thread_sleep(100 * US);
+    }
+    for (round = 0; round < 50; round++) {
+        stop_world();
+        from = GET(turns[0]);
+        thread_sleep(100 * US);
+        CHECK_EQ(GET(turns[0]), from);
+        start_world();
+        while (GET(turns[0]) == from) thread_sleep(100 * US);
+    }
+    if (f == called_back) CHECK_EQ(stats().ffi_bindings, 0);
+    SET(quit, 1);
+    for (i = 0; i < n; i++) OK(goroutine_promise_await_take(promises[i], 60 * SECOND, NULL));
+    stop();
+}
+
 /* ---- the stopper ---- */
 
 static bool no_park(GoroutineTicket t, void *arg) {
@@ -575,6 +611,10 @@ int main(void) {
     loops_stop(1);
     loops_stop(2);
     loops_stop(8);
+    stop_often(yields, 1, 2);
+    stop_often(yields, 2, 1);
+    stop_often(called_back, 1, 1);
+    stop_often(called_back, 2, 2);
     stopper_cannot_wait();
     deaf_one();
     in_turn();

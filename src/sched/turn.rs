@@ -455,8 +455,8 @@ pub unsafe fn safepoint(g: *mut Goroutine) {
         if (*g).preempt.swap(0, Ordering::AcqRel) == 0 {
             return;
         }
-        world::wait_here(g); // `world_word`, I2
-        if !(native::is_native(g) && native::look(g)) {
+        let waited = world::wait_here(g); // `world_word`, I2
+        if !(native::is_native(g) && native::look(g)) && !waited {
             crate::context::goroutine_asm_yield();
         }
     }

@@ -179,16 +179,18 @@ pub fn pause_worker(worker: &Worker) {
 
 // ---- a goroutine ----
 
-/// Waits if the world stops, in place: its registers are saved, its stack is left, its thread waits with it.
+/// Waits if the world stops, in place: its registers are saved, its stack is left, its thread waits with it. Gives whether it did.
 ///
 /// # Safety
 /// `g` is the running goroutine.
 #[inline]
-pub unsafe fn wait_here(g: *mut Goroutine) {
-    if WORLD.stops() && !is_mine() {
+pub unsafe fn wait_here(g: *mut Goroutine) -> bool {
+    let waits = WORLD.stops() && !is_mine();
+    if waits {
         // SAFETY: the caller's promise.
         unsafe { wait_here_now(g) };
     }
+    waits
 }
 
 #[cold]
