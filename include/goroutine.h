@@ -938,7 +938,7 @@ GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request, Gorou
 /**
  * The running goroutine.
  * Context:   T, G, R, S.
- * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
+ * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2582,14 +2582,14 @@ void goroutine_world_start(void);
 
 /**
  * Calls `f(arg, g, registers, low, high)` for every live range of every goroutine's stack, `low` to below `high`, while the caller has the
- * world stopped; otherwise it does nothing. The innermost range of a goroutine comes first, and with it the registers of its innermost frame
- * outside the library; they are NULL with its further ranges: outer parts of the stack, and of C code that waits for a callback to return, the
- * part of its thread's stack. The caller, if it is a goroutine, is among them. One that has not begun has no range (its arguments are
- * roots: goroutine_world_for_each_root).
+ * world stopped; otherwise it does nothing. The innermost range of a goroutine comes first, and with it its registers; they are NULL with its
+ * further ranges: outer parts of the stack, and of C code that waits for a callback to return, the part of its thread's stack. The caller, if it
+ * is a goroutine, is among them. One that has not begun has no range (its arguments are roots: goroutine_world_for_each_root).
  *
- * Registers: after goroutine_safepoint_full all of them, exactly; otherwise `rip`, `rsp` and the callee-saved ones, as the call has left
- * them, the rest is 0. Of a goroutine in foreign code `rsp` alone is known: references are spilled before the call. The stacks of C code that
- * runs cannot be shown. A range may begin with frames of the library.
+ * Registers: at goroutine_safepoint_full all of them; at goroutine_safepoint, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Of a
+ * goroutine that waits in another call they are those with which the library has left its stack: what its frames had saved by then lies in the
+ * range, which begins with them. Of a goroutine in foreign code `rsp` alone is known: references are spilled before the call. The stacks of C
+ * code that runs cannot be shown.
  * Context:   T, G. `f` is C code: it keeps the callee-saved registers, and does not use the library.
  * Parks:     never.
  * Since:     ABI 1.

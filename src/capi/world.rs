@@ -52,9 +52,8 @@ pub extern "C" fn goroutine_world_start() {
 
 /// Calls `f(arg, g, registers, low, high)` for every live range of every goroutine's stack, `low` to below `high`, while the caller has the
 /// world stopped; otherwise it does nothing. The innermost range of a goroutine comes first, and with it its registers; they are NULL with its
-/// further ranges: outer parts of the stack, and of C code that waits for a callback to return, the
-/// part of its thread's stack. The caller, if it is a goroutine, is among them. One that has not begun has no range (its arguments are
-/// roots: goroutine_world_for_each_root).
+/// further ranges: outer parts of the stack, and of C code that waits for a callback to return, the part of its thread's stack. The caller, if it
+/// is a goroutine, is among them. One that has not begun has no range (its arguments are roots: goroutine_world_for_each_root).
 ///
 /// Registers: at goroutine_safepoint_full all of them; at goroutine_safepoint, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Of a
 /// goroutine that waits in another call they are those with which the library has left its stack: what its frames had saved by then lies in the

@@ -77,6 +77,9 @@ fn new_values(count: usize, element: usize) -> *mut c_void {
 }
 
 /// The `drop` of a promise that owns an array. A promise with another value does not have it (`Promise::keep_value`).
+///
+/// # Safety
+/// `values` is null, or came from `new_values`, and nobody uses it any more.
 pub unsafe extern "C" fn free_values(values: *mut c_void) {
     if !values.is_null() {
         // SAFETY: it came from new_values.

@@ -456,7 +456,8 @@ pub unsafe fn safepoint(g: *mut Goroutine) {
             return;
         }
         let waited = world::wait_here(g); // `world_word`, I2
-        if !(native::is_native(g) && native::look(g)) && !waited {
+        let done = native::is_native(g) && native::look(g);
+        if !done && !waited {
             crate::context::goroutine_asm_yield();
         }
     }
