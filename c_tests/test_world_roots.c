@@ -13,6 +13,7 @@ static bool moves;
 static void root(void *arg, void **slot) {
     uint64_t at = U(*slot) - U(heap);
     ADD(*(uint64_t *)arg, 1);
+    CHECK(!moves || U(*slot) < U(heap) + MOVED || U(*slot) >= U(heap) + MOVED + sizeof heap); /* it was shown before */
     if (U(*slot) < U(heap) || at >= sizeof heap) return;
     CHECK(at % 64 == 0);
     found[at / 64]++;

@@ -297,13 +297,13 @@ fn look() -> Result<(), u64> {
         })
         .collect();
     if !all_stand(&runners) {
-        let runs =
-            |t: &&Thread| !t.stand().is_out() && t.foreign.get().is_none() && !t.block.current().is_null();
-        // SAFETY: control blocks stay mapped.
-        return Err(runners
-            .iter()
-            .find(runs)
-            .map_or(0, |t| unsafe { (*t.block.current()).id() }));
+        let runs = |t: &Thread| {
+            let g = t.block.current();
+            // SAFETY: null, or a control block.
+            let id = unsafe { g.as_ref() }.map_or(0, Goroutine::id);
+            (!t.stand().is_out() && t.foreign.get().is_none() && id != 0).then_some(id)
+        };
+        return Err(runners.iter().find_map(runs).unwrap_or(0));
     }
     let mut held = HELD.lock();
     let out = |t: &&Thread| t.stand().is_out();
