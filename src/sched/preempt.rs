@@ -4,7 +4,7 @@
 //! anyway (`Mark`), so a switch pays nothing for it; only of a worker whose words have not changed for a slice it looks who runs there.
 //!
 //! A goroutine that has been asked, and a slice later still runs there and still has not looked, does not poll. It is counted, once for as long
-//! as it goes on, and named (`running`). C under a leaf call is not blamed: it cannot look.
+//! as it goes on, and named (`running`). C under a leaf call is not blamed: it cannot look. Nor is one whose thread had no CPU since.
 
 use super::run_queue::POLL_URGENT;
 use super::runtime::Runtime;
@@ -56,6 +56,8 @@ pub struct Seen {
     /// When it is worth a look again.
     next: u64,
     asked: Asked,
+    /// CPU time of its thread when it was asked.
+    cpu: u64,
 }
 
 /// The goroutine that was asked, in the stretch between two switches in which it was.
@@ -81,6 +83,7 @@ pub fn look(runtime: &Runtime, worker: &Worker, now: u64, seen: &mut Seen) {
             since: now,
             next: now + SLICE_NS,
             asked: Asked::default(),
+            cpu: 0,
         };
         slice.forget();
         return;
@@ -106,7 +109,7 @@ impl Slice {
 
 #[cold]
 fn ask(runtime: &Runtime, worker: &Worker, seen: &mut Seen) {
-    let Some(g) = world::running_on(worker) else {
+    let Some((g, cpu)) = world::running_with_cpu(worker) else {
         return;
     };
     let slice = &runtime.slices[worker.index];
@@ -129,9 +132,10 @@ fn ask(runtime: &Runtime, worker: &Worker, seen: &mut Seen) {
             blamed: false,
             ..now_asked
         };
+        seen.cpu = cpu;
         slice.asked.store(id, Ordering::Relaxed);
         slice.ignored.store(false, Ordering::Relaxed);
-    } else if !polls && !in_c && !seen.asked.blamed {
+    } else if !polls && !in_c && !seen.asked.blamed && cpu.saturating_sub(seen.cpu) >= SLICE_NS / 2 {
         seen.asked.blamed = true;
         slice.ignored.store(true, Ordering::Relaxed);
         runtime.preempts.ignored_by.store(id, Ordering::Relaxed);

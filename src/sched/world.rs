@@ -30,7 +30,7 @@ use crate::context::{goroutine_asm_park, tls};
 use crate::goroutine::Goroutine;
 use crate::sync::Ordering;
 use crate::sys::futex;
-use crate::sys::time::now_ns;
+use crate::sys::time::{self, now_ns};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -45,7 +45,7 @@ const NAP_MAX_NS: u64 = 1_000_000;
 
 static WORLD: WorldWord = WorldWord::new();
 /// Blocks of the threads that may run goroutines (W1).
-static THREADS: Mutex<Vec<tls::Remote>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 /// The thread block of who has stopped the world, or is about to; 0: nobody.
 static STOPPER: AtomicUsize = AtomicUsize::new(0);
 /// The goroutine that has; null: a plain thread, or nobody.
@@ -59,6 +59,14 @@ static HELD: Mutex<Held> = Mutex::new(Held {
 pub static STOPS_MADE: AtomicU64 = AtomicU64::new(0);
 /// The goroutine that kept a stop from succeeding, the last time one timed out; 0: none.
 pub static HELD_UP_BY: AtomicU64 = AtomicU64::new(0);
+
+/// A thread that may run goroutines.
+#[derive(Clone, Copy)]
+pub struct Member {
+    block: tls::Remote,
+    /// The kernel's name of it.
+    tid: i32,
+}
 
 /// What holds while the world is stopped (W2).
 pub struct Held {
@@ -99,14 +107,17 @@ fn stand<'a>() -> &'a Stand {
 
 /// The calling thread may run goroutines some day (W1).
 pub fn enlist() {
-    THREADS.lock().push(tls::Remote(tls::address()));
+    // SAFETY: no memory is passed.
+    let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+    let block = tls::Remote(tls::address());
+    THREADS.lock().push(Member { block, tid });
 }
 
 /// It will not any more. It is out.
 pub fn dismiss() {
     let me = tls::Remote(tls::address());
     let mut threads = THREADS.lock();
-    if let Some(at) = threads.iter().position(|&thread| thread == me) {
+    if let Some(at) = threads.iter().position(|thread| thread.block == me) {
         threads.swap_remove(at);
     }
 }
@@ -221,10 +232,15 @@ pub unsafe extern "C" fn on_callback_asked() {
 
 /// The goroutine that runs on the thread that holds `worker`, as of a moment ago. None: no goroutine, or no thread.
 pub fn running_on(worker: *const Worker) -> Option<*mut Goroutine> {
-    let threads = THREADS.lock();
-    let holder = threads.iter().find(|thread| thread.worker() == worker)?;
-    let g = holder.current();
-    (!g.is_null()).then_some(g)
+    running_with_cpu(worker).map(|(g, _)| g)
+}
+
+/// The same, with the CPU time that the thread has had, ns: one that waits for a CPU does not run.
+pub fn running_with_cpu(worker: *const Worker) -> Option<(*mut Goroutine, u64)> {
+    let threads = THREADS.lock(); // it does not end meanwhile
+    let holder = threads.iter().find(|thread| thread.block.worker() == worker)?;
+    let g = holder.block.current();
+    (!g.is_null()).then(|| (g, time::thread_cpu_ns(holder.tid)))
 }
 
 /// Whether the world is stopped, or about to be.
@@ -290,8 +306,8 @@ impl Runner for Thread {
 fn look() -> Result<(), u64> {
     let me = tls::Remote(tls::address());
     let threads = THREADS.lock();
-    let runners: Vec<Thread> = (threads.iter().filter(|&&block| block != me))
-        .map(|&block| Thread {
+    let runners: Vec<Thread> = (threads.iter().filter(|thread| thread.block != me))
+        .map(|&Member { block, .. }| Thread {
             block,
             foreign: Cell::new(None),
         })
@@ -309,7 +325,7 @@ fn look() -> Result<(), u64> {
     let out = |t: &&Thread| t.stand().is_out();
     held.foreign = (runners.iter().filter(|t| !out(t)).filter_map(|t| t.foreign.get())).collect();
     held.foreign.sort_unstable_by_key(|f| f.g);
-    held.bases = threads.iter().map(|t| t.base_sp()).collect();
+    held.bases = threads.iter().map(|t| t.block.base_sp()).collect();
     held.bases.sort_unstable();
     Ok(())
 }
@@ -372,7 +388,7 @@ pub fn with_held<R>(f: impl FnOnce(&Held) -> R) -> R {
 // ---- fork ----
 
 /// The lock, to be held across fork.
-pub fn threads() -> &'static Mutex<Vec<tls::Remote>> {
+pub fn threads() -> &'static Mutex<Vec<Member>> {
     &THREADS
 }
 
