@@ -8,8 +8,8 @@ TARGET    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan doc foreign foreign-soak hosts \
-        adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-hosts deps-adapters deps-webserver install uninstall clean help
+.PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan doc foreign foreign-soak gc hosts \
+        adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-gc deps-hosts deps-adapters deps-webserver install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
 	$(CARGO) build --release --lib
@@ -25,6 +25,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	tools/gdb_test.sh
 	tools/trace_test.sh
 	tools/foreign.sh --quick
+	tools/gc.sh --quick
 	tools/cxx_links.sh
 	tools/c_tests.sh
 
@@ -59,6 +60,9 @@ foreign: all ## real foreign libraries behind goroutines, those that are install
 foreign-soak: all ## the same for a minute, all at once: no crash, no growth
 	tools/foreign.sh --seconds 60
 
+gc: all ## a real collector on top: 10,000 collections of 1,000 goroutines' objects
+	tools/gc.sh
+
 hosts: all ## the proof matrix: a Go library inside Bun and Node.js (installs them, and Go)
 	tools/deps.sh hosts go
 	tools/hosts.sh
@@ -84,6 +88,9 @@ deps-python: ## install what embeds CPython
 
 deps-sqlite: ## install SQLite's header
 	tools/deps.sh sqlite
+
+deps-gc: ## install the Boehm GC
+	tools/deps.sh gc
 
 deps-hosts: ## install Bun, Node.js and koffi, under target/foreign
 	tools/deps.sh hosts

@@ -7,7 +7,7 @@
 #   goroutine_asm_thread_run   enter scheduling on a thread; returns when the scheduler gives no goroutine
 #   goroutine_asm_entry*       the first instructions of a goroutine
 #   goroutine_asm_*_context    the explicit register-file functions
-#   goroutine_asm_safepoint_full
+#   goroutine_asm_safepoint, goroutine_asm_safepoint_full
 #
 # Names in braces are constants that Rust computes from its structs: no offset is typed here.
 #
@@ -741,6 +741,48 @@ goroutine_asm_return:
     end_function goroutine_asm_safepoint_full
 
 # ---------------------------------------------------------------------------------------------------------------------
+# void goroutine_safepoint(void): as any call, but a collector finds the caller's registers in the context.
+#
+# Frame, from high to low:  return address | rbp | gap | GoroutineContext (16-aligned)
+# ---------------------------------------------------------------------------------------------------------------------
+    function goroutine_asm_safepoint
+    mov     r8, [rip + goroutine_tls@GOTTPOFF]
+    mov     rax, fs:[r8 + {TLS_CURRENT}]
+    cmp     dword ptr [rax + {G_PREEMPT}], 0
+    jne     1f
+    ret
+1:  push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    sub     rsp, {C_BYTES}
+    and     rsp, -16
+    mov     rdi, rsp
+    mov     ecx, {C_XMM} / 8                # what is not kept across a call is 0
+    xor     eax, eax
+    rep stosq
+    mov     [rsp + {C_RBX}], rbx
+    mov     [rsp + {C_R12}], r12
+    mov     [rsp + {C_R13}], r13
+    mov     [rsp + {C_R14}], r14
+    mov     [rsp + {C_R15}], r15
+    mov     rax, [rbp]
+    mov     [rsp + {C_RBP}], rax
+    mov     rax, [rbp + 8]
+    mov     [rsp + {C_RIP}], rax
+    lea     rax, [rbp + 16]
+    mov     [rsp + {C_RSP}], rax
+    fxsave64 [rsp + {C_XMM}]
+    mov     rdi, rsp
+    call    {on_safepoint_full}
+    leave
+    .cfi_def_cfa rsp, 8
+    .cfi_restore rbp
+    ret
+    end_function goroutine_asm_safepoint
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Data
 # ---------------------------------------------------------------------------------------------------------------------
 # The thread block. `current` is never NULL, from before the runtime's start: emitted code may read through it anywhere.
@@ -760,6 +802,7 @@ goroutine_tls:
     .quad   0                               # TLS_ENDING
     .quad   0                               # TLS_TRACE_RING
     .quad   0                               # TLS_TRACE_NUMBER
+    .quad   0                               # TLS_STAND
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

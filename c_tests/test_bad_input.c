@@ -54,6 +54,14 @@ static bool never(GoroutineTicket ticket, void *arg) {
     CHECK(!"commit is not called");
     return true;
 }
+static void never_range(void *arg, const Goroutine *g, const GoroutineContext *registers, const void *low, const void *high) {
+    (void)arg, (void)g, (void)registers, (void)low, (void)high;
+    CHECK(!"the world runs");
+}
+static void never_root(void *arg, void **slot) {
+    (void)arg, (void)slot;
+    CHECK(!"the world runs");
+}
 static GoroutineTicket made_up(uint64_t goroutine, uint64_t sequence) {
     GoroutineTicket ticket;
     ticket.goroutine = goroutine;
@@ -621,6 +629,17 @@ static void on_plain_thread(void) {
     CALL(goroutine_cancel_disable, ());
     CALL(goroutine_cancel_enable, ());
     CALL(goroutine_cancel_enable, ()); /* "Nothing outside": not even one too many */
+    /* In a world that runs they do nothing; so they do without a function. */
+    CALL(goroutine_world_start, ());
+    CALL(goroutine_world_for_each, (never_range, NULL));
+    CALL(goroutine_world_for_each_root, (never_root, NULL));
+    ROW(goroutine_world_stop, (GOROUTINE_FOREVER), GOROUTINE_OK);
+    ROW(goroutine_world_stop, (0), GOROUTINE_EDEADLK);
+    ROW(goroutine_world_stop, (GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
+    CALL(goroutine_world_for_each, (NULL, NULL));
+    CALL(goroutine_world_for_each_root, (NULL, NULL));
+    CALL(goroutine_world_start, ());
+    CALL(goroutine_world_start, ());
 }
 
 /* ---- Inside a goroutine. ---- */

@@ -558,6 +558,20 @@ typedef struct GoroutineStats {
     uint64_t segments_taken;
     /** Times the memory of one was given back by the background trim. */
     uint64_t segments_trimmed;
+    /**
+     * Times a goroutine that had run for 10 ms while others waited was asked to give way (`preempt` in its header).
+     */
+    uint64_t preempted;
+    /** Of them how many did not look within another 10 ms: they do not poll. */
+    uint64_t preempt_ignored;
+    /** The id of the last one of those; 0: none. */
+    uint64_t preempt_ignored_by;
+    /** Times the world was stopped, in this process. */
+    uint64_t world_stops;
+    /**
+     * The id of the goroutine that kept goroutine_world_stop from succeeding, the last time that timed out; 0: none, or code between two goroutines.
+     */
+    uint64_t world_held_up_by;
 } GoroutineStats;
 
 /** The registers, the stack and the options a goroutine starts with. Everything is copied. */
@@ -639,6 +653,16 @@ typedef struct GoroutineSelectCase {
     /** To send, or where to receive. */
     void *value;
 } GoroutineSelectCase;
+
+/** Gets a live range of a stopped world. See goroutine_world_for_each. */
+typedef void (*GoroutineRangeFn)(void *arg,
+                                 const Goroutine *g,
+                                 const struct GoroutineContext *registers,
+                                 const void *low,
+                                 const void *high);
+
+/** Gets a word that the library keeps for goroutines. See goroutine_world_for_each_root. */
+typedef void (*GoroutineRootFn)(void *arg, void **slot);
 
 /** A function in memory. Everything but the code itself is copied. */
 typedef struct GoroutineCode {
@@ -970,7 +994,7 @@ GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request, Gorou
 /**
  * The running goroutine.
  * Context:   T, G, R, S.
- * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
+ * Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2584,6 +2608,69 @@ void goroutine_local_set(uint32_t key,
  * Since:     ABI 1.
  */
 void *goroutine_local_get(uint32_t key);
+
+/* ---- Stopping the world, for collectors. ---- */
+
+/**
+ * Stops every goroutine but the caller: no language code runs until goroutine_world_start. Goroutines stop where they park or yield, and
+ * where they find `preempt` set (goroutine_safepoint); those in foreign code count as stopped, and stop when C returns, calls back, or
+ * ends them. So does a thread that the library did not make, when it calls back. Plain threads are not stopped: what they spawn and ready
+ * waits for the start. Code of the library's callers that runs between goroutines (commit, `drop` and other callbacks) is waited for.
+ *
+ * Until the start the caller must wait for nobody: what would park it, or block its thread in the library, gives GOROUTINE_EPERM instead.
+ * malloc and C's other locks are free to use: no goroutine stops inside the C library, and C code that holds one of its locks goes on.
+ * Context:   T, G.
+ * Parks:     while somebody else has stopped the world: stoppers take turns.
+ * Returns:   GOROUTINE_OK, GOROUTINE_ETIMEDOUT (a goroutine did not stop: the world runs on, and the stats say who it was), GOROUTINE_EAGAIN
+ * (a time-out of 0), GOROUTINE_ECANCELED (while it waited for its turn), GOROUTINE_EDEADLK (the caller has stopped it already),
+ * GOROUTINE_ENOMEM.
+ * Since:     ABI 1.
+ */
+GoroutineStatus goroutine_world_stop(uint64_t timeout_ns);
+
+/**
+ * The world goes on. Nothing happens unless the calling goroutine or thread has stopped it.
+ * Context:   T, G.
+ * Parks:     never.
+ * Since:     ABI 1.
+ */
+void goroutine_world_start(void);
+
+/**
+ * Calls `f(arg, g, registers, low, high)` for every live range of every goroutine's stack, `low` to below `high`, while the caller has the
+ * world stopped; otherwise it does nothing. The innermost range of a goroutine comes first, and with it its registers; they are NULL with its
+ * further ranges: outer parts of the stack, and of C code that waits for a callback to return, the part of its thread's stack. The caller, if it
+ * is a goroutine, is among them. One that has not begun has no range (its arguments are roots: goroutine_world_for_each_root).
+ *
+ * Registers: at goroutine_safepoint_full all of them; at goroutine_safepoint, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Of a
+ * goroutine that waits in another call they are those with which the library has left its stack: what its frames had saved by then lies in the
+ * range, which begins with them. Of a goroutine in foreign code `rsp` alone is known: references are spilled before the call. The stacks of C
+ * code that runs cannot be shown.
+ * Context:   T, G. `f` is C code: it keeps the callee-saved registers, and does not use the library.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_world_for_each(GoroutineRangeFn f,
+                              void *arg);
+
+/**
+ * Calls `f(arg, slot)` for every word that the library keeps for goroutines, while the caller has the world stopped; otherwise it does
+ * nothing. `f` may write `*slot`: whoever gets the word finds what it wrote. These are: the `user` words and the goroutine-local values; the
+ * arguments, stack arguments and registers of goroutines that have not begun; the arguments of timers, of promises' callbacks, of async
+ * operations, and of asynchronous foreign calls that have not begun; the values of promises, what combinations have gathered, and the reasons that groups
+ * keep; every aligned word of the values in channels. Words that are no pointers are among them, and NULLs.
+ * Context:   T, G. `f` is C code: it keeps the callee-saved registers, and does not use the library.
+ * Parks:     never.
+ * Since:     ABI 1.
+ *
+ * Safety:
+ * Pointers are as the text says, or NULL.
+ */
+void goroutine_world_for_each_root(GoroutineRootFn f,
+                                   void *arg);
 
 /* ---- Traces: what goroutines and threads do, in a file for Perfetto and chrome://tracing. docs/tracing.md tells how to read one. ---- */
 

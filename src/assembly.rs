@@ -12,6 +12,7 @@ use crate::sched::native::{
     on_landed_among_segments, on_traced_call, on_traced_return,
 };
 use crate::sched::overflow::on_overflow_return;
+use crate::sched::world::on_callback_asked;
 use crate::sched::{
     Worker, on_exception_at_base, on_exceptions_sanitized, on_finish, on_safepoint_full, on_yield,
 };
@@ -135,6 +136,7 @@ std::arch::global_asm!(
     on_more_stack = sym growth::on_more_stack,
     on_surplus = sym growth::on_surplus,
     on_unwind_through_link = sym growth::on_unwind_through_link,
+    on_callback_asked = sym on_callback_asked,
     on_exception_at_base = sym on_exception_at_base,
     on_exceptions_sanitized = sym on_exceptions_sanitized,
     on_traced_run = sym on_traced_run,

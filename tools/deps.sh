@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the foreign examples, the hosts, the adapters' tests and the web server need:
-# tools/deps.sh go|torch|python|sqlite|hosts|adapters|webserver...
+# Installs what the foreign examples, the collector's, the hosts, the adapters' tests and the web server need:
+# tools/deps.sh go|torch|python|sqlite|gc|hosts|adapters|webserver...
 # What a package registry has goes under target/foreign/; what only the system has, by its own package manager. Running
 # it again installs what is missing. It says of each thing whether it is there. What cannot be installed fails nothing
-# here: tools/foreign.sh, hosts.sh, adapters.sh and webserver.sh report it by name as skipped.
+# here: tools/foreign.sh, gc.sh, hosts.sh, adapters.sh and webserver.sh report it by name as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,6 +66,9 @@ install_python() { apt python3-dev libpython3-dev; }
 has_sqlite() { has sqlite3.h "${CC:-cc}" -x c; }
 install_sqlite() { apt libsqlite3-dev; }
 
+has_gc() { has gc/gc_mark.h "${CC:-cc}" -x c; }
+install_gc() { apt libgc-dev; }
+
 # npm PACKAGE VERSION: into a folder of its own, so that two versions stand side by side. No install scripts run: the
 # programs come in packages of their platform.
 npm_install() {
@@ -113,13 +116,13 @@ install_h2load() { apt nghttp2-client; }
 has_nc() { command -v nc; }
 install_nc() { apt netcat-openbsd; }
 
-[[ $# -gt 0 ]] || set -- go torch python sqlite hosts adapters webserver
+[[ $# -gt 0 ]] || set -- go torch python sqlite gc hosts adapters webserver
 for name in "$@"; do
     case $name in
     go)
         for version in "${go_versions[@]}"; do need "go $version" has_go install_go; done
         ;;
-    torch | python | sqlite) need "$name" "has_$name" "install_$name" ;;
+    torch | python | sqlite | gc) need "$name" "has_$name" "install_$name" ;;
     hosts)
         need "node $node_version" has_node install_node
         for version in "${bun_versions[@]}"; do need "bun $version" has_bun install_bun; done

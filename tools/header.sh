@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 version=0.29.4
 headers=(goroutine.h ultrascript_runtime.h)
-chapters=(runtime goroutine promise timer async io file resolve ffi lane ffi_load mutex rwlock condition semaphore wait_group once channel select group local trace context tools cxx)
+chapters=(runtime goroutine promise timer async io file resolve ffi lane ffi_load mutex rwlock condition semaphore wait_group once channel select group local world trace context tools cxx)
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 work=$(mktemp -d "$target/header.XXXXXX")

@@ -22,13 +22,17 @@ pub enum Way {
     InlineBound,
     /// The inline sequence of a leaf call, for one that has a native stack.
     InlineLeaf,
+    /// Not at all.
+    Empty,
+    /// Not at all, but it polls.
+    Polls,
 }
 
 const PAGE: usize = 4096;
 
 /// The loop. It is made once, and stays until the process ends.
 pub fn emitted(way: Way) -> Loop {
-    static LOOPS: [OnceLock<Loop>; 5] = [const { OnceLock::new() }; 5];
+    static LOOPS: [OnceLock<Loop>; 7] = [const { OnceLock::new() }; 7];
     *LOOPS[way as usize].get_or_init(|| emit(way))
 }
 
@@ -71,6 +75,11 @@ fn emit(way: Way) -> Loop {
             put(&[0x48, 0x8B, 0x63, GOROUTINE_OFFSET_NATIVE_STACK as u8]); // mov rsp, [rbx + 24]
             put(b"\xFF\xD0\x4C\x89\xEC"); // call rax; mov rsp, r13
             put(&[0x48, 0xC7, 0x43, GOROUTINE_OFFSET_FOREIGN_SP as u8, 0, 0, 0, 0]); // mov qword [rbx + 64], 0
+            put(&[0x83, 0x7B, GOROUTINE_OFFSET_PREEMPT as u8, 0]); // cmp dword [rbx + 16], 0
+            to_trap.push(put(b"\x0F\x85\0\0\0\0")); // jne safepoint
+        }
+        Way::Empty => {}
+        Way::Polls => {
             put(&[0x83, 0x7B, GOROUTINE_OFFSET_PREEMPT as u8, 0]); // cmp dword [rbx + 16], 0
             to_trap.push(put(b"\x0F\x85\0\0\0\0")); // jne safepoint
         }

@@ -10,6 +10,7 @@ mod foreign;
 mod growth;
 mod own;
 mod report;
+mod world;
 
 use contestant::{Contestant, measure, start};
 use report::{beside, figure, head, machine, names, rounds, row};
@@ -60,6 +61,7 @@ const TABLES: &[(&str, fn())] = &[
     }),
     ("foreign", foreign::tables),
     ("growth", growth::table),
+    ("world", world::table),
 ];
 
 fn main() {

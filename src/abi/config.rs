@@ -196,4 +196,14 @@ pub struct GoroutineStats {
     pub segments_taken: u64,
     /// Times the memory of one was given back by the background trim.
     pub segments_trimmed: u64,
+    /// Times a goroutine that had run for 10 ms while others waited was asked to give way (`preempt` in its header).
+    pub preempted: u64,
+    /// Of them how many did not look within another 10 ms: they do not poll.
+    pub preempt_ignored: u64,
+    /// The id of the last one of those; 0: none.
+    pub preempt_ignored_by: u64,
+    /// Times the world was stopped, in this process.
+    pub world_stops: u64,
+    /// The id of the goroutine that kept goroutine_world_stop from succeeding, the last time that timed out; 0: none, or code between two goroutines.
+    pub world_held_up_by: u64,
 }

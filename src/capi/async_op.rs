@@ -70,8 +70,7 @@ mod inner {
     use super::*;
 
     pub unsafe extern "C" fn async_begin(kind: GoroutineAsyncType, user: *mut c_void) -> i64 {
-        let _ = user;
-        async_op::begin(kind)
+        async_op::begin(kind, user)
     }
 
     pub unsafe extern "C" fn async_complete(id: i64, result: *mut c_void) -> GoroutineStatus {

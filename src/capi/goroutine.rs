@@ -1,7 +1,9 @@
 //! Goroutines: spawn, yield, sleep, park, cancel.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_leave, goroutine_asm_safepoint_full, goroutine_asm_yield, tls};
+use crate::context::{
+    goroutine_asm_leave, goroutine_asm_safepoint, goroutine_asm_safepoint_full, goroutine_asm_yield, tls,
+};
 use crate::goroutine::Goroutine;
 use crate::ops;
 use crate::promise::Promise as GoroutinePromise;
@@ -75,7 +77,7 @@ pub unsafe extern "C" fn goroutine_spawn_with(
 
 /// The running goroutine.
 /// Context:   T, G, R, S.
-/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped (in a later version).
+/// Returns:   it; NULL outside goroutines. Valid only inside that goroutine, or while the world is stopped.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -167,7 +169,7 @@ pub unsafe extern "C" fn goroutine_exit(status: GoroutineStatus, value: *mut c_v
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn goroutine_safepoint() {
-    realign!(inner::safepoint)
+    jump!(goroutine_asm_safepoint)
 }
 
 /// The same, preserving every register, the flags and the vector state (x87, SSE, AVX, AVX-512), and recording the
@@ -373,14 +375,6 @@ mod inner {
         unsafe {
             (*g).wake_status = status;
             goroutine_asm_leave(on_exit, value)
-        }
-    }
-
-    pub unsafe extern "C" fn safepoint() {
-        let g = tls::current();
-        if !g.is_null() {
-            // SAFETY: the running goroutine.
-            unsafe { crate::sched::safepoint(g) };
         }
     }
 

@@ -108,6 +108,7 @@ pub mod trace;
 #[cfg(feature = "ultrascript-abi")]
 pub mod ultrascript;
 pub mod wait_group;
+pub mod world;
 
 use crate::abi::GoroutineStatus;
 

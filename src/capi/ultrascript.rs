@@ -705,9 +705,8 @@ mod inner {
     }
 
     pub unsafe extern "C" fn add_async(kind: i64, data: *mut c_void) -> i64 {
-        let _ = data;
         kind.try_into()
-            .map_or(i64::from(GOROUTINE_EINVAL), async_op::begin)
+            .map_or(i64::from(GOROUTINE_EINVAL), |kind| async_op::begin(kind, data))
     }
 
     pub unsafe extern "C" fn complete_async(id: i64) {

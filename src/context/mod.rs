@@ -43,6 +43,8 @@ unsafe extern "C" {
     /// Behind the exported names.
     pub fn goroutine_asm_yield();
     /// Behind the exported names.
+    pub fn goroutine_asm_safepoint();
+    /// Behind the exported names.
     pub fn goroutine_asm_safepoint_full();
     /// Behind the exported names.
     pub fn goroutine_asm_save_context(context: *mut C);

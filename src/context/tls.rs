@@ -5,6 +5,7 @@
 
 use crate::goroutine::Goroutine;
 use crate::sched::Worker;
+use crate::sched::world_word::Stand;
 use crate::thread::Thread;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,6 +29,8 @@ pub const ENDING: usize = 56;
 pub const TRACE_RING: usize = 64;
 /// ... and the trace it is good for (`trace`, T1).
 pub const TRACE_NUMBER: usize = 72;
+/// Whether goroutines may run here now (`sched::world_word`): a `Stand`.
+pub const STAND: usize = 80;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -124,6 +127,35 @@ pub fn set_trace_ring(ring: usize, number: usize) {
     write!(TRACE_NUMBER, number);
 }
 
+/// Another thread's block. Its words are read while that thread writes them: what they say was so a moment ago.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remote(pub usize);
+
+impl Remote {
+    fn read(self, offset: usize) -> usize {
+        // SAFETY: whoever made it sees to it that the thread lives (`sched::world`); an aligned word of its block.
+        unsafe { AtomicUsize::from_ptr((self.0 + offset) as *mut usize) }.load(Ordering::Acquire)
+    }
+    /// The goroutine that runs there; null: none.
+    pub fn current(self) -> *mut Goroutine {
+        let g = self.read(CURRENT) as *mut Goroutine;
+        if g == dummy() { std::ptr::null_mut() } else { g }
+    }
+    /// The worker that it holds, or null.
+    pub fn worker(self) -> *const Worker {
+        self.read(WORKER) as *const Worker
+    }
+    /// Where it schedules when no callback is live.
+    pub fn base_sp(self) -> usize {
+        self.read(BASE_SP)
+    }
+    /// Whether goroutines may run there.
+    pub fn stand<'a>(self) -> &'a Stand {
+        // SAFETY: as above; zero is a `Stand` that is out.
+        unsafe { &*((self.0 + STAND) as *const Stand) }
+    }
+}
+
 /// errno of the thread this runs on now.
 pub fn errno() -> i32 {
     let value: i32;
@@ -217,7 +249,7 @@ pub fn dummy() -> *mut Goroutine {
     address
 }
 
-/// Where this thread's block is: for others, who may read it while the thread is there.
+/// Where this thread's block is: for others, who may read it while the thread is there ([`Remote`]). It names the thread as long as that lives.
 pub fn block() -> usize {
     let address: usize;
     // SAFETY: every thread's block has its own address in its first word at `fs`.

@@ -6,16 +6,16 @@
 
 use crate::abi::*;
 use crate::goroutine::FORKS;
-use crate::sched::jobs::Queue;
+use crate::sched::jobs::{Counted, Queue, Work};
 use crate::sched::pool::Job;
 use crate::sched::runtime;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 /// One at a time: dlopen is serialised anyway, and so is the look at the signal handlers around it.
-pub static LOADS: Queue<Job> = Queue::new(1);
+pub static LOADS: Queue<Counted<Job>> = Queue::new(1);
 /// As many at a time as the pool has threads.
-pub static CALLS: Queue<Job> = Queue::new(u32::MAX);
+pub static CALLS: Queue<Counted<Call>> = Queue::new(u32::MAX);
 
 /// Calls that may wait for a thread.
 const CALLS_WAITING: usize = 65_536;
@@ -37,7 +37,7 @@ pub struct Call {
 // SAFETY: the pointers are the caller's to share: that is what it asks for.
 unsafe impl Send for Call {}
 
-impl Call {
+impl Work for Call {
     fn run(self) {
         let forks = FORKS.load(Ordering::Relaxed);
         // SAFETY: the caller's function and argument; we are on a native stack.
@@ -52,10 +52,18 @@ impl Call {
     }
 }
 
+/// Where the arguments of calls that have not begun lie.
+pub fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
+    CALLS.lock().lock().for_each(|Counted { job, .. }| {
+        show(&raw mut job.args);
+        show(&raw mut job.arg);
+    });
+}
+
 /// `goroutine_ffi_call_async`.
 pub fn call_async(call: Call) -> GoroutineStatus {
     match runtime::enter_or_start() {
-        Ok(runtime) => CALLS.submit(&runtime, CALLS_WAITING, move || call.run()),
+        Ok(runtime) => CALLS.submit(&runtime, CALLS_WAITING, call),
         Err(status) => status,
     }
 }

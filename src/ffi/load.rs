@@ -111,7 +111,7 @@ where
     }
     let status = match runtime::enter_or_start() {
         // SAFETY: the job lives on: we wait for it below.
-        Ok(runtime) => jobs::LOADS.submit(&runtime, usize::MAX, unsafe { erase(job) }),
+        Ok(runtime) => jobs::LOADS.submit(&runtime, usize::MAX, unsafe { Box::new(erase(job)) }),
         Err(status) => status,
     };
     if status == GOROUTINE_OK {

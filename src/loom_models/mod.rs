@@ -17,6 +17,7 @@ mod threads;
 mod timer;
 mod trace;
 mod wait;
+mod world;
 
 use crate::goroutine::park::{ParkWord, Ready};
 use crate::sync::Guarded;

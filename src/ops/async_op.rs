@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 struct Operation {
     /// Null: the slot is free.
     promise: *mut Promise,
+    /// The caller's.
+    user: *mut c_void,
     generation: u64,
     completed: bool,
 }
@@ -55,7 +57,7 @@ const SLOT_BITS: u32 = 24;
 const KEEP_COMPLETED: usize = 65_536;
 
 /// Begins one. Gives its id, or a negative status.
-pub fn begin(kind: GoroutineAsyncType) -> i64 {
+pub fn begin(kind: GoroutineAsyncType, user: *mut c_void) -> i64 {
     if kind > GOROUTINE_ASYNC_CUSTOM {
         return i64::from(GOROUTINE_EINVAL);
     }
@@ -78,6 +80,7 @@ pub fn begin(kind: GoroutineAsyncType) -> i64 {
         None if table.slots.len() < 1 << SLOT_BITS => {
             table.slots.push(Operation {
                 promise: std::ptr::null_mut(),
+                user: std::ptr::null_mut(),
                 generation: 0,
                 completed: false,
             });
@@ -92,6 +95,7 @@ pub fn begin(kind: GoroutineAsyncType) -> i64 {
     let operation = &mut table.slots[slot as usize];
     operation.generation += 1;
     operation.promise = promise;
+    operation.user = user;
     operation.completed = false;
     runtime.foreign.async_opened.fetch_add(1, Ordering::SeqCst);
     (operation.generation << SLOT_BITS) as i64 | i64::from(slot)
@@ -135,6 +139,7 @@ pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineSt
             return GOROUTINE_ESHUTDOWN;
         }
         operation.completed = true;
+        operation.user = std::ptr::null_mut();
         let promise = operation.promise;
         // SAFETY: the table has a reference.
         unsafe { (*promise).retain() };
@@ -207,6 +212,16 @@ pub fn wait(id: i64, timeout_ns: u64) -> Result<*mut c_void, GoroutineStatus> {
         Ok(outcome.value)
     } else {
         Err(outcome.status)
+    }
+}
+
+/// Where the arguments of those that are pending lie. (Results lie in promises.)
+pub fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
+    let mut table = TABLE.lock();
+    for operation in &mut table.slots {
+        if !operation.promise.is_null() && !operation.completed {
+            show(&raw mut operation.user);
+        }
     }
 }
 

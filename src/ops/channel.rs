@@ -1,5 +1,6 @@
 //! Channels: sending, receiving, closing. `wait::channel` is the protocol; here values are bytes, and those who wait park.
 
+use super::listed::{List, Listed, Objects};
 use super::object::{free_object, new_object};
 use super::wait::{self, queue, wait, wake_one};
 use crate::abi::*;
@@ -7,6 +8,7 @@ use crate::context::tls;
 use crate::goroutine::ReadyList;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::{park, runtime};
+use crate::sync::fence_heavy;
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter, next_claimed, wake};
@@ -15,9 +17,11 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::sync::atomic::AtomicUsize;
 
 /// Rings are aligned for every value that C has.
 const ALIGN: usize = 16;
+const WORD: usize = size_of::<*mut c_void>();
 
 /// A value's bytes; null: of no bytes, or (to receive) of no interest.
 #[derive(Clone, Copy)]
@@ -53,6 +57,20 @@ pub struct GoroutineChannel {
     pub(super) protocol: Protocol,
     /// Who uses it is written down (`USERS`).
     watched: bool,
+    place: AtomicUsize,
+}
+
+impl Listed for GoroutineChannel {
+    fn place(&self) -> &AtomicUsize {
+        &self.place
+    }
+}
+
+static CHANNELS: List<Channel> = List::new(Objects::new());
+
+/// The lock, to be held across fork.
+pub fn all() -> &'static List<Channel> {
+    &CHANNELS
 }
 /// The name inside the library.
 pub use GoroutineChannel as Channel;
@@ -79,19 +97,59 @@ pub fn new(bytes: usize, capacity: usize) -> *mut Channel {
     let channel = new_object(Channel {
         protocol: Protocol::new(bytes, capacity, ring),
         watched,
+        place: AtomicUsize::new(0),
     });
-    if channel.is_null() {
-        free_ring(bytes, capacity, ring);
-    } else if watched {
-        USERS.lock().insert(channel as usize, Default::default());
+    // SAFETY: null, or fresh.
+    unsafe {
+        if !channel.is_null() && CHANNELS.lock().add(&*channel) {
+            if watched {
+                USERS.lock().insert(channel as usize, Default::default());
+            }
+            return channel;
+        }
+        if !channel.is_null() {
+            free_object(channel);
+        }
     }
-    channel
+    free_ring(bytes, capacity, ring);
+    null_mut()
 }
 
 fn free_ring(bytes: usize, capacity: usize, ring: Bytes) {
     if let Some(layout) = ring_layout(bytes, capacity).filter(|_| !ring.0.is_null()) {
         // SAFETY: `new` allocated it so.
         unsafe { dealloc(ring.0, layout) };
+    }
+}
+
+/// Where words lie in the values of all channels: every aligned one may be a pointer.
+///
+/// # Safety
+/// The world is stopped.
+pub unsafe fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
+    let channels = CHANNELS.lock();
+    // Workers stand, but C code under one may be here, and plain threads. One fence for all.
+    let held: Vec<(&Channel, u64)> = channels
+        .iter()
+        .filter(|channel| channel.protocol.bytes() >= WORD && channel.protocol.capacity() != 0)
+        .map(|channel| (channel, channel.protocol.lock_of_all().hold_up()))
+        .collect();
+    fence_heavy();
+    for (channel, bias) in held {
+        let protocol = &channel.protocol;
+        protocol.lock_of_all().wait_until_out();
+        // SAFETY: held. The ring is aligned for words; its slots are if the values' size is.
+        unsafe {
+            protocol.for_each_value(|Bytes(value)| {
+                let end = value.add(protocol.bytes());
+                let mut word = value.map_addr(|a| a.next_multiple_of(WORD));
+                while word.wrapping_add(WORD) <= end {
+                    show(word.cast());
+                    word = word.wrapping_add(WORD);
+                }
+            });
+        }
+        protocol.lock_of_all().let_go_on(bias);
     }
 }
 
@@ -109,6 +167,7 @@ pub unsafe fn free(channel: *mut Channel) -> GoroutineStatus {
         if (*channel).watched {
             USERS.lock().remove(&(channel as usize));
         }
+        CHANNELS.lock().remove(&*channel);
         free_ring(protocol.bytes(), protocol.capacity(), protocol.ring());
         free_object(channel);
     }

@@ -14,7 +14,7 @@ use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Which combination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,19 +37,97 @@ struct Input {
 struct Combination {
     kind: Kind,
     result: *mut Promise,
-    /// malloc'ed: void *[n] or GoroutineSettled[n]; null for race. Goes to the result, or is freed.
+    /// `new_values`: void *[n] or GoroutineSettled[n]; null for race. Goes to the result, or is freed.
     values: *mut c_void,
     inputs: *mut [Input],
     /// Inputs whose `on_input` has not run, plus one while `combine` or `withdraw` walks the inputs.
     left: AtomicUsize,
     decided: AtomicBool,
+    /// The last look of a collector at `values`.
+    shown: AtomicU64,
     /// Outcomes written to `values`.
     filled: AtomicUsize,
 }
 
-unsafe extern "C" fn free_values(values: *mut c_void) {
-    // SAFETY: `values` came from calloc, or is null.
-    unsafe { libc::free(values) };
+/// In front of an array of outcomes.
+#[repr(C, align(16))]
+struct Header {
+    count: usize,
+    /// Bytes of each; the value is the last word.
+    element: usize,
+}
+
+/// Zeros; null: out of memory.
+fn new_values(count: usize, element: usize) -> *mut c_void {
+    let Some(bytes) = count
+        .checked_mul(element)
+        .and_then(|n| n.checked_add(size_of::<Header>()))
+    else {
+        return null_mut();
+    };
+    // SAFETY: not of size 0.
+    unsafe {
+        let header = libc::calloc(1, bytes).cast::<Header>();
+        if header.is_null() {
+            return null_mut();
+        }
+        header.write(Header { count, element });
+        header.add(1).cast()
+    }
+}
+
+/// The `drop` of a promise that owns an array. A promise with another value does not have it (`Promise::keep_value`).
+///
+/// # Safety
+/// `values` is null, or came from `new_values`, and nobody uses it any more.
+pub unsafe extern "C" fn free_values(values: *mut c_void) {
+    if !values.is_null() {
+        // SAFETY: it came from new_values.
+        unsafe { libc::free(values.cast::<Header>().sub(1).cast()) };
+    }
+}
+
+/// Where the values in an array lie.
+///
+/// # Safety
+/// It is null, or came from `new_values`.
+pub unsafe fn for_each_element(values: *mut c_void, show: &mut dyn FnMut(*mut *mut c_void)) {
+    if values.is_null() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Header { count, element } = values.cast::<Header>().sub(1).read();
+        for i in 0..count {
+            show(
+                values
+                    .add(i * element + element - size_of::<*mut c_void>())
+                    .cast(),
+            );
+        }
+    }
+}
+
+/// The same of a combination that is not decided, if `run` is that of its waiters. Once in a `round`, however many inputs are pending.
+///
+/// # Safety
+/// `data` belongs to a waiter that is linked.
+pub unsafe fn for_each_unfinished(
+    run: unsafe fn(waiter: *mut PromiseWaiter, settled: &mut Settled),
+    data: *mut c_void,
+    round: u64,
+    show: &mut dyn FnMut(*mut *mut c_void),
+) {
+    let ours: unsafe fn(*mut PromiseWaiter, &mut Settled) = on_input;
+    // SAFETY: the caller's promise: the block is there as long as one of its waiters is linked.
+    unsafe {
+        if std::ptr::fn_addr_eq(run, ours) {
+            let this = data.cast::<Combination>();
+            if !this.is_null() && (*this).shown.swap(round, Ordering::Relaxed) != round {
+                for_each_element((*this).values, show);
+            }
+        }
+    }
 }
 
 /// The promise of the combination; null: out of memory.
@@ -66,8 +144,7 @@ pub unsafe fn combine(kind: Kind, inputs: &[*const Promise]) -> *mut Promise {
     let values = if element == 0 {
         null_mut()
     } else {
-        // SAFETY: at least one byte, so null means out of memory.
-        let values = unsafe { libc::calloc(n.max(1), element) };
+        let values = new_values(n, element);
         if values.is_null() {
             return null_mut();
         }
@@ -110,6 +187,7 @@ pub unsafe fn combine(kind: Kind, inputs: &[*const Promise]) -> *mut Promise {
         inputs: Box::into_raw(list.into_boxed_slice()),
         left: AtomicUsize::new(n + 1),
         decided: AtomicBool::new(false),
+        shown: AtomicU64::new(0),
         filled: AtomicUsize::new(0),
     }));
     let mut settled = Settled::new();

@@ -11,6 +11,7 @@
 //! Between threads this is `promise::cell`, a lock and `wait::count`; the last steps of a member against a wait and a free are modelled as they
 //! are put together here (`loom_group_*`).
 
+use super::listed::{List, Listed, Objects};
 use super::object::{free_object, new_object};
 use super::wait_group::WaitGroup;
 use crate::abi::*;
@@ -20,6 +21,7 @@ use crate::sched::{cancel, runtime, spawn};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::sync::atomic::AtomicUsize;
 
 struct Members {
     all: Vec<*mut Member>,
@@ -35,6 +37,29 @@ pub struct GoroutineGroup {
     members: Mutex<Members>,
     running: WaitGroup,
     cancel_on_error: bool,
+    place: AtomicUsize,
+}
+
+impl Listed for GoroutineGroup {
+    fn place(&self) -> &AtomicUsize {
+        &self.place
+    }
+}
+
+static GROUPS: List<Group> = List::new(Objects::new());
+
+/// The lock, to be held across fork.
+pub fn all() -> &'static List<Group> {
+    &GROUPS
+}
+
+/// Where the reasons of failures lie.
+pub fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
+    for group in GROUPS.lock().iter() {
+        if let Some(failure) = &mut group.members.lock().failure {
+            show(&raw mut failure.value);
+        }
+    }
 }
 /// The name inside the library.
 pub use GoroutineGroup as Group;
@@ -49,7 +74,7 @@ struct Member {
 
 /// `goroutine_group_new`.
 pub fn new(cancel_on_error: bool) -> *mut Group {
-    new_object(Group {
+    let group = new_object(Group {
         members: Mutex::new(Members {
             all: Vec::new(),
             failure: None,
@@ -57,7 +82,16 @@ pub fn new(cancel_on_error: bool) -> *mut Group {
         }),
         running: WaitGroup::empty(),
         cancel_on_error,
-    })
+        place: AtomicUsize::new(0),
+    });
+    // SAFETY: null, or fresh.
+    unsafe {
+        if !group.is_null() && !GROUPS.lock().add(&*group) {
+            free_object(group);
+            return null_mut();
+        }
+    }
+    group
 }
 
 /// `goroutine_group_free`.
@@ -70,6 +104,7 @@ pub unsafe fn free(group: *mut Group) -> GoroutineStatus {
         if !(*group).running.is_over() {
             return GOROUTINE_EBUSY;
         }
+        GROUPS.lock().remove(&*group);
         free_object(group);
     }
     GOROUTINE_OK

@@ -159,6 +159,17 @@ pub fn get(key: u32) -> *mut c_void {
     }
 }
 
+/// Where its values lie.
+///
+/// # Safety
+/// `number` is that of a goroutine that stands, or runs here.
+pub unsafe fn for_each_value(number: u32, show: &mut dyn FnMut(*mut *mut c_void)) {
+    // SAFETY: the caller's promise.
+    for value in unsafe { block(number) } {
+        show(value);
+    }
+}
+
 /// Its goroutine is over.
 ///
 /// # Safety

@@ -9,6 +9,7 @@ pub mod file;
 pub mod group;
 pub mod io;
 pub mod lane;
+mod listed;
 pub mod local;
 pub mod main;
 pub mod mutex;
@@ -16,12 +17,14 @@ mod object;
 pub mod once;
 pub mod promise;
 pub mod resolve;
+pub mod roots;
 pub mod rwlock;
 pub mod select;
 pub mod semaphore;
 pub mod sleep;
 mod wait;
 pub mod wait_group;
+pub mod world;
 
 use crate::goroutine::Goroutine;
 

@@ -1,5 +1,6 @@
 //! Settling promises from anywhere, and waiting for them.
 
+use super::combinator;
 use super::wait::wait_thread as wait_thread_on;
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
@@ -158,12 +159,79 @@ fn wait_thread(promise: &Promise, deadline: u64) -> Result<Outcome, GoroutineSta
     let mut waiter = PromiseWaiter::new(Owner::Thread(&raw const word));
     let place = &raw mut waiter;
     // SAFETY: the waiter stays in place until it left, or was woken under the lock that `leave` takes.
-    unsafe {
-        wait_thread_on(&word, deadline, 0, || promise.cell.join(place));
+    let status = unsafe {
+        let status = wait_thread_on(&word, deadline, 0, || promise.cell.join(place));
         // Also when woken: the waker is done with it once the lock is ours.
         let _ = promise.cell.leave(place);
+        status
+    };
+    promise.outcome().ok_or(if status == GOROUTINE_OK {
+        GOROUTINE_ETIMEDOUT
+    } else {
+        status
+    })
+}
+
+/// Where promises' values lie, and what waits for promises. `round`: of this look at the world.
+///
+/// # Safety
+/// The world is stopped.
+pub unsafe fn for_each_root(round: u64, show: &mut dyn FnMut(*mut *mut c_void)) {
+    pool::for_each(|promise| {
+        if !promise.is_alive() {
+            return;
+        }
+        promise.cell.look(|what| match what {
+            Ok(outcome) => {
+                show(&raw mut outcome.value);
+                if promise.drops_with(combinator::free_values) {
+                    // SAFETY: an array of a combination.
+                    unsafe { combinator::for_each_element(outcome.value, show) };
+                }
+            }
+            Err(waiting) => {
+                for owner in waiting {
+                    if let &Owner::Operation { run, data, .. } = owner {
+                        // SAFETY: linked, so what waits is alive.
+                        unsafe { of_operation(run, data, round, show) };
+                    }
+                }
+            }
+        });
+    });
+}
+
+type Run = unsafe fn(waiter: *mut PromiseWaiter, settled: &mut Settled);
+
+/// # Safety
+/// `data` is `run`'s, and alive.
+unsafe fn of_operation(run: Run, data: *mut c_void, round: u64, show: &mut dyn FnMut(*mut *mut c_void)) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if std::ptr::fn_addr_eq(run, run_then as Run) {
+            show(&raw mut (*data.cast::<Then>()).arg);
+        } else {
+            combinator::for_each_unfinished(run, data, round, show);
+        }
     }
-    promise.outcome().ok_or(GOROUTINE_ETIMEDOUT)
+}
+
+/// Where a `then`'s argument lies, if `f` is the function of its goroutine and `arg` what that will get.
+///
+/// # Safety
+/// The goroutine has not begun.
+pub unsafe fn then_argument(f: u64, arg: *mut c_void) -> Option<*mut *mut c_void> {
+    // SAFETY: the caller's promise.
+    (f == then_body as *const () as u64).then(|| unsafe { &raw mut (*arg.cast::<Then>()).arg })
+}
+
+/// The same, of a timer that tries again.
+///
+/// # Safety
+/// The timer has not fired.
+pub unsafe fn then_again_argument(f: u64, arg: *mut c_void) -> Option<*mut *mut c_void> {
+    // SAFETY: the caller's promise.
+    (f == then_again as *const () as u64).then(|| unsafe { &raw mut (*arg.cast::<Then>()).arg })
 }
 
 struct Then {

@@ -4,7 +4,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::waits::Waits;
 use crate::goroutine::{Goroutine, ReadyList};
-use crate::sched::park;
+use crate::sched::{park, world};
 use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
@@ -68,6 +68,9 @@ pub unsafe fn wait_thread(
     spin_ns: u64,
     join: impl FnOnce() -> bool,
 ) -> GoroutineStatus {
+    if world::is_mine() {
+        return GOROUTINE_EPERM; // who would wake it stands
+    }
     if !join() {
         return GOROUTINE_OK;
     }

@@ -75,6 +75,21 @@ impl<T> Iterator for Waiters<T> {
     }
 }
 
+/// Those who wait, under the lock.
+pub struct Waiting<'a, T>(*mut Waiter<T>, std::marker::PhantomData<&'a T>);
+
+impl<'a, T> Iterator for Waiting<'a, T> {
+    type Item = &'a T;
+    fn next(&mut self) -> Option<&'a T> {
+        // SAFETY: I2: the lock is held; linked waiters are alive.
+        unsafe {
+            let waiter = self.0.as_ref()?;
+            self.0 = waiter.next;
+            Some(&waiter.owner)
+        }
+    }
+}
+
 struct List<T> {
     first: *mut Waiter<T>,
     last: *mut Waiter<T>,
@@ -267,6 +282,21 @@ impl<T, V: Copy> Cell<T, V> {
         };
         self.lock.unlock();
         linked
+    }
+
+    /// Whether it is settled and done with, the place of its value; else who waits. Under the lock: `f` settles nothing.
+    pub fn look(&self, f: impl FnOnce(Result<&mut V, Waiting<'_, T>>)) {
+        self.lock.lock();
+        // SAFETY: I2: we hold the lock. I1: once settled nobody else writes the value; the caller's business is to read it elsewhere.
+        unsafe {
+            if self.state.load(Ordering::Relaxed) == PENDING {
+                let first = self.waiters.with(|list| list.first);
+                f(Err(Waiting(first, std::marker::PhantomData)));
+            } else {
+                self.value.with(|value| f(Ok(value)));
+            }
+        }
+        self.lock.unlock();
     }
 
     /// Runs `f` unless settled; until it returns nobody can settle. `f` is a few instructions.

@@ -192,6 +192,18 @@ impl Promise {
         );
     }
 
+    /// Whether somebody has a reference, or it will be settled by its goroutine.
+    pub fn is_alive(&self) -> bool {
+        let is_kept = self.cell.refs.load(Ordering::Relaxed) != 0;
+        is_kept || (self.is_of_goroutine() && self.cell.state() == GOROUTINE_PROMISE_PENDING)
+    }
+
+    /// Whether its value is dropped so.
+    pub fn drops_with(&self, drop_value: unsafe extern "C" fn(*mut c_void)) -> bool {
+        self.drop_value
+            .is_some_and(|f| std::ptr::fn_addr_eq(f, drop_value))
+    }
+
     /// The outcome, once settled.
     #[inline(always)]
     pub fn outcome(&self) -> Option<Outcome> {

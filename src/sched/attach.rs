@@ -28,6 +28,7 @@ use super::bind;
 use super::runtime::{self, Inside};
 use super::spawn;
 use super::worker::foreign_id;
+use super::world;
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_thread_run, tls};
 use crate::goroutine::waits::Kind;
@@ -100,8 +101,21 @@ pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut
         // A thread of ours may be in the middle of something.
         let (worker, sp, base) = (tls::worker(), tls::scheduler_sp(), tls::base_sp());
         tls::set_worker(null_mut());
+        // A thread of the pool between two goroutines is in the world already; one with a job is listed, and out.
+        let was_in = world::is_in();
+        let is_listed = was_in || bind::runtime_of_thread().is_some();
+        if !is_listed {
+            world::enlist();
+        }
+        world::come_in();
         goroutine_asm_thread_run(start, (*seat).g.cast());
         let errno = tls::errno(); // the callback's; what follows may wait for a lock
+        if !was_in {
+            world::go_out();
+        }
+        if !is_listed {
+            world::dismiss();
+        }
         tls::set_worker(worker);
         tls::set_scheduler_sp(sp);
         tls::set_base_sp(base);
@@ -250,6 +264,18 @@ pub fn end_all(config: &GoroutineConfig) {
         for seat in all {
             farewell(&*seat, Some(config));
             stack::give_back((*seat).g, (*seat).class);
+        }
+    }
+}
+
+/// Goroutines of threads that are in no callback now: what they keep from one to the next. The world is stopped.
+pub fn for_each_out(mut f: impl FnMut(*mut Goroutine)) {
+    for &seat in &SEATS.lock().all {
+        // SAFETY: on the list, so alive. One whose callback begins waits for the start.
+        unsafe {
+            if (*(*seat).g).id() == 0 {
+                f((*seat).g);
+            }
         }
     }
 }

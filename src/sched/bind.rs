@@ -28,6 +28,7 @@ use super::run_queue::POLL_NATIVE;
 use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, foreign_sequence};
+use super::world;
 use crate::abi::*;
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::park::Ready;
@@ -261,7 +262,7 @@ pub unsafe fn bind_here(g: *mut Goroutine) {
 pub unsafe fn keeps_thread(g: *mut Goroutine) -> bool {
     // SAFETY: the caller's promise; an unbound goroutine's thread holds its worker and has a seat.
     unsafe {
-        if is_bound(g) {
+        if is_bound(g) || world::is_mine() {
             return true;
         }
         let seat = Seat::current().expect("workers are held by scheduling threads");
@@ -300,6 +301,10 @@ pub unsafe fn park_bound(
     let sequence = foreign_sequence();
     // SAFETY: the caller's promise; in COMMITTING nobody runs g.
     unsafe {
+        if world::is_mine() {
+            (*g).wake_status = GOROUTINE_EPERM; // who would wake it stands
+            return g;
+        }
         (*g).thread_word.prepare();
         (*g).wake_status = GOROUTINE_OK;
         (*g).park.commit(sequence);
@@ -322,6 +327,7 @@ pub unsafe fn park_bound(
             (*g).wake_status = GOROUTINE_OK; // what the commit did counts, also if a cancel came meanwhile
         }
     }
+    world::pause();
     g
 }
 
@@ -365,6 +371,7 @@ unsafe fn wait(g: *mut Goroutine, sequence: u64, mut deadline: u64) {
     {
         seat.runtime.call_monitor(); // perhaps the last one that could give a thread back
     }
+    world::go_out();
     while !word.is_ready() {
         futex::wait(word.futex(), goroutine::thread_word::ASLEEP, deadline);
         if deadline != u64::MAX && !word.is_ready() && now_ns() >= deadline {
@@ -372,12 +379,13 @@ unsafe fn wait(g: *mut Goroutine, sequence: u64, mut deadline: u64) {
             unsafe {
                 if (*g).park.ready(sequence) == Ready::Won {
                     (*g).wake_status = GOROUTINE_ETIMEDOUT;
-                    return;
+                    break;
                 }
             }
             deadline = u64::MAX; // somebody won, and is about to say so
         }
     }
+    world::come_in();
 }
 
 /// A bound goroutine was readied: its thread goes on.

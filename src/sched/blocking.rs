@@ -15,6 +15,7 @@ use super::pool::{self, Admission, Seat};
 use super::runtime::Runtime;
 use super::search;
 use super::worker::Worker;
+use super::world;
 use crate::context::{goroutine_asm_park, tls};
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits::Kind;
@@ -97,6 +98,9 @@ pub fn look(runtime: &'static Runtime, worker: &'static Worker, now: u64, seen: 
     if call == 0 || call != seen.call {
         *seen = Seen { call, since: now };
         return;
+    }
+    if world::stops() {
+        return; // there is nothing that could run on it
     }
     if worker.pinned.load(Ordering::Relaxed) != 0 {
         return; // they stay with their thread, and so does it (`bind`, I3)

@@ -101,6 +101,11 @@ impl<J> Crew<J> {
         self.jobs.remove(at) // C1 speaks of fewer jobs now
     }
 
+    /// Those that have not begun.
+    pub fn for_each(&mut self, f: impl FnMut(&mut J)) {
+        self.jobs.iter_mut().for_each(f);
+    }
+
     fn start_one<E>(&mut self, start: impl FnOnce(Start) -> Result<(), E>) -> Result<(), E> {
         if !self.starting && self.servers < self.limit {
             start(if self.servers == 0 {

@@ -104,25 +104,30 @@ impl<J: Work> Queue<J> {
     }
 }
 
-impl Queue<Job> {
-    /// Accepts a job that keeps the program alive until it ran. At most `most` wait for a thread.
-    pub fn submit(
-        &'static self,
-        inside: &Inside,
-        most: usize,
-        job: impl FnOnce() + Send + 'static,
-    ) -> GoroutineStatus {
+/// A job that keeps the program alive until it ran.
+pub struct Counted<J> {
+    /// The job.
+    pub job: J,
+    runtime: &'static Runtime,
+}
+
+impl<J: Work> Work for Counted<J> {
+    fn run(self) {
+        self.job.run();
+        over(self.runtime);
+    }
+}
+
+impl<J: Work> Queue<Counted<J>> {
+    /// Accepts a job. At most `most` wait for a thread.
+    pub fn submit(&'static self, inside: &Inside, most: usize, job: J) -> GoroutineStatus {
         let runtime = inside.shared();
         // A shutdown that begins now counts what lives again when we are not inside any more (or a goroutine that lives).
         if runtime.is_stopping() {
             return GOROUTINE_ESHUTDOWN;
         }
         runtime.foreign.async_opened.fetch_add(1, Ordering::SeqCst);
-        let job = Box::new(move || {
-            job();
-            over(runtime);
-        });
-        let status = match self.push(runtime, most, job) {
+        let status = match self.push(runtime, most, Counted { job, runtime }) {
             Ok(()) => return GOROUTINE_OK,
             Err(Refused::NoThread(status)) => status,
             Err(Refused::Full) => GOROUTINE_EAGAIN,

@@ -31,6 +31,10 @@
 //! | `config` | what a start is told |
 //! | `monitor` | the thread that watches the workers |
 //! | `since` | how long parks and turns last |
+//! | `preempt` | whose slice is over |
+//! | `world_word` | who runs, and who waits, while the world is stopped (model-checked) |
+//! | `world` | stopping the world |
+//! | `roots` | what a collector is shown of a stopped world |
 //! | `runtime` | start, wait, shutdown |
 
 pub mod crew;
@@ -39,6 +43,7 @@ pub mod ledger;
 pub mod net;
 pub mod run_queue;
 pub mod turnstile;
+pub mod world_word;
 
 #[cfg(not(loom))]
 pub mod attach;
@@ -73,6 +78,10 @@ pub mod pool;
 #[cfg(not(loom))]
 mod predict;
 #[cfg(not(loom))]
+pub mod preempt;
+#[cfg(not(loom))]
+pub mod roots;
+#[cfg(not(loom))]
 pub mod runtime;
 #[cfg(not(loom))]
 mod search;
@@ -90,6 +99,8 @@ pub mod tracing;
 mod turn;
 #[cfg(not(loom))]
 pub mod worker;
+#[cfg(not(loom))]
+pub mod world;
 
 #[cfg(not(loom))]
 pub use runtime::Runtime;

@@ -8,6 +8,7 @@
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
 //! - a worker in a blocking call that lasts: take it away (`blocking`);
+//! - a goroutine that has run for its slice while others wait: ask it to give way (`preempt`);
 //! - threads that will be needed: make them (`predict`), at once when asked;
 //! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
@@ -15,6 +16,7 @@
 //! - stacks that nobody wanted for a second: give their memory back.
 
 use super::blocking;
+use super::preempt;
 use super::run_queue::POLL_TIMER;
 use super::runtime::Runtime;
 use crate::stack;
@@ -98,6 +100,7 @@ pub fn run(runtime: &'static Runtime) {
     let mut trimming = true;
     let mut calls = vec![blocking::Seen::default(); runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
+    let mut slices = vec![preempt::Seen::default(); runtime.workers.len()];
     let mut pace = Pace::new(runtime);
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
@@ -119,6 +122,9 @@ pub fn run(runtime: &'static Runtime) {
             let woke = watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);
+            }
+            for (worker, slice) in runtime.workers.iter().zip(&mut slices) {
+                preempt::look(runtime, worker, now, slice);
             }
             wait(runtime, AWAKE, now + pace.tick_ns(runtime, now, woke));
         } else if dozes < DOZES || trimming {

@@ -15,7 +15,7 @@
 
 use super::pool::Seat;
 use super::run_queue::POLL_NATIVE;
-use super::{attach, bind, blocking};
+use super::{attach, bind, blocking, world};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::{FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
@@ -284,6 +284,9 @@ pub unsafe extern "C" fn on_landed(g: *mut Goroutine, live: usize) {
     // SAFETY: as above.
     unsafe {
         stack::forget_frames_below(g, live);
+        if (*g).foreign_sp == 0 && (*g).preempt.load(Ordering::Relaxed) != 0 {
+            world::wait_here(g); // it was in foreign code, and counted as standing
+        }
         discarded(g);
     }
 }

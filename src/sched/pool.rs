@@ -13,7 +13,7 @@ use super::ledger::{Ledger, Rest, Serves};
 use super::pin::{Pin, Pinning};
 use super::runtime::Runtime;
 use super::worker::Worker;
-use super::{bind, search, turn};
+use super::{bind, search, turn, world};
 use crate::abi::*;
 use crate::context::{goroutine_asm_thread_run, restore_control_words, tls};
 use crate::goroutine::Goroutine;
@@ -785,8 +785,11 @@ fn run_thread(seat: &Arc<Seat>) {
     thread::set_seat(Arc::as_ptr(seat).cast_mut().cast::<c_void>());
     seat.thread_id.store(thread::id(), Ordering::Relaxed);
     seat.block.store(tls::block(), Ordering::Release);
+    world::enlist();
     // SAFETY: the thread schedules from now on until next_of_thread gives null.
     unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    world::go_out();
+    world::dismiss();
     seat.block.store(0, Ordering::Release);
     seat.unpin();
     tls::set_worker(std::ptr::null_mut());
@@ -813,12 +816,14 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
         return unsafe { turn::next(&*worker) };
     }
     let seat = Seat::current().expect("a thread without a seat schedules");
+    world::go_out();
     loop {
         // SAFETY: this thread's seat.
         let order = unsafe { seat.take_order() }.unwrap_or_else(|| seat.runtime.pool.rest(seat));
         match order {
             // SAFETY: an order gives the worker to this thread alone.
             Order::Worker { worker, claimed } => unsafe {
+                world::come_in();
                 let worker = &*worker;
                 adopt(worker);
                 return if claimed {
@@ -828,6 +833,7 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
                 };
             },
             Order::Goroutine(g) => {
+                world::come_in();
                 // SAFETY: an order gives the goroutine to this thread alone.
                 unsafe { bind::sit_down(g, seat) };
                 seat.pin();

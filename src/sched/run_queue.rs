@@ -48,6 +48,8 @@ pub const POLL_STOP: u32 = 16;
 pub const POLL_NATIVE: u32 = 32;
 /// Bit of `poll`: a spinner found that this worker has more than it gets done, and would like half.
 pub const POLL_SHARE: u32 = 64;
+/// Bit of `poll`: the world is being stopped, or was (`world`).
+pub const POLL_WORLD: u32 = 128;
 /// Bit of `poll`: a trace runs, and yields are to be seen (`trace`).
 pub const POLL_TRACE: u32 = 256;
 

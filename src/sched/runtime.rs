@@ -17,10 +17,12 @@ use super::pin::Pinning;
 use super::poll::{Net, POLLING};
 use super::pool::Pool;
 use super::predict::Predictor;
+use super::preempt;
 use super::run_queue::POLL_STOP;
 use super::since::Since;
 use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
+use super::world;
 use crate::abi::*;
 use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
@@ -66,6 +68,8 @@ pub struct Runtime {
     pub(crate) monitor: Monitor,
     pub(crate) pool: Pool,
     pub(crate) predictor: Predictor,
+    pub(crate) slices: Box<[preempt::Slice]>,
+    pub(crate) preempts: preempt::Tally,
     pub(crate) net: Net,
     pub(crate) since: Since,
     pub(crate) detector: Detector,
@@ -256,6 +260,8 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         foreign: Counts::default(),
         monitor: Monitor::new(),
         pool: Pool::new(&config, settings, pinning),
+        slices: (0..count).map(|_| preempt::Slice::default()).collect(),
+        preempts: preempt::Tally::default(),
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
         since: Since::new(count),
@@ -341,7 +347,7 @@ fn join(runtime: &Runtime, deadline: u64) -> bool {
 
 /// Cancels what is left, waits for it, joins every thread.
 pub fn shutdown(deadline: u64) -> Ended {
-    if bind::is_on_our_thread() {
+    if bind::is_on_our_thread() || world::is_mine() {
         return GOROUTINE_EDEADLK.into(); // a goroutine would wait for its own end
     }
     let until = instant(deadline);
@@ -367,7 +373,8 @@ pub fn shutdown(deadline: u64) -> Ended {
         let mut pause = 50_000;
         loop {
             shared.cancel_everything();
-            if shared.live() == 0 {
+            // (Threads that stand do not leave their loops.)
+            if shared.live() == 0 && !world::stops() {
                 break;
             }
             let now = now_ns();
@@ -504,7 +511,7 @@ pub fn release(deadline: u64) -> Ended {
 
 /// Until nothing that keeps the program alive is left.
 pub fn wait(deadline: u64) -> GoroutineStatus {
-    if bind::is_on_our_thread() {
+    if bind::is_on_our_thread() || world::is_mine() {
         return GOROUTINE_EDEADLK; // what runs here is among what it waits for
     }
     let Some(runtime) = enter() else {
@@ -809,6 +816,11 @@ impl Runtime {
             segments_free,
             segments_taken,
             segments_trimmed,
+            preempted: get(&self.preempts.asked),
+            preempt_ignored: get(&self.preempts.ignored),
+            preempt_ignored_by: get(&self.preempts.ignored_by),
+            world_stops: get(&world::STOPS_MADE),
+            world_held_up_by: get(&world::HELD_UP_BY),
         }
     }
 }
@@ -817,7 +829,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 18] {
+fn fork_locks() -> [&'static dyn ForkLock; 22] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -830,12 +842,16 @@ fn fork_locks() -> [&'static dyn ForkLock; 18] {
         crate::ops::async_op::table(),
         crate::ops::lane::lanes(),
         crate::ops::mutex::all(),
-        crate::ops::io::threads(),
+        crate::ops::channel::all(),
         crate::ops::channel::users(),
+        crate::ops::group::all(),
+        crate::ops::io::threads(),
         crate::ops::local::spare(),
         slot::spare(),
         crate::code::registry(),
         crate::promise::pool::spare(),
+        world::threads(),
+        world::held(),
         &membarrier::SHOOTDOWN,
     ]
 }
@@ -923,6 +939,8 @@ extern "C" fn after_fork_child() {
         crate::ops::lane::forget_all();
         crate::ops::io::forget_all();
         super::attach::forget_all();
+        world::forget_all();
+        crate::ops::world::forget_all();
         crate::ffi::jobs::LOADS.forget_all();
         crate::ffi::jobs::CALLS.forget_all();
         crate::ops::file::FILES.forget_all();

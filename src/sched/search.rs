@@ -7,6 +7,7 @@ use super::run_queue::KEEP_ALL;
 use super::runtime::Runtime;
 use super::turn;
 use super::worker::{Worker, bump};
+use super::world;
 use crate::context::note_control_words;
 use crate::goroutine::{ReadyList, Runnable};
 use crate::sync::backoff;
@@ -321,7 +322,9 @@ unsafe fn sleep(worker: &Worker) -> bool {
         } else {
             u64::MAX
         };
+        world::go_out();
         let ready = doze(worker, deadline);
+        world::come_in();
         if deadline != u64::MAX {
             // Whoever sleeps next takes the earliest timer over. Lowered meanwhile by another: still a sleeper's.
             let _ = runtime.sleeping_until.compare_exchange(

@@ -13,7 +13,7 @@ use crate::sys::report::{out_of_range, wrong_field};
 use crate::trace;
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const FLAGS: u32 =
     GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_PRIORITY | GOROUTINE_SPAWN_DAEMON | GOROUTINE_SPAWN_PINNED;
@@ -32,7 +32,6 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
     unsafe {
         let block = &mut *g;
         block.stack_limit = base + stack::GUARD as u64 + LIMIT;
-        block.id = AtomicU64::new(id);
         block.preempt = AtomicU32::new(0);
         block.flags = AtomicU32::new(0);
         block.user = [0; 3];
@@ -55,6 +54,8 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
         block.fcw = INITIAL_FCW;
         block.errno = 0;
         (g as *mut [u64; 2]).sub(1).write([Entry::Plain.address(), arg]);
+        // Release, and last: who finds it looks at the rest (`sched::roots`), also while C code spawns in a stopped world.
+        block.id.store(id, Ordering::Release);
     }
 }
 

@@ -253,9 +253,11 @@ pub fn stop(id: i64) -> bool {
             // SAFETY: we won the stop: options and target are ours; place and wheel belong to the wheel.
             let (options, arg) = unsafe {
                 let fields = timer.fields();
-                let Target::Call { arg, .. } = fields.target else {
+                let Target::Call { f, arg } = fields.target else {
                     return false;
                 };
+                let no_arg = std::ptr::null_mut(); // no collector is to find it here: it may lie in the wheel for long
+                fields.target = Target::Call { f, arg: no_arg };
                 (fields.options.take(), arg)
             };
             unlink(&runtime, number);
@@ -263,6 +265,26 @@ pub fn stop(id: i64) -> bool {
             true
         }
     }
+}
+
+/// Where the arguments of timers lie, with the timers' functions. The world is stopped.
+pub fn for_each_argument(mut show: impl FnMut(u64, *mut *mut c_void)) {
+    slot::for_each(|timer| {
+        if !timer.word.is_used() || !timer.is_call() {
+            return;
+        }
+        // SAFETY: in use, and those who would use the fields stand. (A plain thread may be starting or stopping this one: then it is plain
+        // data that was there before, or comes after.)
+        let fields = unsafe { timer.fields() };
+        if let Target::Call { f, arg } = &mut fields.target {
+            show(*f, arg);
+        }
+        if let Some(spawn) = fields.options.as_mut().and_then(|options| options.spawn.as_mut()) {
+            for word in spawn.user.iter_mut().chain([&mut spawn.rbx]) {
+                show(0, std::ptr::from_mut(word).cast());
+            }
+        }
+    });
 }
 
 fn is_unref(options: &Option<Box<Options>>) -> bool {

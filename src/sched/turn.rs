@@ -4,10 +4,11 @@ use super::bind;
 use super::expire;
 use super::native;
 use super::predict;
-use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_TRACE, POLL_URGENT};
+use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_TRACE, POLL_URGENT, POLL_WORLD};
 use super::search;
 use super::share;
 use super::worker::{TURNS, Worker, bump};
+use super::world;
 use crate::abi::*;
 use crate::context::{note_control_words, tls};
 use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
@@ -102,6 +103,9 @@ pub unsafe fn pick(worker: &Worker) -> Option<Runnable> {
 unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
     // SAFETY: the caller holds the worker.
     unsafe {
+        if worker.queue.poll.load(Ordering::Relaxed) & POLL_WORLD != 0 {
+            world::pause_worker(worker);
+        }
         let local = worker.local();
         let poll = worker.queue.poll.load(Ordering::Acquire);
         if poll & POLL_SHARE != 0 {
@@ -232,6 +236,7 @@ pub unsafe extern "C" fn on_yield(g: *mut Goroutine, _: *mut c_void) -> *mut Gor
     unsafe {
         trace::yields(g);
         if (*g).native_stack != 0 && bind::keeps_thread(g) {
+            world::pause();
             std::thread::yield_now();
             return g;
         }
@@ -284,6 +289,9 @@ pub unsafe extern "C" fn on_exit(g: *mut Goroutine, value: *mut c_void) -> *mut 
         (*g).exceptions.uncaught = 0;
         let status = (*g).wake_status;
         if (*g).native_stack != 0 {
+            if (*g).foreign_sp != 0 {
+                world::pause(); // C ends it, which counted as standing
+            }
             return finish_native(g, Outcome { value, status });
         }
         finish(g, Outcome { value, status })
@@ -342,6 +350,9 @@ pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine) -> *mut Exce
 /// The end of a goroutine that called C since it came to this thread.
 #[cold]
 unsafe fn finish_native(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
+    if world::is_stopped_by(g) {
+        crate::sys::report::fatal("a goroutine ended that had stopped the world, and did not start it again");
+    }
     // SAFETY: g is over and ours; if it keeps its thread, it is bound to it.
     unsafe {
         if let Some(next) = native::over(g, outcome.value, outcome.status) {
@@ -422,7 +433,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     }
 }
 
-/// `goroutine_safepoint_full`: the registers of the goroutine are in `context`, on its stack.
+/// `goroutine_safepoint` and `_full`: the registers of the goroutine are in `context`, on its stack.
 ///
 /// # Safety
 /// Called by the assembly on the goroutine's stack (or a plain thread's).
@@ -433,26 +444,26 @@ pub unsafe extern "C" fn on_safepoint_full(context: *mut GoroutineContext) {
     }
     // SAFETY: g is the running goroutine; the context lives until we return.
     unsafe {
-        let b = stack::running(g);
-        let c = &mut *context;
-        c.stack_base = b.low as *mut c_void;
-        c.stack_top = b.top as *mut c_void;
-        c.stack_size = b.top - b.low;
-        c.guard_page = b.base as *mut c_void;
+        super::roots::describe_stack(g, &mut *context);
         (*g).context = context;
         safepoint(g);
         (*g).context = std::ptr::null_mut();
     }
 }
 
-/// Gives way if somebody asked for it.
+/// Gives way if somebody asked for it, and waits where the world stops.
 ///
 /// # Safety
 /// `g` is the running goroutine.
 pub unsafe fn safepoint(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).preempt.swap(0, Ordering::AcqRel) != 0 && !(native::is_native(g) && native::look(g)) {
+        if (*g).preempt.swap(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        let waited = world::wait_here(g); // `world_word`, I2
+        let done = native::is_native(g) && native::look(g);
+        if !done && !waited {
             crate::context::goroutine_asm_yield();
         }
     }

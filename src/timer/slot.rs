@@ -215,6 +215,16 @@ pub fn give_back(numbers: impl Iterator<Item = u32>) {
     SPARE.lock().free.extend(numbers);
 }
 
+/// Every slot that was ever made.
+pub fn for_each(mut f: impl FnMut(&'static Slot)) {
+    for (chunk, first) in TABLE.iter().zip((0u32..).step_by(CHUNK)) {
+        if chunk.load(Ordering::Acquire).is_null() {
+            break;
+        }
+        (first..first + CHUNK as u32).for_each(|number| f(slot(number)));
+    }
+}
+
 /// Ids of the armed timers that call a function. Those started meanwhile may be missing.
 pub fn armed_calls() -> Vec<i64> {
     let mut ids = Vec::new();

@@ -118,6 +118,11 @@ impl TimerWord {
         self.0.load(Ordering::Relaxed) & 3 != FREE && self.free()
     }
 
+    /// Whether the slot is in use.
+    pub fn is_used(&self) -> bool {
+        self.0.load(Ordering::Acquire) & 3 != FREE
+    }
+
     /// The generation, if armed now.
     pub fn armed(&self) -> Option<u64> {
         let word = self.0.load(Ordering::Acquire);

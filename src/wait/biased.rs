@@ -141,6 +141,31 @@ impl BiasedLock {
         }
     }
 
+    /// For one who looks at many: takes it and keeps its worker out, but only after a heavy fence, and [`BiasedLock::wait_until_out`]. Gives
+    /// whose it was, for [`BiasedLock::let_go_on`].
+    pub fn hold_up(&self) -> u64 {
+        self.spin.lock();
+        let bias = self.bias.load(Ordering::Relaxed);
+        if bias != SHARED && bias != UNDECIDED {
+            self.bias.store(ENDING, Ordering::SeqCst);
+        }
+        bias
+    }
+
+    /// After the heavy fence: it is held.
+    pub fn wait_until_out(&self) {
+        let mut round = 0;
+        while self.busy.load(Ordering::Acquire) != 0 {
+            backoff(&mut round);
+        }
+    }
+
+    /// It is not any more, and biased as before. (A worker that met ENDING waits for the spin lock, and takes its own bias away.)
+    pub fn let_go_on(&self, bias: u64) {
+        self.bias.store(bias, Ordering::Release);
+        self.spin.unlock();
+    }
+
     /// It is biased to the caller's worker afterwards, or shared: for words that are changed without the lock.
     #[cold]
     pub fn decide(&self) {

@@ -381,6 +381,24 @@ impl<P: Sleeper, T: Place> Channel<P, T> {
         }
     }
 
+    /// The lock, for one who looks at many channels.
+    pub fn lock_of_all(&self) -> &BiasedLock {
+        &self.lock
+    }
+
+    /// Where the values in the ring lie.
+    ///
+    /// # Safety
+    /// The caller holds the lock.
+    pub unsafe fn for_each_value(&self, mut f: impl FnMut(T)) {
+        // SAFETY: I1.
+        unsafe {
+            self.inner.with(|inner| {
+                (0..inner.length).for_each(|i| f(self.slot(inner.head + i)));
+            });
+        }
+    }
+
     /// The ring, to be freed.
     pub fn ring(&self) -> T {
         self.ring

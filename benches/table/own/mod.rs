@@ -8,6 +8,7 @@ mod held;
 mod lateness;
 mod tasks;
 mod waiting;
+mod world;
 
 use goroutine::abi::*;
 use goroutine::capi::goroutine::*;
@@ -56,6 +57,9 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "during_blocking" => company::sleepers_during(company::Call::Blocking),
         "many_bound" => company::many_bound(argument?),
         "memory" => company::memory(),
+        "poll" => world::poll(),
+        "world_loops" => world::loops(),
+        "world_parked" => world::parked(),
         "bind_alone" => bind::alone(),
         "bind_loaded" => bind::loaded(),
         "bind_thread" => bind::thread(),

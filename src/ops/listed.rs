@@ -1,0 +1,58 @@
+//! Lists of the objects of one kind, for a collector to find what lies in them.
+
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An object that knows its place in the list. The list's lock guards it.
+pub trait Listed {
+    /// The place.
+    fn place(&self) -> &AtomicUsize;
+}
+
+/// All objects of a kind.
+pub struct Objects<T>(Vec<*const T>);
+// SAFETY: addresses; who uses one sees to it that the object is alive: it is listed, and the lock is held.
+unsafe impl<T> Send for Objects<T> {}
+
+/// See the module's head.
+pub type List<T> = Mutex<Objects<T>>;
+
+impl<T: Listed> Objects<T> {
+    /// None.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// False: no memory.
+    #[must_use]
+    pub fn add(&mut self, object: &T) -> bool {
+        if self.0.try_reserve(1).is_err() {
+            return false;
+        }
+        object.place().store(self.0.len(), Ordering::Relaxed);
+        self.0.push(object);
+        true
+    }
+
+    /// It is about to be freed.
+    pub fn remove(&mut self, object: &T) {
+        let place = object.place().load(Ordering::Relaxed);
+        self.0.swap_remove(place);
+        if let Some(&moved) = self.0.get(place) {
+            // SAFETY: listed, so alive.
+            unsafe { (*moved).place().store(place, Ordering::Relaxed) };
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        // SAFETY: listed, so alive for as long as the lock is held.
+        self.0.iter().map(|&object| unsafe { &*object })
+    }
+}
+
+impl<T: Listed> Default for Objects<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
