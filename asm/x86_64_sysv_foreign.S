@@ -207,45 +207,6 @@ goroutine_asm_blocking_call:
     jmp     2b
     .cfi_endproc
 
-# The same while a trace runs: the call and the return are recorded.
-    function goroutine_asm_traced_call
-    push    rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset rbp, -16
-    mov     rbp, rsp
-    .cfi_def_cfa_register rbp
-    push    rbx
-    .cfi_offset rbx, -24
-    push    r12
-    .cfi_offset r12, -32
-    push    r13
-    .cfi_offset r13, -40
-    and     rsp, -16
-    mov     rbx, rax                        # rbx = the goroutine
-    mov     r12, rsi                        # r12 = function
-    mov     r13, rdx                        # r13 = argument
-    mov     rdi, rax
-    call    {on_traced_call}
-    mov     rax, rbx
-    mov     rsi, r12
-    mov     rdx, r13
-    call    .Lnative_call
-    mov     r12, rax                        # r12 = the result
-    mov     rdi, rbx
-    call    {on_traced_return}
-    mov     rax, r12
-    mov     r13, [rbp - 24]
-    .cfi_restore r13
-    mov     r12, [rbp - 16]
-    .cfi_restore r12
-    mov     rbx, [rbp - 8]
-    .cfi_restore rbx
-    leave
-    .cfi_restore rbp
-    .cfi_def_cfa rsp, 8
-    ret
-    end_function goroutine_asm_traced_call
-
 # DWARF: the CFA is [rsp + 0] + 80 (DW_CFA_def_cfa_expression; DW_OP_breg7 0, DW_OP_deref, DW_OP_plus_uconst 80)
     .macro cfi_cfa_in_record
     .cfi_escape 0x0f, 5, 0x77, 0, 0x06, 0x23, 80
@@ -337,6 +298,46 @@ goroutine_asm_blocking_call:
     .cfi_endproc
     links                                   # x86_64_sysv_growth.S
     .size   __morestack, . - __morestack
+
+# goroutine_asm_native_call while a trace runs: the call and the return are recorded. (Not among the above: GDB looks no further than one
+# symbol back for __morestack.)
+    function goroutine_asm_traced_call
+    push    rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov     rbp, rsp
+    .cfi_def_cfa_register rbp
+    push    rbx
+    .cfi_offset rbx, -24
+    push    r12
+    .cfi_offset r12, -32
+    push    r13
+    .cfi_offset r13, -40
+    and     rsp, -16
+    mov     rbx, rax                        # rbx = the goroutine
+    mov     r12, rsi                        # r12 = function
+    mov     r13, rdx                        # r13 = argument
+    mov     rdi, rax
+    call    {on_traced_call}
+    mov     rax, rbx
+    mov     rsi, r12
+    mov     rdx, r13
+    call    .Lnative_call
+    mov     r12, rax                        # r12 = the result
+    mov     rdi, rbx
+    call    {on_traced_return}
+    mov     rax, r12
+    mov     r13, [rbp - 24]
+    .cfi_restore r13
+    mov     r12, [rbp - 16]
+    .cfi_restore r12
+    mov     rbx, [rbp - 8]
+    .cfi_restore rbx
+    leave
+    .cfi_restore rbp
+    .cfi_def_cfa rsp, 8
+    ret
+    end_function goroutine_asm_traced_call
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The slow ways of both. rdi = current or NULL, rsi = function, rdx = argument.
