@@ -19,11 +19,11 @@
 use super::io::{Stay, errno, is_new, result};
 use super::wait::{queue, wait, wake_one};
 use crate::abi::*;
-use crate::context::{goroutine_asm_yield, tls};
+use crate::context::tls;
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::netpoll::ring::{self, Entry, Operation, op};
 use crate::sched::jobs::{Queue, Work};
-use crate::sched::{bind, runtime};
+use crate::sched::{bind, budget, runtime};
 use crate::wait::thread::ThreadWait;
 use libc::{iovec, mode_t, off_t};
 use std::ffi::{c_char, c_void};
@@ -142,16 +142,17 @@ impl Call {
 /// # Safety
 /// The pointers are as the call wants them.
 unsafe fn make(call: Call) -> i64 {
+    if budget::is_up()
+        && let Err(status) = budget::give_way()
+    {
+        return i64::from(status);
+    }
     let g = tls::current();
     // SAFETY: the running goroutine; the caller's promise.
     unsafe {
         // On a thread that may block. (Without a worker the goroutine is bound, or in a blocking foreign call.)
         if g.is_null() || tls::worker().is_null() || bind::is_bound(g) || (*g).id() == 0 {
             return call.run();
-        }
-        if (*g).is_cancelled() {
-            goroutine_asm_yield(); // as a park would
-            return i64::from(GOROUTINE_ECANCELED);
         }
         by_ring(g, call).unwrap_or_else(|| by_pool(g, call))
     }
@@ -344,9 +345,12 @@ pub unsafe extern "C" fn pread(fd: i32, buffer: *mut c_void, n: usize, offset: o
     if offset < 0 {
         return i64::from(GOROUTINE_EINVAL); // -1 would mean the file's own position below
     }
-    let Some(_stay) = Stay::new(fd) else {
+    let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     if n > isize::MAX as usize {
         // SAFETY: it fails.
         return unsafe { Call::Read(fd, buffer, n, offset).run() };

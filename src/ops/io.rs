@@ -15,7 +15,7 @@ use crate::netpoll::descriptor::{
     Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
 };
 use crate::netpoll::{Poller, table};
-use crate::sched::{bind, blocking, park, runtime};
+use crate::sched::{bind, blocking, budget, park, runtime};
 use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
@@ -76,6 +76,23 @@ impl Stay {
         })
     }
 
+    /// Before a call that may not wait: gives way now and then (`sched::budget`). Err: the call is not to be made.
+    #[inline(always)]
+    pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
+        if budget::is_up() { self.give_way() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_way(&self) -> Result<(), GoroutineStatus> {
+        budget::give_way()?;
+        if self.descriptor.is_open(self.generation) {
+            Ok(())
+        } else {
+            Err(GOROUTINE_EBADF)
+        }
+    }
+
     /// Out for the time of `f`, and in again. None: it was closed meanwhile.
     fn outside<R>(self, f: impl FnOnce() -> R) -> (Option<Self>, R) {
         let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
@@ -124,6 +141,9 @@ fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i
     let Some(mut stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     let descriptor = stay.descriptor;
     let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
     let result = loop {
@@ -574,9 +594,12 @@ pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i3
 /// Of no bytes: readv and writev only say whether it could be. (A write of nothing may be a datagram, recvmsg takes one, and a
 /// read of nothing may wait.)
 unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
-    let Some(_stay) = Stay::new(fd) else {
+    let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     // SAFETY: the caller's promise.
     unsafe { plain(fd, direction == READ, vectors, count) }.map_or_else(negative, |n| n as i64)
 }
@@ -830,6 +853,9 @@ fn at_once(fd: i32, mut call: impl FnMut(&Stay) -> Result<usize, i32>) -> i64 {
     let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     loop {
         match call(&stay) {
             Err(libc::EINTR) => {}
@@ -1057,6 +1083,9 @@ pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> Gorout
     let Some(mut stay) = Stay::new(fd) else {
         return GOROUTINE_EBADF;
     };
+    if let Err(status) = stay.before_call() {
+        return status;
+    }
     let deadline = park::deadline_after(timeout_ns);
     let is_thread = tls::current().is_null();
     loop {
