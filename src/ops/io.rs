@@ -938,12 +938,39 @@ pub(super) fn is_new(fd: i32) {
     }
 }
 
+/// Before a connect: most of them are of new sockets, whose numbers somebody may have closed without telling us. What is known of the number is
+/// only relied on if the poller knows the file.
+fn look_whether_it_is_new(fd: i32) {
+    let Some(stay) = Stay::new(fd) else {
+        return;
+    };
+    let descriptor = stay.descriptor;
+    let inside = runtime::enter();
+    let poller = inside.as_ref().and_then(|inside| inside.net.poller());
+    let Some(poller) = poller.filter(|poller| descriptor.is_registered(poller.id())) else {
+        return descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
+    };
+    let generation = stay.generation;
+    if poller.knows(fd, generation) {
+        return;
+    }
+    descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
+    drop(stay);
+    // Nobody who waits for the old file has had an edge of the new one.
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(descriptor.begin_at(now_ns()), GOROUTINE_EBADF) };
+    if descriptor.is_open(generation) {
+        let _ = poller.add_unknown(fd, generation); // somebody is in a call on it: it goes on as it is
+    }
+}
+
 /// `goroutine_connect`.
 ///
 /// # Safety
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
+    look_whether_it_is_new(fd);
     when_ready(fd, WRITE, |stay, _| {
         if !begun {
             make_nonblocking(fd)?;
