@@ -470,6 +470,11 @@ impl<P: Sleeper> Descriptor<P> {
         });
     }
 
+    /// Whether somebody read or wrote it, or set a deadline: so it was open then.
+    pub fn was_used(&self) -> bool {
+        self.kind.load(Ordering::Relaxed) != 0 || self.readiness() & ((READ | WRITE) * DEADLINE) != 0
+    }
+
     /// Until when a call may take; `u64::MAX`: for ever.
     #[inline]
     pub fn deadline(&self, direction: u32, readiness: u32) -> u64 {
@@ -523,9 +528,8 @@ impl<P: Sleeper> Descriptor<P> {
     /// The kernel has given this number out some time ago. A deadline that is not over at `now` may be the new file's, and stays.
     pub fn begin_at(&self, now: u64) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
-            let no_deadline = self.readiness() & ((READ | WRITE) * DEADLINE) == 0;
             let nobody = state.lines.iter().all(ShortQueue::is_empty);
-            if self.kind.load(Ordering::Relaxed) == 0 && self.registered() == 0 && no_deadline && nobody {
+            if !self.was_used() && self.registered() == 0 && nobody {
                 return null_mut(); // as good as new
             }
             let word = self.word.load(Ordering::Relaxed);

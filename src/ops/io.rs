@@ -93,6 +93,12 @@ impl Stay {
         }
     }
 
+    /// It is not open. (Of one that was used before nothing is asked: a server sets a deadline for each request.)
+    fn is_nobodys(&self) -> bool {
+        // SAFETY: a plain system call.
+        !self.descriptor.was_used() && unsafe { libc::fcntl(self.fd, libc::F_GETFD) } < 0
+    }
+
     /// Out for the time of `f`, and in again. None: it was closed meanwhile.
     fn outside<R>(self, f: impl FnOnce() -> R) -> (Option<Self>, R) {
         let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
@@ -1062,14 +1068,18 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let Some(generation) = descriptor.enter(0) else {
         return GOROUTINE_EBADF;
     };
+    let stay = Stay {
+        fd,
+        descriptor,
+        generation,
+    };
+    if stay.is_nobodys() {
+        return GOROUTINE_EBADF;
+    }
     let Close::Begun { waiters, .. } = descriptor.close(generation) else {
-        drop(Stay {
-            fd,
-            descriptor,
-            generation,
-        });
         return GOROUTINE_EBADF;
     };
+    std::mem::forget(stay); // its end would close the number
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
@@ -1169,6 +1179,9 @@ pub extern "C" fn set_deadline(fd: i32, events: u32, timeout_ns: u64) -> Gorouti
     let Some(stay) = Stay::new(fd) else {
         return GOROUTINE_EBADF;
     };
+    if stay.is_nobodys() {
+        return GOROUTINE_EBADF;
+    }
     stay.descriptor
         .set_deadline(mask, park::deadline_after(timeout_ns));
     GOROUTINE_OK
