@@ -346,14 +346,15 @@ static void many_on_one_file(void) {
     CHECK_EQ(goroutine_close(many.fd), 0);
 }
 
-/* ---- calls that take long: opening FIFOs; cancels, closes and other lanes meanwhile ---- */
+/* ---- calls that take long: opening files that somebody has a lease of; cancels, closes and other lanes meanwhile ---- */
 typedef struct Fifo {
     char path[200];
+    int flags;
     int64_t result;
 } Fifo;
 static void *open_fifo(void *arg) {
     Fifo *fifo = (Fifo *)arg;
-    fifo->result = goroutine_open(fifo->path, O_RDONLY, 0);
+    fifo->result = goroutine_open(fifo->path, fifo->flags, 0);
     return NULL;
 }
 typedef struct Queued {
@@ -409,10 +410,14 @@ static void all_threads_taken(void) {
     sync_q.fd = dup(read_q.fd);
     cached_q.fd = make_file("cached", BLOCK);
     drop_cache(read_q.fd);
+    CHECK(signal(SIGIO, SIG_IGN) != SIG_ERR); /* what a lease's owner gets */
     for (i = 0; i < n; i++) {
-        snprintf(fifos[i].path, sizeof fifos[i].path, "%s/fifo%d", directory, i);
-        unlink(fifos[i].path);
-        CHECK(mkfifo(fifos[i].path, 0600) == 0);
+        snprintf(fifos[i].path, sizeof fifos[i].path, "%s/leased%d", directory, i);
+        ends[i] = open(fifos[i].path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(ends[i] >= 0 && close(ends[i]) == 0);
+        ends[i] = open(fifos[i].path, O_RDONLY | O_CLOEXEC);
+        CHECK(ends[i] >= 0 && fcntl(ends[i], F_SETLEASE, F_RDLCK) == 0);
+        fifos[i].flags = O_WRONLY;
         fifos[i].result = 1;
         openers[i] = goroutine_spawn(open_fifo, &fifos[i]);
         CHECK(openers[i] != NULL);
@@ -453,10 +458,7 @@ static void all_threads_taken(void) {
         CHECK(status == GOROUTINE_OK);
     }
     thread_sleep(5 * MS);
-    for (i = 0; i < n; i++) {
-        ends[i] = open(fifos[i].path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        CHECK(ends[i] >= 0);
-    }
+    for (i = 0; i < n; i++) CHECK(fcntl(ends[i], F_SETLEASE, F_UNLCK) == 0);
     for (i = 0; i < n; i++) {
         OK(goroutine_promise_await_take(openers[i], 60 * SECOND, NULL));
         if (fifos[i].result == GOROUTINE_ECANCELED) {
@@ -479,6 +481,54 @@ static void all_threads_taken(void) {
     CHECK(fcntl(read_q.fd, F_GETFD) < 0);
     CHECK_EQ(goroutine_close(sync_q.fd), 0);
     CHECK_EQ(goroutine_close(cached_q.fd), 0);
+    wait_for_bound(0);
+}
+
+/* ---- FIFOs whose other ends the program opens itself, later: more than there are threads for files, which go on meanwhile ---- */
+static void fifos_wait_for_each_other(void) {
+    enum { N = 40 };
+    static Fifo fifos[2 * N];
+    static GoroutinePromise *openers[2 * N];
+    Queued read_q;
+    int i;
+    memset(&read_q, 0, sizeof read_q);
+    read_q.fd = make_file("beside", 10 * BLOCK);
+    for (i = 0; i < 2 * N; i++) {
+        Fifo *fifo = &fifos[i];
+        snprintf(fifo->path, sizeof fifo->path, "%s/%s%d", directory, i % 4 < 2 ? "fifo" : "link_to_fifo", i % N);
+        if (i < N) {
+            char name[200];
+            snprintf(name, sizeof name, "%s/fifo%d", directory, i);
+            unlink(name);
+            CHECK(mkfifo(name, 0600) == 0);
+            if (strcmp(name, fifo->path) != 0) {
+                unlink(fifo->path);
+                CHECK(symlink(name, fifo->path) == 0);
+            }
+        }
+        fifo->flags = (i < N ? O_RDONLY : O_WRONLY) | O_CLOEXEC;
+        fifo->result = 1;
+        openers[i] = goroutine_spawn(open_fifo, fifo);
+        CHECK(openers[i] != NULL);
+        if (i == N - 1) {
+            wait_for_bound(N);
+            drop_cache(read_q.fd);
+            run_goroutine(queued_read, &read_q);
+            CHECK_EQ(read_q.result, 1);
+            run_goroutine(queued_sync, &read_q);
+            CHECK_EQ(read_q.result, 0);
+        }
+    }
+    for (i = 0; i < 2 * N; i++) OK(goroutine_promise_await_take(openers[i], 60 * SECOND, NULL));
+    for (i = 0; i < N; i++) {
+        char c = 0;
+        CHECK(fifos[i].result >= 0 && fifos[i + N].result >= 0);
+        CHECK_EQ(goroutine_write((int)fifos[i + N].result, "f", 1), 1);
+        CHECK(goroutine_read((int)fifos[i].result, &c, 1) == 1 && c == 'f');
+        CHECK_EQ(goroutine_close((int)fifos[i].result), 0);
+        CHECK_EQ(goroutine_close((int)fifos[i + N].result), 0);
+    }
+    CHECK_EQ(goroutine_close(read_q.fd), 0);
     wait_for_bound(0);
 }
 
@@ -657,6 +707,7 @@ static void whole(void) {
     workers = 1;
     start();
     all_threads_taken();
+    fifos_wait_for_each_other();
     stop();
     workers = 2;
     start();
