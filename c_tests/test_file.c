@@ -130,6 +130,7 @@ static void same_fsync(int fd) {
 }
 
 static void *battery(void *arg) {
+    const bool wild = !is_slow(); /* valgrind and sanitizers report pointers that the kernel is given to refuse */
     enum { SIZE = 100000 };
     char long_name[5000], *huge;
     int file = make_file("battery", SIZE), readable, writable, appended, ends[2], pair[2], dir, full, closed, i;
@@ -155,7 +156,7 @@ static void *battery(void *arg) {
     same_open(directory, O_TMPFILE); /* wants to write: EINVAL */
     same_open(long_name, O_RDONLY);
     same_open("", O_RDONLY);
-    same_open((const char *)8, O_RDONLY); /* EFAULT */
+    if (wild) same_open((const char *)8, O_RDONLY); /* EFAULT */
     same_stat(path_of("battery"));
     same_stat(path_of("link"));
     same_stat(path_of("loop"));
@@ -165,7 +166,7 @@ static void *battery(void *arg) {
     same_stat("/proc/self/maps");
     same_stat("");
     same_stat(long_name);
-    same_stat((const char *)8);
+    if (wild) same_stat((const char *)8);
 
     /* descriptors */
     CHECK(pipe(ends) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -209,17 +210,19 @@ static void *battery(void *arg) {
     SAME_PREAD(closed, 100, 0);
     SAME_PREAD(-1, 100, 0);
     SAME_PREAD(1 << 20, 100, 0);
-    CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
-    drop_cache(file);
-    CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
-    /* More than a call can give, and more than 32 bits hold; the buffer's end is not there. */
     huge = (char *)mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(huge != MAP_FAILED);
-    CHECK_EQ(goroutine_pread(file, huge, beyond, 0), SIZE);
-    drop_cache(file);
-    CHECK_EQ(goroutine_pread(file, huge, beyond, 10), SIZE - 10);
-    CHECK_EQ(goroutine_pread(file, huge, most, 0), or_errno(pread(file, huge, most, 0)));
-    CHECK_EQ(goroutine_pwrite(file, huge, most, 0), or_errno(pwrite(file, huge, most, 0)));
+    if (wild) {
+        CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
+        drop_cache(file);
+        CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
+        /* More than a call can give, and more than 32 bits hold; the buffer's end is not there. */
+        CHECK_EQ(goroutine_pread(file, huge, beyond, 0), SIZE);
+        drop_cache(file);
+        CHECK_EQ(goroutine_pread(file, huge, beyond, 10), SIZE - 10);
+        CHECK_EQ(goroutine_pread(file, huge, most, 0), or_errno(pread(file, huge, most, 0)));
+        CHECK_EQ(goroutine_pwrite(file, huge, most, 0), or_errno(pwrite(file, huge, most, 0)));
+    }
 
     SAME_PWRITE(file, "abc", 3, 10);
     SAME_PWRITE(file, huge, 100000, SIZE - 1000);
@@ -237,7 +240,7 @@ static void *battery(void *arg) {
     SAME_PWRITE(-1, "abc", 3, 0);
     SAME_PWRITE(file, "abc", 3, -1);
     SAME_PWRITE(file, "abc", 3, INT64_MAX - 1);
-    SAME_PWRITE(file, (void *)8, 3, 0);
+    if (wild) SAME_PWRITE(file, (void *)8, 3, 0);
     SAME_PREAD(file, 64 << 10, SIZE - 2000);
     same_fsync(file);
     same_fsync(readable);

@@ -147,11 +147,11 @@ fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i
     let Some(mut stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    let descriptor = stay.descriptor;
+    let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
     if let Err(status) = stay.before_call() {
         return i64::from(status);
     }
-    let descriptor = stay.descriptor;
-    let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
     let result = loop {
         let seen = descriptor.readiness();
         if patience.is_over() {
@@ -1120,10 +1120,10 @@ pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> Gorout
     let Some(mut stay) = Stay::new(fd) else {
         return GOROUTINE_EBADF;
     };
+    let deadline = park::deadline_after(timeout_ns);
     if let Err(status) = stay.before_call() {
         return status;
     }
-    let deadline = park::deadline_after(timeout_ns);
     let is_thread = tls::current().is_null();
     loop {
         let seen = stay.descriptor.readiness();
