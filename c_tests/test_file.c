@@ -131,6 +131,7 @@ static void same_fsync(int fd) {
 }
 
 static void *battery(void *arg) {
+    const bool wild = !is_slow(); /* valgrind and sanitizers report pointers that the kernel is given to refuse */
     enum { SIZE = 100000 };
     char long_name[5000], *huge;
     int file = make_file("battery", SIZE), readable, writable, appended, ends[2], pair[2], dir, full, closed, i;
@@ -156,7 +157,7 @@ static void *battery(void *arg) {
     same_open(directory, O_TMPFILE); /* wants to write: EINVAL */
     same_open(long_name, O_RDONLY);
     same_open("", O_RDONLY);
-    same_open((const char *)8, O_RDONLY); /* EFAULT */
+    if (wild) same_open((const char *)8, O_RDONLY); /* EFAULT */
     same_stat(path_of("battery"));
     same_stat(path_of("link"));
     same_stat(path_of("loop"));
@@ -166,7 +167,7 @@ static void *battery(void *arg) {
     same_stat("/proc/self/maps");
     same_stat("");
     same_stat(long_name);
-    same_stat((const char *)8);
+    if (wild) same_stat((const char *)8);
 
     /* descriptors */
     CHECK(pipe(ends) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -210,17 +211,19 @@ static void *battery(void *arg) {
     SAME_PREAD(closed, 100, 0);
     SAME_PREAD(-1, 100, 0);
     SAME_PREAD(1 << 20, 100, 0);
-    CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
-    drop_cache(file);
-    CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
-    /* More than a call can give, and more than 32 bits hold; the buffer's end is not there. */
     huge = (char *)mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(huge != MAP_FAILED);
-    CHECK_EQ(goroutine_pread(file, huge, beyond, 0), SIZE);
-    drop_cache(file);
-    CHECK_EQ(goroutine_pread(file, huge, beyond, 10), SIZE - 10);
-    CHECK_EQ(goroutine_pread(file, huge, most, 0), or_errno(pread(file, huge, most, 0)));
-    CHECK_EQ(goroutine_pwrite(file, huge, most, 0), or_errno(pwrite(file, huge, most, 0)));
+    if (wild) {
+        CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
+        drop_cache(file);
+        CHECK_EQ(goroutine_pread(file, (void *)8, 100, 0), -EFAULT);
+        /* More than a call can give, and more than 32 bits hold; the buffer's end is not there. */
+        CHECK_EQ(goroutine_pread(file, huge, beyond, 0), SIZE);
+        drop_cache(file);
+        CHECK_EQ(goroutine_pread(file, huge, beyond, 10), SIZE - 10);
+        CHECK_EQ(goroutine_pread(file, huge, most, 0), or_errno(pread(file, huge, most, 0)));
+        CHECK_EQ(goroutine_pwrite(file, huge, most, 0), or_errno(pwrite(file, huge, most, 0)));
+    }
 
     SAME_PWRITE(file, "abc", 3, 10);
     SAME_PWRITE(file, huge, 100000, SIZE - 1000);
@@ -238,7 +241,7 @@ static void *battery(void *arg) {
     SAME_PWRITE(-1, "abc", 3, 0);
     SAME_PWRITE(file, "abc", 3, -1);
     SAME_PWRITE(file, "abc", 3, INT64_MAX - 1);
-    SAME_PWRITE(file, (void *)8, 3, 0);
+    if (wild) SAME_PWRITE(file, (void *)8, 3, 0);
     SAME_PREAD(file, 64 << 10, SIZE - 2000);
     same_fsync(file);
     same_fsync(readable);
@@ -347,14 +350,15 @@ static void many_on_one_file(void) {
     CHECK_EQ(goroutine_close(many.fd), 0);
 }
 
-/* ---- calls that take long: opening FIFOs; cancels, closes and other lanes meanwhile ---- */
+/* ---- calls that take long: opening files that somebody has a lease of; cancels, closes and other lanes meanwhile ---- */
 typedef struct Fifo {
     char path[200];
+    int flags;
     int64_t result;
 } Fifo;
 static void *open_fifo(void *arg) {
     Fifo *fifo = (Fifo *)arg;
-    fifo->result = goroutine_open(fifo->path, O_RDONLY, 0);
+    fifo->result = goroutine_open(fifo->path, fifo->flags, 0);
     return NULL;
 }
 typedef struct Queued {
@@ -410,10 +414,14 @@ static void all_threads_taken(void) {
     sync_q.fd = dup(read_q.fd);
     cached_q.fd = make_file("cached", BLOCK);
     drop_cache(read_q.fd);
+    CHECK(signal(SIGIO, SIG_IGN) != SIG_ERR); /* what a lease's owner gets */
     for (i = 0; i < n; i++) {
-        snprintf(fifos[i].path, sizeof fifos[i].path, "%s/fifo%d", directory, i);
-        unlink(fifos[i].path);
-        CHECK(mkfifo(fifos[i].path, 0600) == 0);
+        snprintf(fifos[i].path, sizeof fifos[i].path, "%s/leased%d", directory, i);
+        ends[i] = open(fifos[i].path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(ends[i] >= 0 && close(ends[i]) == 0);
+        ends[i] = open(fifos[i].path, O_RDONLY | O_CLOEXEC);
+        CHECK(ends[i] >= 0 && fcntl(ends[i], F_SETLEASE, F_RDLCK) == 0);
+        fifos[i].flags = O_WRONLY;
         fifos[i].result = 1;
         openers[i] = goroutine_spawn(open_fifo, &fifos[i]);
         CHECK(openers[i] != NULL);
@@ -454,10 +462,7 @@ static void all_threads_taken(void) {
         CHECK(status == GOROUTINE_OK);
     }
     thread_sleep(5 * MS);
-    for (i = 0; i < n; i++) {
-        ends[i] = open(fifos[i].path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        CHECK(ends[i] >= 0);
-    }
+    for (i = 0; i < n; i++) CHECK(fcntl(ends[i], F_SETLEASE, F_UNLCK) == 0);
     for (i = 0; i < n; i++) {
         OK(goroutine_promise_await_take(openers[i], 60 * SECOND, NULL));
         if (fifos[i].result == GOROUTINE_ECANCELED) {
@@ -480,6 +485,54 @@ static void all_threads_taken(void) {
     CHECK(fcntl(read_q.fd, F_GETFD) < 0);
     CHECK_EQ(goroutine_close(sync_q.fd), 0);
     CHECK_EQ(goroutine_close(cached_q.fd), 0);
+    wait_for_bound(0);
+}
+
+/* ---- FIFOs whose other ends the program opens itself, later: more than there are threads for files, which go on meanwhile ---- */
+static void fifos_wait_for_each_other(void) {
+    enum { N = 40 };
+    static Fifo fifos[2 * N];
+    static GoroutinePromise *openers[2 * N];
+    Queued read_q;
+    int i;
+    memset(&read_q, 0, sizeof read_q);
+    read_q.fd = make_file("beside", 10 * BLOCK);
+    for (i = 0; i < 2 * N; i++) {
+        Fifo *fifo = &fifos[i];
+        snprintf(fifo->path, sizeof fifo->path, "%s/%s%d", directory, i % 4 < 2 ? "fifo" : "link_to_fifo", i % N);
+        if (i < N) {
+            char name[200];
+            snprintf(name, sizeof name, "%s/fifo%d", directory, i);
+            unlink(name);
+            CHECK(mkfifo(name, 0600) == 0);
+            if (strcmp(name, fifo->path) != 0) {
+                unlink(fifo->path);
+                CHECK(symlink(name, fifo->path) == 0);
+            }
+        }
+        fifo->flags = (i < N ? O_RDONLY : O_WRONLY) | O_CLOEXEC;
+        fifo->result = 1;
+        openers[i] = goroutine_spawn(open_fifo, fifo);
+        CHECK(openers[i] != NULL);
+        if (i == N - 1) {
+            wait_for_bound(N);
+            drop_cache(read_q.fd);
+            run_goroutine(queued_read, &read_q);
+            CHECK_EQ(read_q.result, 1);
+            run_goroutine(queued_sync, &read_q);
+            CHECK_EQ(read_q.result, 0);
+        }
+    }
+    for (i = 0; i < 2 * N; i++) OK(goroutine_promise_await_take(openers[i], 60 * SECOND, NULL));
+    for (i = 0; i < N; i++) {
+        char c = 0;
+        CHECK(fifos[i].result >= 0 && fifos[i + N].result >= 0);
+        CHECK_EQ(goroutine_write((int)fifos[i + N].result, "f", 1), 1);
+        CHECK(goroutine_read((int)fifos[i].result, &c, 1) == 1 && c == 'f');
+        CHECK_EQ(goroutine_close((int)fifos[i].result), 0);
+        CHECK_EQ(goroutine_close((int)fifos[i + N].result), 0);
+    }
+    CHECK_EQ(goroutine_close(read_q.fd), 0);
     wait_for_bound(0);
 }
 
@@ -665,6 +718,7 @@ static void whole(void) {
     workers = 1;
     start();
     all_threads_taken();
+    fifos_wait_for_each_other();
     stop();
     workers = 2;
     start();

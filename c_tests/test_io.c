@@ -245,8 +245,8 @@ static void *endings(void *kind) {
     GoroutinePromise *p[20];
     pair(ends, U(kind));
     /* A deadline: for what follows, in its direction only, also when there is data. */
-    OK(goroutine_set_deadline(ends[0], POLLIN, 2 * MS));
     start = now_ns();
+    OK(goroutine_set_deadline(ends[0], POLLIN, 2 * MS));
     CHECK_EQ(goroutine_read(ends[0], &c, 1), -ETIMEDOUT);
     CHECK(now_ns() - start >= 2 * MS);
     CHECK_EQ(goroutine_write(ends[1], "a", 1), 1);
@@ -637,7 +637,7 @@ int main(void) {
         run_goroutine(other_kinds, NULL);
         run_goroutine(ends_of_streams, NULL);
         run_goroutine(backlog, NULL);
-        if (i == 1) run_goroutine(shortage, NULL);
+        if (i == 1 && !is_slow()) run_goroutine(shortage, NULL); /* valgrind takes a connection, and then says EMFILE */
         plain_threads();
         if (i == 2) forked();
         OK(goroutine_runtime_wait(10 * SECOND));

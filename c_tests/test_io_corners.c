@@ -79,11 +79,17 @@ static void *too_late(void *arg) {
     return NULL;
 }
 /* A deadline is for the calls that follow. */
+static uint64_t reads_begun;
+static void *begin_to_read_one(void *arg) {
+    ADD(reads_begun, 1);
+    return read_one(arg);
+}
 static void *later_deadline(void *arg) {
     int *ends = (int *)arg, i;
     GoroutinePromise *p[2];
-    for (i = 0; i < 2; i++) p[i] = goroutine_spawn(read_one, P(ends[0]));
-    goroutine_sleep(MS);
+    SET(reads_begun, 0);
+    for (i = 0; i < 2; i++) p[i] = goroutine_spawn(begin_to_read_one, P(ends[0]));
+    while (GET(reads_begun) != 2) goroutine_yield(); /* one worker: who said so is in its call */
     OK(goroutine_set_deadline(ends[0], POLLIN, 1));
     goroutine_sleep(MS);
     CHECK_EQ(goroutine_write(ends[1], "a", 1), 1);

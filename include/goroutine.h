@@ -1405,10 +1405,11 @@ GoroutineStatus goroutine_fd_wait(int32_t fd,
 
 /**
  * The calls that follow on this descriptor end with -ETIMEDOUT once `timeout_ns` have passed from now: for `events` POLLIN reads and accepts,
- * for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that have begun.
+ * for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline; 0: they end with -ETIMEDOUT at once. It is the descriptor's, for all calls until it is set
+ * anew (so an idle time-out is set before each read), and does not change calls that have begun. Calls on files at an offset, or by name, have none.
  * Context:   T, G.
  * Parks:     never.
- * Returns:   GOROUTINE_OK, GOROUTINE_EBADF, GOROUTINE_EINVAL (events).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (not open, unless it was used here and closed by close(2)), GOROUTINE_EINVAL (events).
  * Since:     ABI 1.
  */
 GoroutineStatus goroutine_set_deadline(int32_t fd,
@@ -1419,11 +1420,13 @@ GoroutineStatus goroutine_set_deadline(int32_t fd,
  * Reads up to `n` bytes, as read(2); waits until there are some, or the end.
  * Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
  * they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Of regular files what is in
- * memory is read at once, and threads of the library do the rest.
+ * memory is read at once, and threads of the library do the rest. Now and then a call that need not wait gives way to other goroutines first.
+ * What was read or written here is closed by goroutine_close and by nothing else: after close(2), or dup2(2) onto it, the next file with the number
+ * may wait for a second or two for what it has already.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `buffer`.
- * Returns:   the number of bytes, 0 at the end; or a negative errno: -ETIMEDOUT (goroutine_set_deadline), -ECANCELED, -EBADF (also: closed meanwhile) ...
+ * Returns:   the number of bytes, 0 at the end; or a negative errno: -ETIMEDOUT (goroutine_set_deadline), -ECANCELED (nothing was read), -EBADF (also: closed meanwhile) ...
  * Since:     ABI 1.
  *
  * Safety:
@@ -1516,7 +1519,8 @@ int64_t goroutine_accept(int32_t fd,
                          socklen_t *size);
 
 /**
- * Connects a socket, as connect(2), and makes it non-blocking.
+ * Connects a socket, as connect(2), and makes it non-blocking. If the number was another file's, which was closed by close(2), it begins anew here, and
+ * who still waits for that one gets -EBADF.
  * Context:   T, G. On a plain thread it blocks the thread.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `address`.
@@ -1533,7 +1537,8 @@ int64_t goroutine_connect(int32_t fd,
 
 /**
  * Closes a descriptor. Whoever waits for it goes on with -EBADF; a system call on it that is under way ends first. A descriptor that
- * was read or written here is to be closed here: close(2) would leave its waiters alone, and its number would be taken for the old file.
+ * was read or written here is to be closed here: close(2) would leave its waiters alone, and its number would be taken for the old file;
+ * so would a dup2(2) onto it (docs/io.md, "Closing").
  * Context:   T, G.
  * Parks:     no; with SO_LINGER the calling thread may block, while its other goroutines go on elsewhere.
  * Ownership: consumes `fd`.
@@ -1547,7 +1552,7 @@ int64_t goroutine_close(int32_t fd);
  * Context:   T, G.
  * Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
  * Ownership: `fd` is the caller's alone again.
- * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
+ * Returns:   GOROUTINE_OK, GOROUTINE_EBADF (not open, or being closed).
  * Since:     ABI 1.
  */
 GoroutineStatus goroutine_fd_release(int32_t fd);
@@ -1556,7 +1561,8 @@ GoroutineStatus goroutine_fd_release(int32_t fd);
 
 /**
  * Opens a file, as open(2). Made by the kernel's io_uring, or by one of 16 threads of the library if the kernel does not allow that
- * (GOROUTINE_IO_URING=0 and GOROUTINE_CONFIG_NO_IO_URING rule it out); which one does not show. Opening a FIFO waits for its other end: give O_NONBLOCK.
+ * (GOROUTINE_IO_URING=0 and GOROUTINE_CONFIG_NO_IO_URING rule it out); which one does not show. Opening a FIFO waits for its other end,
+ * on a thread of its own, of which there are up to 1,024; with O_NONBLOCK it does not.
  * Context:   T, G. On a plain thread, and on a bound goroutine's own, it is the system call.
  * Parks:     the goroutine, not its thread. It may resume on another thread. Once begun it is waited for: a cancel ends it only before.
  * Ownership: borrows `path`; the descriptor is the caller's, who closes it with goroutine_close.
@@ -1646,7 +1652,7 @@ int64_t goroutine_fstat(int32_t fd, struct stat *result);
  * Looks up a host and a service, as getaddrinfo(3), on one of up to 64 threads of the library that are there for this alone. It works
  * on copies of what it is given: after a time-out or a cancel the caller is free, and what comes too late is freed. A look-up that has begun keeps
  * its thread until glibc gives up; its patience with name servers that do not answer is cut to what is left of the time-out, in whole seconds, at
- * least one per server. A shutdown waits for it.
+ * least one per server. goroutine_runtime_shutdown waits for it, whether anybody else does or not.
  * Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo, else it starts the runtime as a spawn does.
  * Parks:     the goroutine, not its thread. It may resume on another thread.
  * Ownership: borrows `node`, `service` and `hints`. The list is the caller's, who frees it with freeaddrinfo.

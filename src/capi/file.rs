@@ -6,7 +6,8 @@ use core::ffi::{c_char, c_void};
 use libc::{mode_t, off_t, stat};
 
 /// Opens a file, as open(2). Made by the kernel's io_uring, or by one of 16 threads of the library if the kernel does not allow that
-/// (GOROUTINE_IO_URING=0 and GOROUTINE_CONFIG_NO_IO_URING rule it out); which one does not show. Opening a FIFO waits for its other end: give O_NONBLOCK.
+/// (GOROUTINE_IO_URING=0 and GOROUTINE_CONFIG_NO_IO_URING rule it out); which one does not show. Opening a FIFO waits for its other end,
+/// on a thread of its own, of which there are up to 1,024; with O_NONBLOCK it does not.
 /// Context:   T, G. On a plain thread, and on a bound goroutine's own, it is the system call.
 /// Parks:     the goroutine, not its thread. It may resume on another thread. Once begun it is waited for: a cancel ends it only before.
 /// Ownership: borrows `path`; the descriptor is the caller's, who closes it with goroutine_close.

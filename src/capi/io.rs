@@ -30,10 +30,11 @@ pub unsafe extern "C" fn goroutine_fd_wait(
 }
 
 /// The calls that follow on this descriptor end with -ETIMEDOUT once `timeout_ns` have passed from now: for `events` POLLIN reads and accepts,
-/// for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline. It does not change calls that have begun.
+/// for POLLOUT writes and connects. GOROUTINE_FOREVER: no deadline; 0: they end with -ETIMEDOUT at once. It is the descriptor's, for all calls until it is set
+/// anew (so an idle time-out is set before each read), and does not change calls that have begun. Calls on files at an offset, or by name, have none.
 /// Context:   T, G.
 /// Parks:     never.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EBADF, GOROUTINE_EINVAL (events).
+/// Returns:   GOROUTINE_OK, GOROUTINE_EBADF (not open, unless it was used here and closed by close(2)), GOROUTINE_EINVAL (events).
 /// Since:     ABI 1.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -44,11 +45,13 @@ pub extern "C" fn goroutine_set_deadline(fd: i32, events: u32, timeout_ns: u64) 
 /// Reads up to `n` bytes, as read(2); waits until there are some, or the end.
 /// Sockets are read without changing their mode. Other files, too, if their kind can be read without waiting (pipes, eventfd ...) or
 /// they are non-blocking; else (terminals) the call is made as a blocking foreign call once there is something. Of regular files what is in
-/// memory is read at once, and threads of the library do the rest.
+/// memory is read at once, and threads of the library do the rest. Now and then a call that need not wait gives way to other goroutines first.
+/// What was read or written here is closed by goroutine_close and by nothing else: after close(2), or dup2(2) onto it, the next file with the number
+/// may wait for a second or two for what it has already.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `buffer`.
-/// Returns:   the number of bytes, 0 at the end; or a negative errno: -ETIMEDOUT (goroutine_set_deadline), -ECANCELED, -EBADF (also: closed meanwhile) ...
+/// Returns:   the number of bytes, 0 at the end; or a negative errno: -ETIMEDOUT (goroutine_set_deadline), -ECANCELED (nothing was read), -EBADF (also: closed meanwhile) ...
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -151,7 +154,8 @@ pub unsafe extern "C" fn goroutine_accept(fd: i32, address: *mut sockaddr, size:
     realign!(io::accept)
 }
 
-/// Connects a socket, as connect(2), and makes it non-blocking.
+/// Connects a socket, as connect(2), and makes it non-blocking. If the number was another file's, which was closed by close(2), it begins anew here, and
+/// who still waits for that one gets -EBADF.
 /// Context:   T, G. On a plain thread it blocks the thread.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `address`.
@@ -168,7 +172,8 @@ pub unsafe extern "C" fn goroutine_connect(fd: i32, address: *const sockaddr, si
 }
 
 /// Closes a descriptor. Whoever waits for it goes on with -EBADF; a system call on it that is under way ends first. A descriptor that
-/// was read or written here is to be closed here: close(2) would leave its waiters alone, and its number would be taken for the old file.
+/// was read or written here is to be closed here: close(2) would leave its waiters alone, and its number would be taken for the old file;
+/// so would a dup2(2) onto it (docs/io.md, "Closing").
 /// Context:   T, G.
 /// Parks:     no; with SO_LINGER the calling thread may block, while its other goroutines go on elsewhere.
 /// Ownership: consumes `fd`.
@@ -184,7 +189,7 @@ pub extern "C" fn goroutine_close(fd: i32) -> i64 {
 /// Context:   T, G.
 /// Parks:     while a call on it is under way that has begun before: a file's may take long. It may resume on another thread.
 /// Ownership: `fd` is the caller's alone again.
-/// Returns:   GOROUTINE_OK, GOROUTINE_EBADF (being closed).
+/// Returns:   GOROUTINE_OK, GOROUTINE_EBADF (not open, or being closed).
 /// Since:     ABI 1.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]

@@ -8,7 +8,7 @@ use libc::addrinfo;
 /// Looks up a host and a service, as getaddrinfo(3), on one of up to 64 threads of the library that are there for this alone. It works
 /// on copies of what it is given: after a time-out or a cancel the caller is free, and what comes too late is freed. A look-up that has begun keeps
 /// its thread until glibc gives up; its patience with name servers that do not answer is cut to what is left of the time-out, in whole seconds, at
-/// least one per server. A shutdown waits for it.
+/// least one per server. goroutine_runtime_shutdown waits for it, whether anybody else does or not.
 /// Context:   T, G. On a plain thread it blocks the thread; with GOROUTINE_FOREVER it is getaddrinfo, else it starts the runtime as a spawn does.
 /// Parks:     the goroutine, not its thread. It may resume on another thread.
 /// Ownership: borrows `node`, `service` and `hints`. The list is the caller's, who frees it with freeaddrinfo.

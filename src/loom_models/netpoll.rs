@@ -561,3 +561,38 @@ fn loom_netpoll_deadline_changes() {
         assert!(descriptor.after_end().is_null());
     });
 }
+
+/// A number's file is another one's, of which the poller knows nothing; somebody gets in line while the monitor looks. Within its next looks it asks about
+/// the wait, and once; where there are edges it never asks.
+#[test]
+fn loom_netpoll_lasting_wait() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        descriptor.drained(READ, descriptor.readiness());
+        let reader = seat(READS, 0);
+        let monitor = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || {
+                let (before, lasts) = descriptor.look(0);
+                assert!(!lasts, "it has seen it once");
+                descriptor.look(before)
+            })
+        };
+        // SAFETY: the seat lives until the end.
+        let joined = unsafe { descriptor.join(&raw mut (*reader.get()).waiter, generation, 0) };
+        assert_eq!(joined, Joined::Waits);
+        let (mut before, mut asked) = monitor.join().unwrap();
+        for _ in 0..2 {
+            let lasts;
+            (before, lasts) = descriptor.look(before);
+            assert!(!(asked && lasts), "one wait is asked about once");
+            asked |= lasts;
+        }
+        assert!(asked, "it waits for ever");
+        assert_eq!(descriptor.look(before), (0, false));
+        assert_eq!(count(descriptor.edge(generation, READ, false)), 1);
+        // SAFETY: nobody has it any more.
+        unsafe { free(reader) };
+    });
+}

@@ -39,6 +39,8 @@ const STICKY: u32 = 4;
 const WAITED: u32 = 1 << 3;
 /// In `readiness`, times READ or WRITE: there is a deadline.
 const DEADLINE: u32 = 1 << 5;
+/// In `readiness`: somebody got in line since the last [`Descriptor::look`].
+const JOINED: u32 = 1 << 7;
 /// In `readiness`: one edge.
 const TICK: u32 = 1 << 8;
 
@@ -355,7 +357,8 @@ impl<P: Sleeper> Descriptor<P> {
             unsafe {
                 let want = (*waiter).what;
                 if want.uses {
-                    self.update(|now| now | (want.mask * WAITED)); // first, so that whoever sets a bit by itself sees it
+                    let joined = if mutated!("joins_unseen") { 0 } else { JOINED };
+                    self.update(|now| now | (want.mask * WAITED) | joined); // first, so that whoever sets a bit by itself sees it
                 }
                 let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
@@ -386,7 +389,28 @@ impl<P: Sleeper> Descriptor<P> {
         });
     }
 
+    /// The monitor's look, about once a second. `before`: what the last one gave, 0 at first. Gives that for the next one, and whether somebody who
+    /// wants to make a call was in line at both, and no edge between: then it is time to ask whether the poller still knows the file.
+    pub fn look(&self, before: u32) -> (u32, bool) {
+        let now = self.readiness.load(Ordering::Relaxed);
+        if now & ((READ | WRITE) * WAITED) == 0 {
+            return (0, false);
+        }
+        let ticks = (now / TICK) << 1 | 1;
+        let lasts = before == ticks;
+        if now & JOINED == 0 {
+            return (0, lasts); // asked about once: what it is now it is until somebody joins
+        }
+        self.update(|now| now & !JOINED);
+        (ticks, lasts)
+    }
+
     // ---- registration and deadlines ----
+
+    /// Whether that poller knows this generation.
+    pub fn is_registered(&self, poller: u32) -> bool {
+        self.locked(|_| self.registered() == poller)
+    }
 
     /// Before `who` tells the poller `poller` of it. False: it was told.
     pub fn begin_registration(&self, poller: u32, who: u32) -> bool {
@@ -425,20 +449,30 @@ impl<P: Sleeper> Descriptor<P> {
     /// For the calls that follow.
     pub fn set_deadline(&self, directions: u32, deadline: u64) {
         self.locked(|state| {
-            for (i, direction) in [READ, WRITE].into_iter().enumerate() {
+            for direction in [READ, WRITE] {
                 if directions & direction != 0 {
-                    state.deadlines[i] = deadline;
-                    let bit = direction * DEADLINE;
-                    self.update(|now| {
-                        if deadline == u64::MAX {
-                            now & !bit
-                        } else {
-                            now | bit
-                        }
-                    });
+                    self.put_deadline(state, direction, deadline);
                 }
             }
         });
+    }
+
+    /// Under the lock.
+    fn put_deadline(&self, state: &mut State<P>, direction: u32, deadline: u64) {
+        state.deadlines[direction as usize - 1] = deadline;
+        let bit = direction * DEADLINE;
+        self.update(|now| {
+            if deadline == u64::MAX {
+                now & !bit
+            } else {
+                now | bit
+            }
+        });
+    }
+
+    /// Whether somebody read or wrote it, or set a deadline: so it was open then.
+    pub fn was_used(&self) -> bool {
+        self.kind.load(Ordering::Relaxed) != 0 || self.readiness() & ((READ | WRITE) * DEADLINE) != 0
     }
 
     /// Until when a call may take; `u64::MAX`: for ever.
@@ -488,10 +522,14 @@ impl<P: Sleeper> Descriptor<P> {
     /// The kernel has just given this number out: if whoever closed it before did not tell us, this is the end of that. Gives whom to
     /// tell, chained.
     pub fn begin(&self) -> *mut DescriptorWaiter<P> {
+        self.begin_at(u64::MAX)
+    }
+
+    /// The kernel has given this number out some time ago. A deadline that is not over at `now` may be the new file's, and stays.
+    pub fn begin_at(&self, now: u64) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
-            let no_deadline = self.readiness() & ((READ | WRITE) * DEADLINE) == 0;
             let nobody = state.lines.iter().all(ShortQueue::is_empty);
-            if self.kind.load(Ordering::Relaxed) == 0 && self.registered() == 0 && no_deadline && nobody {
+            if !self.was_used() && self.registered() == 0 && nobody {
                 return null_mut(); // as good as new
             }
             let word = self.word.load(Ordering::Relaxed);
@@ -505,7 +543,13 @@ impl<P: Sleeper> Descriptor<P> {
                 return null_mut(); // in use by somebody who is late: it is his to find out
             }
             let waiters = self.claim(state, READ | WRITE | END, true);
+            let deadlines = state.deadlines;
             self.reset(state);
+            for (direction, deadline) in [READ, WRITE].into_iter().zip(deadlines) {
+                if deadline > now && deadline != u64::MAX {
+                    self.put_deadline(state, direction, deadline);
+                }
+            }
             waiters
         })
     }

@@ -12,6 +12,8 @@ const WAKE: u64 = u64::MAX;
 /// The kernel may be late by 1/1000 of what it waits (it calls that slack); who waits for longer than this is woken earlier by more than that, and waits
 /// for the rest.
 const LONG_NS: u64 = 10_000_000;
+/// What is an edge.
+const ALL: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
 
 /// See the module's head.
 pub struct Backend {
@@ -63,13 +65,27 @@ impl Backend {
     /// Edges of `fd` come with `token` from now on; the first at once, if it is ready. It may have been added before. PermissionDenied: a file
     /// that is always ready.
     pub fn add(&self, fd: i32, token: u64) -> io::Result<()> {
-        const ALL: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI;
         match self.control(libc::EPOLL_CTL_ADD, fd, ALL, token) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.control(libc::EPOLL_CTL_MOD, fd, ALL, token)
             }
             done => done,
         }
+    }
+
+    /// The same of one that may be known, and is left alone then. Gives whether it was not.
+    pub fn add_unknown(&self, fd: i32, token: u64) -> io::Result<bool> {
+        match self.control(libc::EPOLL_CTL_ADD, fd, ALL, token) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it is known. Then what is ready now is an edge once more.
+    pub fn knows(&self, fd: i32, token: u64) -> bool {
+        let asked = self.control(libc::EPOLL_CTL_MOD, fd, ALL, token);
+        !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
     }
 
     /// No more edges of `fd`.

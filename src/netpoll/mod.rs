@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `descriptor` | who uses one, who waits for it, what is known of it (model-checked) |
 //! | `table` | descriptors by number |
+//! | `lasting` | waits that last: does the poller still know their files? |
 //! | `epoll` | the backend of Linux |
 //! | `ring` | Linux's io_uring: file operations, whose ends are edges, too |
 //!
@@ -11,12 +12,16 @@
 //! - `new()`, and `Drop`, which gives everything back;
 //! - `add(fd, token)`: from now on each change from not ready to ready, in either direction, is one edge with that token, and if the descriptor is
 //!   ready now that is one, too; adding it again does the same anew;
+//! - `add_unknown(fd, token)`: the same, unless the file is known: then nothing happens; says which;
+//! - `knows(fd, token)`: whether the file is known; then it was added with that token, and may give an edge again;
 //! - `remove(fd)`;
 //! - `wait(deadline, f)`: at most one thread at a time; sleeps until there are edges, the deadline or a wake; calls `f` for each edge;
 //! - `wake()`: from any thread, also before the wait that it is meant for.
 
 #[cfg(not(loom))]
 mod epoll;
+#[cfg(not(loom))]
+pub mod lasting;
 #[cfg(not(loom))]
 pub mod ring;
 #[cfg(not(loom))]
@@ -30,7 +35,7 @@ mod poller {
     use super::epoll as backend;
     use super::ring::Ring;
     use super::table;
-    use crate::abi::GOROUTINE_OK;
+    use crate::abi::{GOROUTINE_OK, GoroutineStatus};
     use crate::goroutine::ReadyList;
     use crate::wait::{Party, next_claimed, wake};
     use std::io;
@@ -79,8 +84,17 @@ mod poller {
 
         /// Edges of this generation of `fd` come here from now on, the first at once if it is ready.
         pub fn add(&self, fd: i32, generation: u32) -> io::Result<()> {
-            self.backend
-                .add(fd, u64::from(generation) << 32 | u64::from(fd as u32))
+            self.backend.add(fd, token(fd, generation))
+        }
+
+        /// The same, unless the file is known. Gives whether it was not.
+        pub fn add_unknown(&self, fd: i32, generation: u32) -> io::Result<bool> {
+            self.backend.add_unknown(fd, token(fd, generation))
+        }
+
+        /// Whether edges of this generation of `fd`, which was added, come here: not if the number is another file's.
+        pub fn knows(&self, fd: i32, generation: u32) -> bool {
+            self.backend.knows(fd, token(fd, generation))
         }
 
         /// No more edges of `fd`.
@@ -114,19 +128,27 @@ mod poller {
                     let generation = (edge.token >> 32) as u32;
                     let chain = descriptor.edge(generation, edge.directions, edge.sticky);
                     // SAFETY: claimed for us, and no lock is held.
-                    unsafe { hand_up(chain, ready) };
+                    unsafe { hand_up(chain, GOROUTINE_OK, ready) };
                 }
             })
         }
     }
 
+    fn token(fd: i32, generation: u32) -> u64 {
+        u64::from(generation) << 32 | u64::from(fd as u32)
+    }
+
     /// # Safety
     /// The chain is the caller's.
-    unsafe fn hand_up(mut chain: *mut DescriptorWaiter<Party>, ready: &mut ReadyList) {
+    pub(super) unsafe fn hand_up(
+        mut chain: *mut DescriptorWaiter<Party>,
+        status: GoroutineStatus,
+        ready: &mut ReadyList,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             while let Some((_, claimed)) = next_claimed(&mut chain) {
-                wake(claimed, GOROUTINE_OK, |g| ready.push(g));
+                wake(claimed, status, |g| ready.push(g));
             }
         }
     }

@@ -3,10 +3,13 @@
 use super::descriptor::Descriptor;
 use crate::wait::Party;
 use std::alloc::{Layout, alloc};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-const CHUNK: usize = 1024;
+/// Descriptors that are made together.
+pub const CHUNK: usize = 1024;
 const CHUNKS: usize = 8192;
+/// No chunk from here on was made.
+static END: AtomicUsize = AtomicUsize::new(0);
 
 static TABLE: [AtomicPtr<Descriptor<Party>>; CHUNKS] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS];
@@ -18,10 +21,23 @@ pub fn descriptor(fd: i32) -> Option<&'static Descriptor<Party>> {
     let place = TABLE.get(number / CHUNK)?;
     let mut chunk = place.load(Ordering::Acquire);
     if chunk.is_null() {
+        END.fetch_max(number / CHUNK + 1, Ordering::Relaxed);
         chunk = make(place)?;
     }
     // SAFETY: inside the chunk; chunks stay.
     Some(unsafe { &*chunk.add(number % CHUNK) })
+}
+
+/// How many chunks there may be.
+pub fn chunks() -> usize {
+    END.load(Ordering::Relaxed)
+}
+
+/// The descriptors of one chunk. None: nobody has used any of them.
+pub fn chunk(number: usize) -> Option<&'static [Descriptor<Party>]> {
+    let chunk = TABLE.get(number)?.load(Ordering::Acquire);
+    // SAFETY: so many were made; chunks stay.
+    (!chunk.is_null()).then(|| unsafe { std::slice::from_raw_parts(chunk, CHUNK) })
 }
 
 #[cold]

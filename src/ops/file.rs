@@ -15,16 +15,18 @@
 //!     the ring's own (`is_own`), whether a file has offsets (ESPIPE), and whatever uses the file's own position, which read(2)
 //!     locks and the ring does not.
 //! I3. A read goes on until it has everything, or the end, as read(2) of a file does.
+//! I4. A call that may wait for another one of the program's holds no place that other calls want: the open of a FIFO, which ends when
+//!     its other end is opened, has threads of its own ([`OPENS`]).
 
 use super::io::{Stay, errno, is_new, result};
 use super::wait::{queue, wait, wake_one};
 use crate::abi::*;
-use crate::context::{goroutine_asm_yield, tls};
+use crate::context::tls;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::netpoll::ring::{self, Entry, Operation, op};
 use crate::sched::jobs::{Queue, Work};
-use crate::sched::{bind, runtime};
+use crate::sched::{bind, budget, runtime};
 use crate::wait::thread::ThreadWait;
 use libc::{iovec, mode_t, off_t};
 use std::ffi::{c_char, c_void};
@@ -35,6 +37,10 @@ use std::ptr::null;
 const THREADS: u32 = 16;
 /// Calls that wait for a thread.
 pub static FILES: Queue<Job> = Queue::beyond(THREADS);
+/// Most FIFOs that are being opened at a time.
+const OPENS_MOST: u32 = 1024;
+/// Opens that wait for somebody to open the other end (I4).
+pub static OPENS: Queue<Job> = Queue::beyond(OPENS_MOST);
 /// The most that one system call transfers.
 const MOST: usize = 0x7FFF_F000;
 /// A write of more is not even tried while the caller's thread is in the kernel, where it may be copied all at once.
@@ -138,23 +144,32 @@ impl Call {
     }
 }
 
+/// Whether the calling thread may block. (Without a worker the goroutine is bound, or in a blocking foreign call.)
+///
+/// # Safety
+/// `g` is the running goroutine, or null.
+unsafe fn has_thread_to_block(g: *mut Goroutine) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { g.is_null() || tls::worker().is_null() || bind::is_bound(g) || (*g).id() == 0 }
+}
+
 /// Makes a call where it holds nobody up.
 ///
 /// # Safety
 /// The pointers are as the call wants them.
 unsafe fn make(call: Call) -> i64 {
+    if budget::is_up()
+        && let Err(status) = budget::give_way()
+    {
+        return i64::from(status);
+    }
     let g = tls::current();
     // SAFETY: the running goroutine; the caller's promise.
     unsafe {
-        // On a thread that may block. (Without a worker the goroutine is bound, or in a blocking foreign call.)
-        if g.is_null() || tls::worker().is_null() || bind::is_bound(g) || (*g).id() == 0 {
+        if has_thread_to_block(g) {
             return call.run();
         }
-        if (*g).is_cancelled() {
-            goroutine_asm_yield(); // as a park would
-            return i64::from(GOROUTINE_ECANCELED);
-        }
-        by_ring(g, call).unwrap_or_else(|| by_pool(g, call))
+        by_ring(g, call).unwrap_or_else(|| by_pool(g, call, &FILES))
     }
 }
 
@@ -224,7 +239,7 @@ impl Work for Job {
     }
 }
 
-unsafe fn by_pool(g: *mut Goroutine, call: Call) -> i64 {
+unsafe fn by_pool(g: *mut Goroutine, call: Call, queue: &'static Queue<Job>) -> i64 {
     let queued = Queued {
         call,
         operation: Operation::new(),
@@ -232,12 +247,12 @@ unsafe fn by_pool(g: *mut Goroutine, call: Call) -> i64 {
     let place = &raw const queued;
     match runtime::enter() {
         Some(inside) => {
-            let taken = FILES.push(inside.shared(), usize::MAX, Job(place));
+            let taken = queue.push(inside.shared(), usize::MAX, Job(place));
             debug_assert!(taken.is_ok(), "nothing is refused (`Queue::beyond`)");
         }
         None => return i64::from(GOROUTINE_ESHUTDOWN),
     }
-    let withdraw = || FILES.withdraw(|job| job.0 == place).is_some();
+    let withdraw = || queue.withdraw(|job| job.0 == place).is_some();
     // SAFETY: the running goroutine.
     unsafe { until_done(g, &queued.operation, withdraw) }.unwrap_or_else(i64::from)
 }
@@ -301,12 +316,58 @@ fn of_statx(from: &libc::statx) -> libc::stat {
 /// # Safety
 /// `path` is a C string.
 pub unsafe fn open(path: *const c_char, flags: i32, mode: mode_t) -> i64 {
-    // SAFETY: the caller's promise.
-    let fd = unsafe { make(Call::Open(path, flags, mode)) };
+    let call = Call::Open(path, flags, mode);
+    let g = tls::current();
+    // SAFETY: the caller's promise; the running goroutine.
+    let fd = unsafe {
+        if !has_thread_to_block(g) && is_fifo_that_waits(path, flags) {
+            if (*g).is_cancelled() {
+                return i64::from(GOROUTINE_ECANCELED);
+            }
+            by_pool(g, call, &OPENS)
+        } else {
+            make(call)
+        }
+    };
     if fd >= 0 {
         is_new(fd as i32);
     }
     fd
+}
+
+/// Whether an open would wait for another one (I4). What the kernel knows of the path without asking a disk is asked here; the rest is
+/// a stat like others.
+///
+/// # Safety
+/// `path` is a C string.
+unsafe fn is_fifo_that_waits(path: *const c_char, flags: i32) -> bool {
+    const NEVER: i32 = libc::O_NONBLOCK | libc::O_PATH | libc::O_DIRECTORY;
+    if flags & NEVER != 0 || flags & libc::O_ACCMODE == libc::O_RDWR {
+        return false;
+    }
+    // SAFETY: the caller's promise; integers; `how` and `stat` live through the calls.
+    unsafe {
+        let mut how: libc::open_how = zeroed();
+        how.flags = (libc::O_PATH | libc::O_CLOEXEC | (flags & libc::O_NOFOLLOW)) as u64;
+        how.resolve = libc::RESOLVE_CACHED;
+        let mut stat: libc::stat = zeroed();
+        let size = size_of::<libc::open_how>();
+        let found = match result(
+            libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path, &raw const how, size) as isize,
+        ) {
+            Ok(fd) => {
+                let found = libc::fstat(fd as i32, &mut stat) == 0;
+                libc::close(fd as i32);
+                found
+            }
+            // Not in memory; or no such call here.
+            Err(libc::EAGAIN | libc::EINVAL | libc::ENOSYS | libc::EPERM) => {
+                make(Call::Stat(path, &mut stat)) == 0
+            }
+            Err(_) => false, // the open will say it, too
+        };
+        found && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
+    }
 }
 
 /// `goroutine_stat`.
@@ -349,9 +410,12 @@ pub unsafe extern "C" fn pread(fd: i32, buffer: *mut c_void, n: usize, offset: o
     if offset < 0 {
         return i64::from(GOROUTINE_EINVAL); // -1 would mean the file's own position below
     }
-    let Some(_stay) = Stay::new(fd) else {
+    let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     if n > isize::MAX as usize {
         // SAFETY: it fails.
         return unsafe { Call::Read(fd, buffer, n, offset).run() };

@@ -16,7 +16,7 @@ use crate::netpoll::descriptor::{
     Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
 };
 use crate::netpoll::{Poller, table};
-use crate::sched::{bind, blocking, park, runtime};
+use crate::sched::{bind, blocking, budget, park, runtime};
 use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
@@ -77,6 +77,29 @@ impl Stay {
         })
     }
 
+    /// Before a call that may not wait: gives way now and then (`sched::budget`). Err: the call is not to be made.
+    #[inline(always)]
+    pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
+        if budget::is_up() { self.give_way() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_way(&self) -> Result<(), GoroutineStatus> {
+        budget::give_way()?;
+        if self.descriptor.is_open(self.generation) {
+            Ok(())
+        } else {
+            Err(GOROUTINE_EBADF)
+        }
+    }
+
+    /// It is not open. (Of one that was used before nothing is asked: a server sets a deadline for each request.)
+    fn is_nobodys(&self) -> bool {
+        // SAFETY: a plain system call.
+        !self.descriptor.was_used() && unsafe { libc::fcntl(self.fd, libc::F_GETFD) } < 0
+    }
+
     /// Out for the time of `f`, and in again. None: it was closed meanwhile.
     fn outside<R>(self, f: impl FnOnce() -> R) -> (Option<Self>, R) {
         let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
@@ -127,6 +150,9 @@ fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i
     };
     let descriptor = stay.descriptor;
     let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     let result = loop {
         let seen = descriptor.readiness();
         if patience.is_over() {
@@ -580,9 +606,12 @@ pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i3
 /// Of no bytes: readv and writev only say whether it could be. (A write of nothing may be a datagram, recvmsg takes one, and a
 /// read of nothing may wait.)
 unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
-    let Some(_stay) = Stay::new(fd) else {
+    let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     // SAFETY: the caller's promise.
     unsafe { plain(fd, direction == READ, vectors, count) }.map_or_else(negative, |n| n as i64)
 }
@@ -836,6 +865,9 @@ fn at_once(fd: i32, mut call: impl FnMut(&Stay) -> Result<usize, i32>) -> i64 {
     let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
+    if let Err(status) = stay.before_call() {
+        return i64::from(status);
+    }
     loop {
         match call(&stay) {
             Err(libc::EINTR) => {}
@@ -918,12 +950,39 @@ pub(super) fn is_new(fd: i32) {
     }
 }
 
+/// Before a connect: most of them are of new sockets, whose numbers somebody may have closed without telling us. What is known of the number is
+/// only relied on if the poller knows the file.
+fn look_whether_it_is_new(fd: i32) {
+    let Some(stay) = Stay::new(fd) else {
+        return;
+    };
+    let descriptor = stay.descriptor;
+    let inside = runtime::enter();
+    let poller = inside.as_ref().and_then(|inside| inside.net.poller());
+    let Some(poller) = poller.filter(|poller| descriptor.is_registered(poller.id())) else {
+        return descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
+    };
+    let generation = stay.generation;
+    if poller.knows(fd, generation) {
+        return;
+    }
+    descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
+    drop(stay);
+    // Nobody who waits for the old file has had an edge of the new one.
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(descriptor.begin_at(now_ns()), GOROUTINE_EBADF) };
+    if descriptor.is_open(generation) {
+        let _ = poller.add_unknown(fd, generation); // somebody is in a call on it: it goes on as it is
+    }
+}
+
 /// `goroutine_connect`.
 ///
 /// # Safety
 /// `address` has `size` bytes.
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
+    look_whether_it_is_new(fd);
     when_ready(fd, WRITE, |stay, _| {
         if !begun {
             make_nonblocking(fd)?;
@@ -1015,14 +1074,18 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let Some(generation) = descriptor.enter(0) else {
         return GOROUTINE_EBADF;
     };
+    let stay = Stay {
+        fd,
+        descriptor,
+        generation,
+    };
+    if stay.is_nobodys() {
+        return GOROUTINE_EBADF;
+    }
     let Close::Begun { waiters, .. } = descriptor.close(generation) else {
-        drop(Stay {
-            fd,
-            descriptor,
-            generation,
-        });
         return GOROUTINE_EBADF;
     };
+    std::mem::forget(stay); // its end would close the number
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
@@ -1064,6 +1127,9 @@ pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> Gorout
         return GOROUTINE_EBADF;
     };
     let deadline = park::deadline_after(timeout_ns);
+    if let Err(status) = stay.before_call() {
+        return status;
+    }
     let is_thread = tls::current().is_null();
     loop {
         let seen = stay.descriptor.readiness();
@@ -1119,6 +1185,9 @@ pub extern "C" fn set_deadline(fd: i32, events: u32, timeout_ns: u64) -> Gorouti
     let Some(stay) = Stay::new(fd) else {
         return GOROUTINE_EBADF;
     };
+    if stay.is_nobodys() {
+        return GOROUTINE_EBADF;
+    }
     stay.descriptor
         .set_deadline(mask, park::deadline_after(timeout_ns));
     GOROUTINE_OK

@@ -13,6 +13,7 @@
 //! | `predict` | whose goroutines bind: threads made ahead |
 //! | `pin` | on which CPUs threads for foreign calls run |
 //! | `blocking` | blocking calls |
+//! | `budget` | calls that need not wait: when they give way |
 //! | `exhausted` | reports when all threads are taken |
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
@@ -51,6 +52,8 @@ pub mod attach;
 pub mod bind;
 #[cfg(not(loom))]
 pub mod blocking;
+#[cfg(not(loom))]
+pub mod budget;
 #[cfg(not(loom))]
 pub mod cancel;
 #[cfg(not(loom))]

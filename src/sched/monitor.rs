@@ -13,12 +13,14 @@
 //! - goroutines that wait for a thread, and threads that could not be made: see to it, and report;
 //! - threads that wait for quiescence;
 //! - when parks and turns began (`since`), and dumps that a signal asked for: see to it;
+//! - waits for descriptors that last (`netpoll::lasting`);
 //! - stacks that nobody wanted for a second: give their memory back.
 
 use super::blocking;
 use super::preempt;
 use super::run_queue::POLL_TIMER;
 use super::runtime::Runtime;
+use crate::netpoll::lasting::Lasting;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::futex;
@@ -41,6 +43,8 @@ const TROUBLED_NS: u64 = 1_000_000_000;
 const DOZES: u32 = 100;
 const TRIM_EVERY_NS: u64 = 1_000_000_000;
 const TRIM_BATCH: usize = 16_384;
+/// Between two looks at waits that last.
+const LASTING_EVERY_NS: u64 = 1_000_000_000;
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -98,6 +102,9 @@ pub fn run(runtime: &'static Runtime) {
     let mut dozes = 0;
     let mut next_trim = now_ns() + TRIM_EVERY_NS;
     let mut trimming = true;
+    let mut lasting = Lasting::default();
+    let mut next_lasting = now_ns() + LASTING_EVERY_NS;
+    let mut some_last = true;
     let mut calls = vec![blocking::Seen::default(); runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
     let mut slices = vec![preempt::Seen::default(); runtime.workers.len()];
@@ -116,9 +123,14 @@ pub fn run(runtime: &'static Runtime) {
         runtime.note_times(now);
         let next_look = crate::inspect::deadlock::serve(runtime, now);
         crate::inspect::quit::serve();
+        if now >= next_lasting {
+            next_lasting = now + LASTING_EVERY_NS;
+            some_last = runtime.look_at_lasting_waits(&mut lasting);
+        }
         runtime.poll_from_monitor();
         if !idle {
             dozes = 0;
+            some_last = true; // who runs may begin to wait
             let woke = watch(runtime, now, &mut heads);
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);
@@ -142,16 +154,23 @@ pub fn run(runtime: &'static Runtime) {
             runtime.note_times(now);
             runtime.poll_from_monitor(); // the last worker may have found the poller held, by us
             let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
-            if runtime.all_idle() {
+            let some_last = some_last && runtime.net.poller().is_some();
+            let slept = runtime.all_idle();
+            if slept {
+                let until = if troubled { now + TROUBLED_NS } else { u64::MAX };
                 wait(
                     runtime,
                     ASLEEP,
-                    if troubled { now + TROUBLED_NS } else { u64::MAX }.min(next_look),
+                    (if some_last { next_lasting.min(until) } else { until }).min(next_look),
                 );
             }
-            let _ = word.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
-            dozes = 0;
-            trimming = true;
+            let by_itself = word
+                .compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok();
+            if !(slept && by_itself && some_last) {
+                dozes = 0;
+                trimming = true;
+            }
         }
     }
 }

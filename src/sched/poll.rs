@@ -8,6 +8,7 @@ use super::worker::Worker;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GoroutineStatus};
 use crate::goroutine::{ReadyList, Runnable};
 use crate::netpoll::Poller;
+use crate::netpoll::lasting::Lasting;
 use crate::trace::{self, Cause};
 
 /// `sleeping` of a worker that sleeps in the poller.
@@ -70,6 +71,21 @@ impl Runtime {
         if let Some(index) = woken {
             self.wake(index);
         }
+        self.queue_all_from_outside(ready);
+    }
+
+    /// The monitor's part, about once a second. Gives whether it is to come again, whatever happens.
+    pub fn look_at_lasting_waits(&self, lasting: &mut Lasting) -> bool {
+        let mut ready = ReadyList::new();
+        let Some(poller) = self.net.poller() else {
+            return false;
+        };
+        let again = lasting.look(poller, &mut ready);
+        self.queue_all_from_outside(ready);
+        again
+    }
+
+    fn queue_all_from_outside(&self, ready: ReadyList) {
         for Runnable(g) in ready {
             // SAFETY: the list owned it.
             unsafe {

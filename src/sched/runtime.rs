@@ -829,11 +829,12 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 22] {
+fn fork_locks() -> [&'static dyn ForkLock; 23] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
         crate::ops::file::FILES.lock(),
+        crate::ops::file::OPENS.lock(),
         crate::ops::resolve::NAMES.lock(),
         crate::ffi::error::table(),
         &LIFECYCLE,
@@ -944,6 +945,7 @@ extern "C" fn after_fork_child() {
         crate::ffi::jobs::LOADS.forget_all();
         crate::ffi::jobs::CALLS.forget_all();
         crate::ops::file::FILES.forget_all();
+        crate::ops::file::OPENS.forget_all();
         crate::ops::resolve::NAMES.forget_all();
         crate::ffi::load::forget_loader();
         stack::reset_pools();

@@ -53,6 +53,8 @@ pub struct Local {
     next_sequence: AtomicU64,
     /// Turns so far.
     pub turn: u32,
+    /// Calls that need not wait until one gives way (`budget`).
+    pub calls_left: u32,
     /// Urgent goroutines run since the last regular one.
     pub urgent_streak: u32,
     /// Whether POLL_APART is set.
@@ -171,6 +173,7 @@ impl Worker {
                 ids_end: 0,
                 next_sequence: AtomicU64::new(SEQUENCES[index].load(Ordering::Relaxed)),
                 turn: 0,
+                calls_left: super::budget::CALLS,
                 urgent_streak: 0,
                 apart: false,
                 pinned: VecDeque::new(),
