@@ -56,7 +56,7 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
     unsafe {
         let bounds = stack::running(g);
         let mut inner = here;
-        if !(bounds.low..bounds.top).contains(&here) {
+        if !(stack::event::lowest(g, bounds)..bounds.top).contains(&here) {
             ranges.push(here..tls::base_sp().max(here)); // called by C
             inner = ((*g).foreign_sp as usize).clamp(bounds.low, bounds.top);
         }

@@ -142,7 +142,9 @@ unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
 unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<Vec<u64>>> {
     const MOST: usize = 64; // each is several times as large as the one before
     let part = |low: usize, bounds: stack::Bounds| {
-        let inside = (bounds.low..=bounds.top).contains(&low) && low.is_multiple_of(8);
+        // SAFETY: the caller's promise.
+        let lowest = unsafe { stack::event::lowest(g, bounds) };
+        let inside = (lowest..=bounds.top).contains(&low) && low.is_multiple_of(8);
         let mut words = vec![0; if inside { (bounds.top - low) / 8 } else { 0 }];
         (inside && mem::peek_words(low, &mut words)).then_some(words)
     };
