@@ -196,6 +196,17 @@ static void await_state(const char *name, const char *what) {
     }
 }
 
+static void await_none(void) {
+    uint64_t end = now_ns() + 30 * SECOND;
+    GoroutineStats stats;
+    do {
+        goroutine_stats_init(&stats);
+        OK(goroutine_runtime_stats(&stats));
+        if (stats.live == 0) return;
+        thread_sleep(100 * US);
+    } while (now_ns() < end);
+    CHECK_EQ(stats.live, 0);
+}
 static void states(void) {
     GoroutinePromise *all[32];
     size_t n = 0, i;
@@ -300,6 +311,7 @@ static void states(void) {
         void *result;
         OK(goroutine_promise_await_take(all[i], 30 * SECOND, &result));
     }
+    await_none(); /* a promise is settled before the goroutine is over */
     text = dump();
     CHECK(part_of(text, "nested") == NULL);
     CHECK(strstr(text, ": 0 goroutines, ") != NULL);
