@@ -166,6 +166,16 @@ static size_t emit_inline_call(Emit *e, void *function) {
     return e->used;
 }
 
+/* void *f(void *arg): goes on on another segment, and is over but for the `ret` that it will come back through. */
+static size_t emit_tail_of_link(Emit *e, void *function) {
+    EMIT(e, "\x41\xBA\0\x10\0\0\x45\x31\xDB"); /* mov r10d, 4096; xor r11d, r11d */
+    emit_call(e, CODE(goroutine_more_stack_prologue));
+    emit_return(e);
+    emit_constant(e, RAX, U(function));
+    EMIT(e, "\xFF\xE0"); /* jmp rax */
+    return e->used;
+}
+
 static void *unregister_it(void *arg) {
     Guest *guest = (Guest *)arg;
     return P((uint32_t)goroutine_code_unregister(guest->id, 30 * SECOND));
@@ -360,6 +370,7 @@ int main(void) {
     stays(emit_unframed, guest_parks, NULL);
     stays(emit_framed, guest_computes, NULL);
     stays(emit_inline_call, guest_calls_back, guest_goes_native);
+    stays(emit_tail_of_link, guest_parks, NULL);
     in_its_own_way();
     refused_as_a_whole();
     many(scaled(100000, 50), scaled(100000, 50));

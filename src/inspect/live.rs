@@ -12,7 +12,7 @@
 //! A goroutine that runs, or is about to, is looked at again later, until it parks or ends. One that never does is not seen: a time-out.
 //! (With a stopped world all would be seen at once. `clear` is the place for that.)
 
-use super::stopped::{self, Seen};
+use super::stopped::{self, LINK_RETURN, Seen};
 use crate::abi::*;
 use crate::code;
 use crate::context::tls;
@@ -60,7 +60,10 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
             ranges.push(here..tls::base_sp().max(here)); // called by C
             inner = ((*g).foreign_sp as usize).clamp(bounds.low, bounds.top);
         }
-        stack::segments_of(g, inner, |low, high| ranges.push(low..high));
+        stack::segments_of(g, inner, |low, high| {
+            let link = if low == inner { 0 } else { LINK_RETURN };
+            ranges.push(low - link..high);
+        });
     }
     // SAFETY: the running goroutine.
     let native = unsafe { (*g).native_stack } as usize;
