@@ -1,3 +1,5 @@
+/* sanitizer: fast_unwind_on_malloc=1 */
+/* (libgcc sorts registered tables under its lock, allocates for that, and the sanitizer would unwind that allocation: by the same tables.) */
 /* timeout: 240 */
 /* goroutine_dump: what it says of goroutines in every state, while nothing stops for it. */
 #include "code.h"
