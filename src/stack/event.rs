@@ -145,7 +145,11 @@ impl Event {
 pub unsafe fn lowest(g: *const Goroutine, b: Bounds) -> usize {
     // SAFETY: control blocks stay mapped.
     let end = unsafe { AtomicU64::from_ptr((&raw const (*g).reserve).cast_mut()) }.load(Ordering::Relaxed);
-    if end == b.low as u64 { b.low - RESERVE } else { b.low }
+    if end == b.low as u64 {
+        b.low - RESERVE
+    } else {
+        b.low
+    }
 }
 
 /// Closes the reserve.
