@@ -243,6 +243,38 @@ static void in_its_own_way(void) {
     OK(goroutine_promise_await_take(promise, 30 * SECOND, &value));
 }
 
+/* Who has stopped the world cannot wait for anybody in it. */
+static void *guest_yields(void *arg) {
+    Guest *guest = (Guest *)arg;
+    SET(guest->parked, true);
+    while (!GET(guest->released)) goroutine_yield();
+    return arg;
+}
+static void *stops_world(void *arg) {
+    Guest *guest = (Guest *)arg;
+    OK(goroutine_world_stop(30 * SECOND));
+    CHECK_EQ(goroutine_code_unregister(guest->id, GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
+    goroutine_world_start();
+    return arg;
+}
+static void in_a_stopped_world(void) {
+    static Guest guest;
+    Emit e = emit_begin(4096);
+    size_t bytes = emit_framed(&e, CODE(guest_yields));
+    const void *code = emit_end(&e);
+    GoroutineCode c = code_of("guest", code, bytes, GOROUTINE_CODE_FRAME_POINTER);
+    GoroutinePromise *promise;
+    void *value;
+    OK(goroutine_code_register(&c, 1, &guest.id));
+    promise = goroutine_spawn(FN(code), &guest);
+    while (!GET(guest.parked)) thread_sleep(100 * US);
+    stops_world(&guest);
+    run_goroutine(stops_world, &guest);
+    SET(guest.released, true);
+    OK(goroutine_promise_await_take(promise, 30 * SECOND, &value));
+    OK(goroutine_code_unregister(guest.id, 30 * SECOND));
+}
+
 /* ---- many ---- */
 
 static void *return_it(void *arg) { return arg; }
@@ -376,6 +408,7 @@ int main(void) {
     stays(emit_framed, guest_computes, NULL);
     stays(emit_inline_call, guest_calls_back, guest_goes_native);
     stays(emit_tail_of_link, guest_parks, NULL);
+    in_a_stopped_world();
     in_its_own_way();
     refused_as_a_whole();
     many(scaled(100000, 50), scaled(100000, 50));

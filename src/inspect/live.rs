@@ -18,7 +18,7 @@ use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::ops::sleep::sleep;
-use crate::sched::runtime;
+use crate::sched::{runtime, world};
 use crate::stack;
 use crate::sys::{mem, time::now_ns};
 use std::ops::Range;
@@ -125,7 +125,7 @@ fn base_of(g: *mut Goroutine) -> Option<usize> {
 }
 
 /// Waits until no goroutine but the calling one can return to `code`. Otherwise at least one was not seen without it until `deadline`
-/// (GOROUTINE_ETIMEDOUT), or the caller was cancelled.
+/// (GOROUTINE_ETIMEDOUT), or the caller was cancelled, or has stopped the world (GOROUTINE_EDEADLK).
 pub fn clear(code: &Range<usize>, deadline: u64) -> GoroutineStatus {
     let me = tls::current();
     let mut left = all();
@@ -140,6 +140,9 @@ pub fn clear(code: &Range<usize>, deadline: u64) -> GoroutineStatus {
         let now = now_ns();
         if now >= deadline {
             return GOROUTINE_ETIMEDOUT;
+        }
+        if world::is_mine() {
+            return GOROUTINE_EDEADLK; // they stand until the caller lets them go on
         }
         let status = sleep(pause.min(deadline - now));
         if status != GOROUTINE_OK {
