@@ -48,8 +48,18 @@ static _Unwind_Reason_Code look(_Unwind_Context *context, void *seen) {
     static_cast<int *>(seen)[_Unwind_FindEnclosingFunction(P(_Unwind_GetIP(context))) == CODE(dive)]++;
     return _URC_NO_REASON;
 }
+/* The callback goes on on a segment, and somebody throws and catches there: the reserve has its frames all the time. */
+static void *catches_there(void *arg) {
+    try {
+        throw 2;
+    } catch (int n) {
+        CHECK_EQ(n, 2);
+    }
+    return arg;
+}
 static void throws(Goroutine *g, void *, GoroutineContext *, void *arg) {
     int seen[2] = {0, 0};
+    CHECK(goroutine_more_stack(catches_there, arg) == arg);
     CHECK(g == goroutine_current() && arg == P(0x77));
     CHECK_EQ(_Unwind_Backtrace(look, seen), _URC_END_OF_STACK);
     CHECK(seen[1] > 100);

@@ -205,6 +205,7 @@ static void says_what_happened(void) {
     CHECK_EQ(goroutine_trace_start(in_directory("other")), GOROUTINE_EALREADY);
     CHECK_EQ(access(in_directory("other"), F_OK), -1);
     goroutine_promise_await_take(spawn_named(everything, &all, "a \"main\" one"), 30 * SECOND, NULL);
+    OK(goroutine_runtime_wait(30 * SECOND)); /* a promise is settled before the goroutine is over */
     OK(goroutine_trace_stop());
     CHECK_EQ(goroutine_trace_stop(), GOROUTINE_EALREADY);
     after = stats();
@@ -422,6 +423,7 @@ static void shutdown_ends_it(void) {
     start_workers(1);
     OK(goroutine_trace_start(path));
     run_goroutine(quick, NULL);
+    OK(goroutine_runtime_wait(30 * SECOND)); /* its end is an event, too */
     OK(goroutine_trace_stop());
     text = text_of(path);
     CHECK(is_complete(text));
@@ -451,7 +453,11 @@ static void fork_has_none(void) {
         run_goroutine(sleeps, NULL);
         OK(goroutine_trace_stop());
         stop();
+#if defined(__SANITIZE_ADDRESS__)
+        _exit(0); /* the parent's runtime is lost here, and that would be reported */
+#else
         exit(0); /* with its handlers */
+#endif
     }
     CHECK_EQ(waitpid(child, &status, 0), child);
     CHECK_EQ(status, 0);
@@ -488,6 +494,13 @@ static void environment_cannot_be_written(void *path) {
     setenv("GOROUTINE_TRACE", (const char *)path, 1);
     CHECK_EQ(goroutine_runtime_start(NULL), -ENOENT);
 }
+static void quits_after_a_failed_start(void *unused) {
+    (void)unused;
+    signal(SIGQUIT, SIG_DFL);
+    setenv("GOROUTINE_SIGQUIT", "1", 1);
+    environment_cannot_be_written((void *)(uintptr_t) "/nowhere/at/all");
+    raise(SIGQUIT);
+}
 
 static void other_ends(void) {
     const char *path = in_directory("exit");
@@ -509,6 +522,8 @@ static void other_ends(void) {
     free(text);
     expect_child("no directory", environment_cannot_be_written, (void *)(uintptr_t) "/nowhere/at/all", 0, 0,
                  "GOROUTINE_TRACE: cannot write /nowhere/at/all: No such file or directory");
+    /* A start that failed leaves no handler behind. */
+    expect_child("no directory, and a quit", quits_after_a_failed_start, NULL, SIGQUIT, 0, "GOROUTINE_TRACE: cannot write");
 }
 
 static void what_cannot_be_written(void) {

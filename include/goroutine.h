@@ -2820,8 +2820,8 @@ GoroutineStatus goroutine_code_register(const struct GoroutineCode *codes,
  * Context:   T, G.
  * Parks:     the goroutine, not its thread, as goroutine_sleep does, while it is not the time yet.
  * Returns:   GOROUTINE_OK; GOROUTINE_EAGAIN (`timeout_ns` 0) and GOROUTINE_ETIMEDOUT (still registered: some goroutine is in it, or was not
- * seen without it); GOROUTINE_EDEADLK (the calling goroutine is), GOROUTINE_ECANCELED, GOROUTINE_EALREADY (another call waits for it),
- * GOROUTINE_EINVAL (no such id).
+ * seen without it); GOROUTINE_EDEADLK (the calling goroutine is; or the caller has stopped the world, and would wait for
+ * somebody who stands), GOROUTINE_ECANCELED, GOROUTINE_EALREADY (another call waits for it), GOROUTINE_EINVAL (no such id).
  * Since:     ABI 1.
  */
 GoroutineStatus goroutine_code_unregister(uint64_t id,

@@ -8,6 +8,8 @@
 # A program passes with status 0, is skipped with 77, and fails otherwise. It has 120 seconds, or what a line
 # `/* timeout: 300 */` of its source says. What it writes is shown when it fails.
 #
+# `/* sanitizer: OPTIONS */` adds to ASAN_OPTIONS for its programs.
+#
 # For tools/sanitize.sh: C_TESTS_LIBRARIES (where the libraries are), C_TESTS_KINDS (so, a), C_TESTS_STANDARDS (c11, cxx17), C_TESTS_FLAGS (for the compiler),
 # C_TESTS_WRAP (a command in front of the program), C_TESTS_SLOWER (a factor for the time-outs).
 set -euo pipefail
@@ -63,7 +65,7 @@ build() {
 
 # run PROGRAM: writes PROGRAM.log and PROGRAM.verdict: passed, skipped, or why it failed.
 run() {
-    local program=$1 source seconds status=0 verdict
+    local program=$1 source seconds options status=0 verdict
     source=$(basename "$program")
     source=$(find c_tests -name "${source%%.*}.c*")
     if [[ -e $program.bad ]]; then
@@ -73,6 +75,8 @@ run() {
     fi
     # That code stores below rsp on purpose, which valgrind would report.
     [[ $source != c_tests/ultrascript/* ]] || export VALGRIND_OPTS=--ignore-range-below-sp=4096-8
+    options=$(sed -nE 's|^/\* sanitizer: (\S+) \*/.*|\1|p' "$source")
+    [[ -z $options ]] || export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}$options
     seconds=$(sed -nE 's|^/\* timeout: ([0-9]+) \*/.*|\1|p' "$source")
     seconds=$((${seconds:-120} * ${C_TESTS_SLOWER:-1}))
     # The outer redirection is for bash, which has its own word on a program that dies of a signal.

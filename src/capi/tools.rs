@@ -45,8 +45,8 @@ pub unsafe extern "C" fn goroutine_code_register(
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread, as goroutine_sleep does, while it is not the time yet.
 /// Returns:   GOROUTINE_OK; GOROUTINE_EAGAIN (`timeout_ns` 0) and GOROUTINE_ETIMEDOUT (still registered: some goroutine is in it, or was not
-/// seen without it); GOROUTINE_EDEADLK (the calling goroutine is), GOROUTINE_ECANCELED, GOROUTINE_EALREADY (another call waits for it),
-/// GOROUTINE_EINVAL (no such id).
+/// seen without it); GOROUTINE_EDEADLK (the calling goroutine is; or the caller has stopped the world, and would wait for
+/// somebody who stands), GOROUTINE_ECANCELED, GOROUTINE_EALREADY (another call waits for it), GOROUTINE_EINVAL (no such id).
 /// Since:     ABI 1.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]

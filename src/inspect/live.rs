@@ -12,13 +12,13 @@
 //! A goroutine that runs, or is about to, is looked at again later, until it parks or ends. One that never does is not seen: a time-out.
 //! (With a stopped world all would be seen at once. `clear` is the place for that.)
 
-use super::stopped::{self, Seen};
+use super::stopped::{self, LINK_RETURN, Seen};
 use crate::abi::*;
 use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::ops::sleep::sleep;
-use crate::sched::runtime;
+use crate::sched::{runtime, world};
 use crate::stack;
 use crate::sys::{mem, time::now_ns};
 use std::ops::Range;
@@ -56,11 +56,14 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
     unsafe {
         let bounds = stack::running(g);
         let mut inner = here;
-        if !(bounds.low..bounds.top).contains(&here) {
+        if !(stack::event::lowest(g, bounds)..bounds.top).contains(&here) {
             ranges.push(here..tls::base_sp().max(here)); // called by C
             inner = ((*g).foreign_sp as usize).clamp(bounds.low, bounds.top);
         }
-        stack::segments_of(g, inner, |low, high| ranges.push(low..high));
+        stack::segments_of(g, inner, |low, high| {
+            let link = if low == inner { 0 } else { LINK_RETURN };
+            ranges.push(low - link..high);
+        });
     }
     // SAFETY: the running goroutine.
     let native = unsafe { (*g).native_stack } as usize;
@@ -122,7 +125,7 @@ fn base_of(g: *mut Goroutine) -> Option<usize> {
 }
 
 /// Waits until no goroutine but the calling one can return to `code`. Otherwise at least one was not seen without it until `deadline`
-/// (GOROUTINE_ETIMEDOUT), or the caller was cancelled.
+/// (GOROUTINE_ETIMEDOUT), or the caller was cancelled, or has stopped the world (GOROUTINE_EDEADLK).
 pub fn clear(code: &Range<usize>, deadline: u64) -> GoroutineStatus {
     let me = tls::current();
     let mut left = all();
@@ -137,6 +140,9 @@ pub fn clear(code: &Range<usize>, deadline: u64) -> GoroutineStatus {
         let now = now_ns();
         if now >= deadline {
             return GOROUTINE_ETIMEDOUT;
+        }
+        if world::is_mine() {
+            return GOROUTINE_EDEADLK; // they stand until the caller lets them go on
         }
         let status = sleep(pause.min(deadline - now));
         if status != GOROUTINE_OK {

@@ -31,6 +31,10 @@ pub struct Registers {
     pub r15: u64,
 }
 
+/// Below where a goroutine went on to another segment lies the address after its call of goroutine_more_stack_prologue: the link comes back through the
+/// `ret` there (`asm/x86_64_sysv_growth.S`), also if the function has gone on in another one by then.
+pub const LINK_RETURN: usize = 8;
+
 /// What was seen.
 pub enum Seen {
     /// It is over, and was so at the first look or at the last.
@@ -49,7 +53,7 @@ pub struct Stopped {
     pub registers: Registers,
     /// Its stack from `registers.rsp` up, or as much of it as lies on the segment that it runs on.
     pub words: Vec<u64>,
-    /// The segments before that one, and its own stack, from where it went on to another one.
+    /// The segments before that one, and its own stack, from where it went on to another one, LINK_RETURN included.
     pub outer: Vec<Vec<u64>>,
     /// For what.
     pub waits: Waits,
@@ -142,7 +146,9 @@ unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
 unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<Vec<u64>>> {
     const MOST: usize = 64; // each is several times as large as the one before
     let part = |low: usize, bounds: stack::Bounds| {
-        let inside = (bounds.low..=bounds.top).contains(&low) && low.is_multiple_of(8);
+        // SAFETY: the caller's promise.
+        let lowest = unsafe { stack::event::lowest(g, bounds) };
+        let inside = (lowest..=bounds.top).contains(&low) && low.is_multiple_of(8);
         let mut words = vec![0; if inside { (bounds.top - low) / 8 } else { 0 }];
         (inside && mem::peek_words(low, &mut words)).then_some(words)
     };
@@ -155,7 +161,7 @@ unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<Vec<u64>>> {
                 return None;
             }
             parts.push(part(low, stack::segment::bounds_of_segment(segment))?);
-            low = racily(&raw const (*segment).sp) as usize;
+            low = (racily(&raw const (*segment).sp) as usize).wrapping_sub(LINK_RETURN);
             segment = racily((&raw const (*segment).prev).cast()) as *mut stack::Segment;
         }
         parts.push(part(low, stack::bounds_of(g))?);

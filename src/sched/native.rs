@@ -324,8 +324,8 @@ pub unsafe extern "C" fn on_landed_among_segments(g: *mut Goroutine, sp: usize) 
             }
             frame = inner;
         }
-        stack::event::close_unless_at(g, sp);
         stack::segment::settle(g, if on_stack { sp } else { foreign_sp as usize });
+        stack::event::close_unless_at(g, if on_stack { sp } else { foreign_sp as usize });
         if jumped {
             tls::set_scheduler_sp(frame as usize);
             (*g).foreign_sp = foreign_sp;

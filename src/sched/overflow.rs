@@ -4,7 +4,7 @@ use super::turn::on_exit;
 use crate::abi::{GOROUTINE_ESTACKOVERFLOW, GoroutineContext};
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, goroutine_asm_restore_context, tls};
 use crate::goroutine::Goroutine;
-use crate::stack::event::{Event, close_unless_at};
+use crate::stack::event::{Event, close};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
@@ -30,7 +30,7 @@ unsafe extern "C" fn resume(g: *mut Goroutine, event: *mut c_void) -> *mut Gorou
     unsafe {
         let at: GoroutineContext = (*event.cast::<Event>()).at;
         let errno = tls::errno();
-        close_unless_at(g, 0);
+        close(g);
         crate::stack::segment::settle(g, at.rsp as usize);
         tls::set_errno(errno);
         tls::set_current(g);

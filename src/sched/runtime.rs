@@ -283,7 +283,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     if let Err(status) = shared.start_trace_of_environment(&settings) {
         // SAFETY: it has no threads, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
-        stack::overflow::uninstall();
+        forget_config();
         return status;
     }
     let mut started = shared.pool.start(shared, config.ffi_threads_prestart);
@@ -299,11 +299,11 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         shared.stop_threads();
         shared.pool.join(u64::MAX); // the monitor comes last, and is not there
         trace::end(u64::MAX);
-        LIFECYCLE.lock().failing = false;
+        let mut lifecycle = LIFECYCLE.lock(); // the next start comes after us
+        lifecycle.failing = false;
         // SAFETY: all its threads are joined, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
-        stack::overflow::uninstall();
-        crate::inspect::quit::uninstall();
+        forget_config();
         return GOROUTINE_ENOMEM;
     }
     if lifecycle.library == 0 {
@@ -313,6 +313,14 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     CURRENT.store(runtime, Ordering::Release);
     DOOR.open();
     GOROUTINE_OK
+}
+
+/// The end of a runtime, or of a start that failed: handlers and callbacks of its config. Under LIFECYCLE's lock.
+fn forget_config() {
+    stack::overflow::uninstall();
+    crate::inspect::quit::uninstall();
+    stack::event::set_callback(None, std::ptr::null_mut());
+    report::set_fatal(None, std::ptr::null_mut());
 }
 
 /// How a shutdown went.
@@ -414,14 +422,11 @@ pub fn shutdown(deadline: u64) -> Ended {
     // SAFETY: as the lines above say.
     unsafe { trace::forget() };
     stack::segment::trim_all();
-    stack::event::set_callback(None, std::ptr::null_mut());
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
     drop(unsafe { Box::from_raw(runtime) });
-    stack::overflow::uninstall();
-    crate::inspect::quit::uninstall();
-    report::set_fatal(None, std::ptr::null_mut());
+    forget_config();
     let mut ended = Ended::from(GOROUTINE_OK);
     if !stack::overflow::is_installed() && !crate::inspect::quit::is_installed() {
         // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)

@@ -13,6 +13,7 @@
 //! R1. `Goroutine::reserve` is the address above the open reserve, 0: it is closed. It is the goroutine's own, its handler's included.
 //! R2. It closes once nobody runs there: when execution resumes where the callback says (off the stack), when the goroutine ends, or when somebody
 //!     has thrown and the first code that runs elsewhere tells us (`__cxa_begin_catch`, by way of `__cxa_get_globals`; `goroutine_ffi_landed`).
+//!     Who went on from there on another segment returns, so as long as the chain has a link to it somebody runs there, wherever `sp` is.
 //!     A goroutine that overflows while it is open gets the report and the signal.
 
 use super::own_code::is_own_code;
@@ -22,7 +23,7 @@ use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use std::ffi::c_void;
 use std::mem::size_of;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 const RESERVE: usize = GOROUTINE_OVERFLOW_RESERVE as usize;
 
@@ -137,18 +138,52 @@ impl Event {
     }
 }
 
-/// Closes the reserve, unless `sp` is still there.
+/// The lowest address that `g` may run at between `b`: with its reserve open, that is there.
 ///
 /// # Safety
-/// `g` is the running goroutine, at `sp`; or it is over, or off its stack, and the caller's.
+/// `g` is a control block. (Of one that runs elsewhere it says what was so a moment ago.)
+pub unsafe fn lowest(g: *const Goroutine, b: Bounds) -> usize {
+    // SAFETY: control blocks stay mapped.
+    let end = unsafe { AtomicU64::from_ptr((&raw const (*g).reserve).cast_mut()) }.load(Ordering::Relaxed);
+    if end == b.low as u64 {
+        b.low - RESERVE
+    } else {
+        b.low
+    }
+}
+
+/// Closes the reserve.
+///
+/// # Safety
+/// `g` is the caller's, off its stack; nobody returns to what is there.
 #[cold]
-pub unsafe fn close_unless_at(g: *mut Goroutine, sp: usize) {
+pub unsafe fn close(g: *mut Goroutine) {
     // SAFETY: the caller's promise, R1, R2.
     unsafe {
         let end = (*g).reserve as usize;
-        if end != 0 && !(end - RESERVE..end).contains(&sp) {
+        if end != 0 {
             slab::guard_close(end - RESERVE, RESERVE);
             (*g).reserve = 0;
+        }
+    }
+}
+
+/// The same, unless `sp` is still there, or on a segment to which somebody went on from there.
+///
+/// # Safety
+/// `g` is the running goroutine, at `sp`.
+#[cold]
+pub unsafe fn close_unless_at(g: *mut Goroutine, sp: usize) {
+    // SAFETY: the caller's promise; the chain is the goroutine's own.
+    unsafe {
+        let end = (*g).reserve as usize;
+        let is_there = |sp: usize| (end.saturating_sub(RESERVE)..end).contains(&sp);
+        let mut segment = (*g).segment;
+        while !segment.is_null() && !is_there((*segment).sp as usize) {
+            segment = (*segment).prev;
+        }
+        if segment.is_null() && !is_there(sp) {
+            close(g);
         }
     }
 }

@@ -273,7 +273,7 @@ pub unsafe fn give_back_all(g: *mut Goroutine) {
 unsafe fn abandon(g: *mut Goroutine) {
     // SAFETY: as above.
     unsafe {
-        super::event::close_unless_at(g, 0);
+        super::event::close(g);
         let mut at = (*g).segment;
         while !at.is_null() {
             let b = bounds_of_segment(at);
