@@ -8,6 +8,7 @@ mod contestant;
 mod emit;
 mod foreign;
 mod growth;
+mod learn;
 mod own;
 mod report;
 mod world;
@@ -61,6 +62,7 @@ const TABLES: &[(&str, fn())] = &[
     }),
     ("foreign", foreign::tables),
     ("growth", growth::table),
+    ("learn", learn::table),
     ("world", world::table),
 ];
 

@@ -18,6 +18,7 @@
 
 pub mod event;
 pub mod growth;
+pub mod learn;
 pub mod overflow;
 pub mod own_code;
 mod pool;

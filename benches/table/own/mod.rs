@@ -5,6 +5,7 @@ mod calls;
 mod company;
 mod growth;
 mod held;
+mod learn;
 mod lateness;
 mod tasks;
 mod waiting;
@@ -65,6 +66,7 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "bind_thread" => bind::thread(),
         _ if calls::is_one(row) => calls::round(row)?,
         _ if growth::is_one(row) => growth::round(row)?,
+        _ if row.starts_with("learn_") => learn::row(row)?,
         _ => {
             let round = tasks::round_of(row)?;
             let n = *sizes.entry(row.into()).or_insert_with(|| size(round));
