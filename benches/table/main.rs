@@ -8,6 +8,7 @@ mod contestant;
 mod emit;
 mod foreign;
 mod growth;
+mod latency;
 mod learn;
 mod own;
 mod report;
@@ -62,6 +63,7 @@ const TABLES: &[(&str, fn())] = &[
     }),
     ("foreign", foreign::tables),
     ("growth", growth::table),
+    ("latency", latency::table),
     ("learn", learn::table),
     ("world", world::table),
 ];

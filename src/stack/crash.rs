@@ -70,7 +70,11 @@ fn name_of(signal: c_int) -> &'static str {
 fn name_code(line: &mut Line, rip: u64) {
     let mut name = code::NAME_BUFFER;
     if let Some((bytes, offset)) = code::describe(rip as usize, &mut name) {
-        line.text(" (").raw(&name[..bytes]).text("+").hex(offset as u64).text(")");
+        line.text(" (")
+            .raw(&name[..bytes])
+            .text("+")
+            .hex(offset as u64)
+            .text(")");
         return;
     }
     // SAFETY: zeros are a Dl_info; strings of loaded objects, which this thread runs in.

@@ -115,7 +115,9 @@ fn note(function: u64, pages: usize) {
     let mark = pages.min(PAGES_MAX) as u64 + 1;
     let _ = known
         .marks
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |marks| Some(marks << 16 | mark));
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |marks| {
+            Some(marks << 16 | mark)
+        });
 }
 
 /// `g` is about to become a goroutine of `function`; 0: of nobody's. `dice`: the caller's, any number at first.
@@ -207,7 +209,14 @@ mod tests {
     #[test]
     fn what_comes_is_the_least_of_four_marks() {
         let function = 0x1000; // tests of one table: a function of its own each
-        for (mark, expected) in [(30, None), (25, None), (26, None), (40, Some(25)), (26, Some(25)), (26, Some(26))] {
+        for (mark, expected) in [
+            (30, None),
+            (25, None),
+            (26, None),
+            (40, Some(25)),
+            (26, Some(25)),
+            (26, Some(26)),
+        ] {
             note(function, mark);
             let marks = find(function).expect("it is there").marks.load(Ordering::Relaxed);
             assert_eq!(wanted(marks), expected, "after {mark}");

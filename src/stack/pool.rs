@@ -3,8 +3,8 @@
 //! LIFO everywhere: the stack used last is the warmest. Nothing is trimmed when a stack comes back; `trim` gives memory
 //! back later, for stacks that nobody wanted for a while, and moves them to `cold`.
 
-use super::{bounds_of, learn};
 use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
+use super::{bounds_of, learn};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
 use parking_lot::lock_api::RawMutex as _;
@@ -157,7 +157,9 @@ impl Cache {
             return self.stacks.pop().unwrap_or(std::ptr::null_mut());
         }
         if self.learning.is_empty() {
-            pool(self.class).lock().take(self.class, BATCH, &mut self.learning);
+            pool(self.class)
+                .lock()
+                .take(self.class, BATCH, &mut self.learning);
         }
         let Some(g) = self.learning.pop() else {
             return std::ptr::null_mut();

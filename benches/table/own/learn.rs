@@ -31,7 +31,10 @@ unsafe extern "C" fn deep(gate: *mut c_void) -> *mut c_void {
     // SAFETY: the running goroutine; the gate outlives it.
     unsafe {
         touch();
-        STACKS.lock().unwrap().push(goroutine_current() as usize & !(STACK - 1));
+        STACKS
+            .lock()
+            .unwrap()
+            .push(goroutine_current() as usize & !(STACK - 1));
         STARTED.fetch_add(1, Ordering::Relaxed);
         goroutine_promise_await(gate.cast(), GOROUTINE_FOREVER, null_mut());
     }
@@ -64,13 +67,7 @@ fn burst() -> f64 {
 fn empty() {
     for base in STACKS.lock().unwrap().drain(..) {
         // SAFETY: a free stack of the default class; its pool knows it by its address.
-        unsafe {
-            libc::madvise(
-                (base + GUARD) as *mut c_void,
-                STACK - GUARD,
-                libc::MADV_DONTNEED,
-            )
-        };
+        unsafe { libc::madvise((base + GUARD) as *mut c_void, STACK - GUARD, libc::MADV_DONTNEED) };
     }
 }
 

@@ -5,8 +5,9 @@ mod calls;
 mod company;
 mod growth;
 mod held;
-mod learn;
+mod latency;
 mod lateness;
+mod learn;
 mod tasks;
 mod waiting;
 mod world;
@@ -49,6 +50,8 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "lone_sleeper" => lateness::lone_sleeper(),
         "sleep_lateness" => lateness::sleep_lateness(argument.unwrap_or(3)),
         "timer_among" => lateness::timer_among(),
+        "latency_ordinary" => latency::latency(0),
+        "latency_priority" => latency::latency(GOROUTINE_SPAWN_PRIORITY),
         "interval" => lateness::interval(argument.unwrap_or(3)),
         "held_nothing" => held::held(held::Lock::Nothing),
         "held_mutex" => held::mutex(),
