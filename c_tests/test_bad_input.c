@@ -695,7 +695,6 @@ static void configurations(void) {
     NOT_STARTED(c.stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED(c.stack_bytes_max = UINT64_MAX, GOROUTINE_EINVAL);
     NOT_STARTED((c.stack_bytes = 1 << 20, c.stack_bytes_max = 1 << 19), GOROUTINE_EINVAL);
-    NOT_STARTED(c.flags = GOROUTINE_CONFIG_LEARN_STACKS, GOROUTINE_ENOSYS);
     NOT_STARTED(c.stack_overflow = overflow_callback; c.flags = GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS, GOROUTINE_EINVAL);
     NOT_STARTED(c.ffi_threads_prestart = 1001, GOROUTINE_EINVAL);
     NOT_STARTED(c.thread_stack_bytes = UINT64_MAX, GOROUTINE_EINVAL);

@@ -197,6 +197,60 @@ static void *all_on_thread(void *arg) {
     return arg;
 }
 
+/* The same while a timer interrupts as often as the kernel can, on the alternate stack and on whatever runs. The thread blocks nothing, so a
+ * signal meets every instruction but those of the switch that blocks them. */
+static uint64_t ticks;
+static void on_tick(int signal) {
+    (void)signal;
+    ADD(ticks, 1);
+}
+static void *under_a_timer(void *unused) {
+    static const int FLAGS[] = {SA_ONSTACK, 0};
+    static char alternate[64 << 10];
+    stack_t stack;
+    unsigned i;
+    memset(&stack, 0, sizeof stack);
+    stack.ss_sp = alternate;
+    stack.ss_size = sizeof alternate;
+    CHECK_EQ(sigaltstack(&stack, NULL), 0);
+    for (i = 0; i < 2; i++) {
+        struct sigaction action;
+        struct sigevent event;
+        struct itimerspec every = {{0, 100000}, {0, 100000}}, off = {{0, 0}, {0, 0}};
+        timer_t timer;
+        Pair *pair = (Pair *)aligned_alloc(16, (sizeof(Pair) + 15) / 16 * 16);
+        void *room = malloc(256 << 10);
+        uint64_t n, least = scaled(1000000, 1000);
+        CHECK(pair != NULL && room != NULL);
+        memset(&action, 0, sizeof action);
+        action.sa_handler = on_tick;
+        action.sa_flags = SA_RESTART | FLAGS[i];
+        CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+        memset(pair, 0, sizeof *pair);
+        pair->switch_function = CODE(signal_safe_context_switch);
+        OK(goroutine_context_init(&pair->there, room, 256 << 10, other_side, pair));
+        ticks = 0;
+        memset(&event, 0, sizeof event);
+        event.sigev_notify = SIGEV_THREAD_ID;
+        event.sigev_signo = SIGALRM;
+        event._sigev_un._tid = thread_id();
+        CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+        CHECK_EQ(timer_settime(timer, 0, &every, NULL), 0);
+        for (n = 0; n < least || GET(ticks) < 1000; n++) {
+            Probe p;
+            fill(&p, n * 2 + 2);
+            CHECK_EQ(probe(CODE(signal_safe_context_switch), &pair->here, &pair->there, &p), 0);
+        }
+        CHECK_EQ(timer_settime(timer, 0, &off, NULL), 0);
+        CHECK_EQ(timer_delete(timer), 0);
+        CHECK_EQ(pair->done, n);
+        fprintf(stderr, "%" PRIu64 " switches, %" PRIu64 " signals\n", 2 * n, GET(ticks));
+        free(room);
+        free(pair);
+    }
+    return unused;
+}
+
 int main(void) {
     pthread_t thread;
     probe = emit_probe();
@@ -205,6 +259,8 @@ int main(void) {
     every_register();
     ping_pong();
     CHECK(pthread_create(&thread, NULL, all_on_thread, NULL) == 0);
+    pthread_join(thread, NULL);
+    CHECK(pthread_create(&thread, NULL, under_a_timer, NULL) == 0);
     pthread_join(thread, NULL);
     start_workers(2);
     run_goroutine(ping_pong_on_goroutine, NULL);

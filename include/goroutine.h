@@ -156,7 +156,10 @@ typedef struct GoroutineGroup GoroutineGroup;
  * used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
  */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
-/** Config flag: learn stack sizes per spawned function. Not in this version: GOROUTINE_ENOSYS. */
+/**
+ * Config flag: learn from samples how much stack the goroutines of each function use, and have it there before the next one runs, so that it does
+ * not take a page fault for each page. Linux 5.14; before that the start gives GOROUTINE_ENOSYS.
+ */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
 /** Config flag: make no threads ahead for functions whose goroutines nearly always bind. */
 #define GOROUTINE_CONFIG_NO_PREDICTION 16
@@ -818,12 +821,13 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
 
 /**
  * Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
- * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`, `GOROUTINE_IO_URING`). The first spawn, timer or async operation of a process starts it so by itself;
+ * `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`, `GOROUTINE_LEARN_STACKS`,
+ * `GOROUTINE_IO_URING`). The first spawn, timer or async operation of a process starts it so by itself;
  * after a shutdown only this function does.
  * Context:   T, G.
  * Ownership: `config` is copied.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
- * GOROUTINE_ENOSYS (an option that this version does not have).
+ * GOROUTINE_ENOSYS (the kernel cannot do what an option needs).
  * Since:     ABI 1.
  *
  * Safety:

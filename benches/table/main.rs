@@ -8,6 +8,8 @@ mod contestant;
 mod emit;
 mod foreign;
 mod growth;
+mod latency;
+mod learn;
 mod own;
 mod report;
 mod world;
@@ -61,6 +63,8 @@ const TABLES: &[(&str, fn())] = &[
     }),
     ("foreign", foreign::tables),
     ("growth", growth::table),
+    ("latency", latency::table),
+    ("learn", learn::table),
     ("world", world::table),
 ];
 

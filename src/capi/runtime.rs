@@ -88,12 +88,13 @@ pub unsafe extern "C" fn goroutine_config_init_sized(config: *mut GoroutineConfi
 }
 
 /// Starts the runtime. NULL: the defaults, changed by the environment (`GOROUTINE_WORKERS`, `GOROUTINE_STACK_BYTES`,
-/// `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`, `GOROUTINE_IO_URING`). The first spawn, timer or async operation of a process starts it so by itself;
+/// `GOROUTINE_STACK_BYTES_MAX`, `GOROUTINE_NO_SIGNAL_HANDLERS`, `GOROUTINE_LEARN_STACKS`,
+/// `GOROUTINE_IO_URING`). The first spawn, timer or async operation of a process starts it so by itself;
 /// after a shutdown only this function does.
 /// Context:   T, G.
 /// Ownership: `config` is copied.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
-/// GOROUTINE_ENOSYS (an option that this version does not have).
+/// GOROUTINE_ENOSYS (the kernel cannot do what an option needs).
 /// Since:     ABI 1.
 ///
 /// # Safety

@@ -108,6 +108,8 @@ pub struct Goroutine {
     pub(crate) spare: *mut crate::stack::Segment,
     /// The end of the open reserve below its stack (`stack::event`), or 0.
     pub(crate) reserve: u64,
+    /// Of the stack, not of the goroutine: what `stack::learn` knows about it (L2). No spawn writes it.
+    pub(crate) learned: u32,
 }
 
 /// C++'s `__cxa_eh_globals`, as the Itanium ABI lays it out: what `throw;` and `std::uncaught_exceptions()` go by. Its own

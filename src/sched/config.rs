@@ -31,8 +31,8 @@ pub fn defaults() -> GoroutineConfig {
     config
 }
 
-/// The defaults, changed by GOROUTINE_WORKERS, GOROUTINE_STACK_BYTES, GOROUTINE_STACK_BYTES_MAX and
-/// GOROUTINE_NO_SIGNAL_HANDLERS=1. A value that is not a number is an error with a line, not a guess.
+/// The defaults, changed by GOROUTINE_WORKERS, GOROUTINE_STACK_BYTES, GOROUTINE_STACK_BYTES_MAX,
+/// GOROUTINE_NO_SIGNAL_HANDLERS=1 and GOROUTINE_LEARN_STACKS=1. A value that is not a number is an error with a line, not a guess.
 pub fn from_environment() -> Result<GoroutineConfig, GoroutineStatus> {
     let mut config = defaults();
     config.workers = number("GOROUTINE_WORKERS")?.map_or(0, |n| n.min(u64::from(u32::MAX)) as u32);
@@ -40,6 +40,9 @@ pub fn from_environment() -> Result<GoroutineConfig, GoroutineStatus> {
     config.stack_bytes_max = number("GOROUTINE_STACK_BYTES_MAX")?.unwrap_or(STACK_BYTES_MAX);
     if number("GOROUTINE_NO_SIGNAL_HANDLERS")?.is_some_and(|n| n != 0) {
         config.flags |= GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS;
+    }
+    if number("GOROUTINE_LEARN_STACKS")?.is_some_and(|n| n != 0) {
+        config.flags |= GOROUTINE_CONFIG_LEARN_STACKS;
     }
     Ok(config)
 }
@@ -79,9 +82,6 @@ pub fn check(config: &mut GoroutineConfig) -> Result<(u8, u8, thread::Settings),
     }
     if number("GOROUTINE_IO_URING")? == Some(0) {
         config.flags |= GOROUTINE_CONFIG_NO_IO_URING;
-    }
-    if config.flags & GOROUTINE_CONFIG_LEARN_STACKS != 0 {
-        return Err(GOROUTINE_ENOSYS); // not in this version: say so instead of ignoring it
     }
     if config.stack_overflow.is_some() && config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS != 0 {
         return Err(wrong_field(

@@ -221,6 +221,9 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Err(status) => return status,
     };
     settings.cpus = pinning.as_ref().map(Pinning::free);
+    if !stack::learn::start(config.flags & GOROUTINE_CONFIG_LEARN_STACKS != 0) {
+        return GOROUTINE_ENOSYS; // the kernel cannot: say so instead of ignoring it
+    }
     if !membarrier::register() {
         return GOROUTINE_ENOMEM;
     }

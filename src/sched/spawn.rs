@@ -101,9 +101,9 @@ pub unsafe fn internal(
     // SAFETY: the thread holds its worker, if any; the stack is ours from a pool.
     unsafe {
         let g = if worker.is_null() {
-            stack::acquire(runtime.class)
+            stack::acquire(runtime.class, f)
         } else {
-            (*worker).local().stacks.pop()
+            (*worker).local().stacks.pop(f)
         };
         let g = g.ok_or(GOROUTINE_ENOMEM)?;
         let id = if worker.is_null() {
@@ -142,7 +142,7 @@ pub unsafe fn plain(
             return Err(GOROUTINE_ESHUTDOWN);
         }
         let local = worker.local();
-        let Some(g) = local.stacks.pop() else {
+        let Some(g) = local.stacks.pop(f) else {
             return Err(GOROUTINE_ENOMEM);
         };
         let class = local.stacks.class();
@@ -178,7 +178,7 @@ unsafe fn plain_outside(
         return Err(GOROUTINE_ESHUTDOWN);
     }
     let class = runtime.class;
-    let g = stack::acquire(class).ok_or(GOROUTINE_ENOMEM)?;
+    let g = stack::acquire(class, f).ok_or(GOROUTINE_ENOMEM)?;
     // SAFETY: the stack is ours from the pool.
     unsafe {
         init(g, class, foreign_id(), f, arg as u64);
@@ -216,6 +216,7 @@ unsafe fn discard(g: *mut Goroutine, class: u8) {
     // SAFETY: the caller's promise.
     unsafe {
         (*g).id.store(0, Ordering::Release);
+        stack::learn::forget(g);
         stack::give_back(g, class);
     }
 }
@@ -334,9 +335,9 @@ pub unsafe fn with(
     // SAFETY: the thread holds its worker, if any; the stack is ours from a pool; its size was checked below.
     unsafe {
         let g = if !worker.is_null() && (*worker).local().stacks.class() == class {
-            (*worker).local().stacks.pop()
+            (*worker).local().stacks.pop(request.r#fn as u64)
         } else {
-            stack::acquire(class)
+            stack::acquire(class, request.r#fn as u64)
         };
         let Some(g) = g else {
             bind::give_up(runtime.shared(), start);
@@ -461,21 +462,16 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
             })
             .unwrap_or(runtime.class);
         let local = worker.local();
+        let f = timers::body as *const () as u64;
         let stack = if class == local.stacks.class() {
-            local.stacks.pop()
+            local.stacks.pop(f)
         } else {
-            stack::acquire(class)
+            stack::acquire(class, f)
         };
         let Some(g) = stack else {
             return timers::postpone(worker, number);
         };
-        init(
-            g,
-            class,
-            worker.next_id(),
-            timers::body as *const () as u64,
-            u64::from(number),
-        );
+        init(g, class, worker.next_id(), f, u64::from(number));
         (*g).spawn_flags |= GOROUTINE_SPAWN_PRIORITY;
         at_end(g, timers::finish, number as usize as *mut c_void);
         if let Some((s, name)) = options {

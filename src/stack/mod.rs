@@ -16,8 +16,10 @@
 //! I1. Slabs are never unmapped: a control block's address stays readable for the life of the process.
 //! I2. `region_class` of an address inside a slab never changes.
 
+mod crash;
 pub mod event;
 pub mod growth;
+pub mod learn;
 pub mod overflow;
 pub mod own_code;
 mod pool;

@@ -1,10 +1,11 @@
-//! The SIGSEGV/SIGBUS handler: it knows a stack's guard from any other bad address.
+//! The handler of signals that a crash sends: it knows a stack's guard from any other bad address, and whose crash it is.
 //!
 //! A fault in the guard of the running goroutine's stack is an overflow: an event for the language (`event`), or it is reported, then
-//! the signal goes on as if we were not there. Everything else goes to the handler that was installed before ours, unseen.
+//! the signal goes on as if we were not there. Everything else goes to the handler that was installed before ours, unseen. If that is none, so that the signal ends the process, a line says
+//! first which goroutine it was (`crash`).
 //! It runs on the thread's alternate stack, takes no lock and allocates nothing.
 
-use super::{Bounds, GUARD, bounds, classify, event, segment};
+use super::{Bounds, GUARD, bounds, classify, crash, event, segment};
 use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
@@ -12,9 +13,17 @@ use crate::sys::report::Line;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+/// Of these the first two may be a guard's.
+const SIGNALS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGABRT,
+];
+const MAY_BE_GUARDS: usize = 2;
 
-struct Previous(std::cell::UnsafeCell<[libc::sigaction; 2]>);
+struct Previous(std::cell::UnsafeCell<[libc::sigaction; SIGNALS.len()]>);
 // SAFETY: written under the runtime's start lock while INSTALLED is false, read by the handler after that.
 unsafe impl Sync for Previous {}
 static PREVIOUS: Previous =
@@ -22,7 +31,7 @@ static PREVIOUS: Previous =
     Previous(std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }));
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// Takes the two signals; `uninstall` gives them back. Under the runtime's start lock.
+/// Takes the signals; `uninstall` gives them back. Under the runtime's start lock.
 pub fn install() {
     if INSTALLED.load(Ordering::Acquire) {
         return;
@@ -72,8 +81,10 @@ pub fn is_installed() -> bool {
 unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo for these signals.
     let address = unsafe { (*info).si_addr() } as usize;
+    let mut reported = false;
+    let may_be_guards = SIGNALS[..MAY_BE_GUARDS].contains(&signal);
     // A guard belongs to the goroutine above it, whoever ran into it: say so also when a stray pointer did.
-    if let Some((g, b)) = guarded(address) {
+    if let Some((g, b)) = guarded(address).filter(|_| may_be_guards) {
         // SAFETY: the kernel's ucontext.
         unsafe {
             let at = Place::of(context);
@@ -81,9 +92,10 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
                 return;
             }
             report(g, b, address, at);
+            reported = true;
         }
     }
-    forward(signal, info, context);
+    forward(signal, info, context, reported);
 }
 
 /// Whose guard `address` is in, and the bounds above it.
@@ -136,14 +148,17 @@ impl Place {
 }
 
 /// What happens next is what would have happened without us.
-fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let i = usize::from(signal != SIGNALS[0]);
+fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, reported: bool) {
+    let i = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
     // SAFETY: written before the handler was installed; the action's own flags say which signature it has.
     unsafe {
         let previous = (*PREVIOUS.0.get())[i];
         match previous.sa_sigaction {
             libc::SIG_IGN if (*info).si_code <= 0 => {} // sent by kill(2), and ignored
             libc::SIG_DFL | libc::SIG_IGN => {
+                if !reported {
+                    crash::say(signal, &*info, context);
+                }
                 // Ignoring a fault loops for ever; the kernel kills for it, and so do we: the instruction runs again.
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;

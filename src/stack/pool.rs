@@ -3,8 +3,8 @@
 //! LIFO everywhere: the stack used last is the warmest. Nothing is trimmed when a stack comes back; `trim` gives memory
 //! back later, for stacks that nobody wanted for a while, and moves them to `cold`.
 
-use super::bounds_of;
 use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
+use super::{bounds_of, learn};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
 use parking_lot::lock_api::RawMutex as _;
@@ -26,6 +26,8 @@ struct Pool {
     slab: Option<Slab>,
     /// Fewest warm stacks since the last trim: so many, nobody wanted.
     low_water: usize,
+    /// For `learn`.
+    dice: u32,
 }
 // SAFETY: stacks in a pool belong to the pool.
 unsafe impl Send for Pool {}
@@ -37,6 +39,7 @@ static POOLS: [Mutex<Pool>; CLASSES] = [const {
         cold: Vec::new(),
         slab: None,
         low_water: 0,
+        dice: 0,
     })
 }; CLASSES];
 static CARVED: AtomicU64 = AtomicU64::new(0);
@@ -74,11 +77,21 @@ fn pool(class: u8) -> &'static Mutex<Pool> {
     &POOLS[(class - CLASS_MIN) as usize]
 }
 
-/// One stack from the shared pool. None: out of address space or guards.
-pub fn acquire(class: u8) -> Option<*mut Goroutine> {
+/// One stack from the shared pool, for a goroutine of `function`, or 0. None: out of address space or guards.
+pub fn acquire(class: u8, function: u64) -> Option<*mut Goroutine> {
     let mut one = Vec::with_capacity(1);
-    pool(class).lock().take(class, 1, &mut one);
-    one.pop()
+    let mut dice = {
+        let mut pool = pool(class).lock();
+        pool.take(class, 1, &mut one);
+        pool.dice = pool.dice.wrapping_add(0x9E37_79B9);
+        pool.dice
+    };
+    let g = one.pop()?;
+    if learn::is_on() {
+        // SAFETY: it is in no pool any more, and nobody's yet.
+        unsafe { learn::prepare(g, class, function, &mut dice) };
+    }
+    Some(g)
 }
 
 /// A stack comes back to the shared pool.
@@ -86,13 +99,25 @@ pub fn acquire(class: u8) -> Option<*mut Goroutine> {
 /// # Safety
 /// Nobody runs on it, and nobody else will give it back.
 pub unsafe fn give_back(g: *mut Goroutine, class: u8) {
+    if learn::is_on() {
+        // SAFETY: the caller's promise.
+        unsafe { learn::look_back(g, class) };
+    }
     pool(class).lock().warm.push_back(g);
 }
 
 /// A worker's own spare stacks, of the default class.
+///
+/// Where something is learned (`learn`), each stack takes the long way, in and out: `stacks` is always empty and always full then,
+/// so that who learns nothing pays nothing for it.
 pub struct Cache {
     stacks: Vec<*mut Goroutine>,
+    /// Most of them: CACHE_MAX, or 0.
+    most: usize,
     class: u8,
+    /// Where something is learned: the stacks.
+    learning: Vec<*mut Goroutine>,
+    dice: u32,
 }
 
 impl Cache {
@@ -100,7 +125,10 @@ impl Cache {
     pub fn new(class: u8) -> Self {
         Self {
             stacks: Vec::with_capacity(CACHE_MAX),
+            most: if learn::is_on() { 0 } else { CACHE_MAX },
             class,
+            learning: Vec::new(),
+            dice: 0,
         }
     }
     /// The class of its stacks.
@@ -108,18 +136,37 @@ impl Cache {
     pub fn class(&self) -> u8 {
         self.class
     }
-    /// The warmest. None: out of address space or guards.
+    /// The warmest, for a goroutine of `function`. None: out of address space or guards.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<*mut Goroutine> {
-        match self.stacks.pop() {
-            Some(g) => Some(g),
-            None => self.refill(),
-        }
+    pub fn pop(&mut self, function: u64) -> Option<*mut Goroutine> {
+        let g = match self.stacks.pop() {
+            Some(g) => {
+                // SAFETY: no stack is there. So no test is left on this way.
+                unsafe { std::hint::assert_unchecked(!g.is_null()) };
+                g
+            }
+            None => self.refill(function),
+        };
+        (!g.is_null()).then_some(g)
     }
     #[cold]
-    fn refill(&mut self) -> Option<*mut Goroutine> {
-        pool(self.class).lock().take(self.class, BATCH, &mut self.stacks);
-        self.stacks.pop()
+    #[inline(never)]
+    fn refill(&mut self, function: u64) -> *mut Goroutine {
+        if self.most != 0 {
+            pool(self.class).lock().take(self.class, BATCH, &mut self.stacks);
+            return self.stacks.pop().unwrap_or(std::ptr::null_mut());
+        }
+        if self.learning.is_empty() {
+            pool(self.class)
+                .lock()
+                .take(self.class, BATCH, &mut self.learning);
+        }
+        let Some(g) = self.learning.pop() else {
+            return std::ptr::null_mut();
+        };
+        // SAFETY: it was in the cache, and is nobody's yet.
+        unsafe { learn::prepare(g, self.class, function, &mut self.dice) };
+        g
     }
     /// Keeps it for the next goroutine.
     ///
@@ -127,21 +174,36 @@ impl Cache {
     /// As [`give_back`]; the stack is of this cache's class.
     #[inline(always)]
     pub unsafe fn push(&mut self, g: *mut Goroutine) {
-        if self.stacks.len() == CACHE_MAX {
-            self.spill();
+        if self.stacks.len() == self.most {
+            // SAFETY: the caller's promise.
+            unsafe { self.push_with_care(g) };
+        } else {
+            self.stacks.push(g);
         }
-        self.stacks.push(g);
     }
     #[cold]
-    fn spill(&mut self) {
-        // The coldest ones go, in the order they came.
-        pool(self.class).lock().warm.extend(self.stacks.drain(..BATCH));
+    #[inline(never)]
+    unsafe fn push_with_care(&mut self, g: *mut Goroutine) {
+        let stacks = if self.most == 0 {
+            // SAFETY: the caller's promise.
+            unsafe { learn::look_back(g, self.class) };
+            &mut self.learning
+        } else {
+            &mut self.stacks
+        };
+        if stacks.len() == CACHE_MAX {
+            // The coldest ones go, in the order they came.
+            pool(self.class).lock().warm.extend(stacks.drain(..BATCH));
+        }
+        stacks.push(g);
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        pool(self.class).lock().warm.extend(self.stacks.drain(..));
+        let mut pool = pool(self.class).lock();
+        pool.warm.extend(self.stacks.drain(..));
+        pool.warm.extend(self.learning.drain(..));
     }
 }
 

@@ -5,7 +5,9 @@ mod calls;
 mod company;
 mod growth;
 mod held;
+mod latency;
 mod lateness;
+mod learn;
 mod tasks;
 mod waiting;
 mod world;
@@ -48,6 +50,8 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "lone_sleeper" => lateness::lone_sleeper(),
         "sleep_lateness" => lateness::sleep_lateness(argument.unwrap_or(3)),
         "timer_among" => lateness::timer_among(),
+        "latency_ordinary" => latency::latency(0),
+        "latency_priority" => latency::latency(GOROUTINE_SPAWN_PRIORITY),
         "interval" => lateness::interval(argument.unwrap_or(3)),
         "held_nothing" => held::held(held::Lock::Nothing),
         "held_mutex" => held::mutex(),
@@ -65,6 +69,7 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "bind_thread" => bind::thread(),
         _ if calls::is_one(row) => calls::round(row)?,
         _ if growth::is_one(row) => growth::round(row)?,
+        _ if row.starts_with("learn_") => learn::row(row)?,
         _ => {
             let round = tasks::round_of(row)?;
             let n = *sizes.entry(row.into()).or_insert_with(|| size(round));
