@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`inspect`], [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`inspect`], [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`sanitize`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
@@ -33,6 +33,8 @@ pub mod netpoll;
 pub mod ops;
 pub mod promise;
 pub mod sched;
+#[cfg(not(loom))]
+pub mod sanitize;
 #[cfg(not(loom))]
 pub mod stack;
 pub mod sync;

@@ -24,6 +24,7 @@ use crate::capi::ffi::goroutine_ffi_call_leaf;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{FORKS, Goroutine};
+use crate::sanitize;
 use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
 use crate::sched::pool::Seat;
@@ -293,6 +294,7 @@ impl Lane {
 unsafe extern "C" fn on_tell(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: `tell` made it: a function and its argument.
     unsafe {
+        sanitize::calls(g);
         let (wake, arg) = *request.cast::<(usize, *mut c_void)>();
         goroutine_asm_call(wake, arg as usize, 0, 0);
     }

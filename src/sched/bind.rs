@@ -35,6 +35,7 @@ use crate::goroutine::park::Ready;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
+use crate::sanitize;
 use crate::stack;
 use crate::sync::fence_light;
 use crate::sys::futex;
@@ -473,6 +474,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     // SAFETY: g is over and ours.
     unsafe {
         if (*g).spawn_flags & EXTRAS != 0 {
+            sanitize::over(g);
             crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);

@@ -280,7 +280,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     // SAFETY: lives until the shutdown has joined every thread.
     let shared: &'static Runtime = unsafe { &*runtime };
-    if let Err(status) = shared.start_trace_of_environment(&settings) {
+    if let Err(status) = shared.start_watchers(&settings) {
         // SAFETY: it has no threads, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         stack::overflow::uninstall();

@@ -1,0 +1,234 @@
+//! What sanitizers are told: a program of a user that is built with AddressSanitizer or ThreadSanitizer sees the stacks of goroutines as
+//! what they are. docs/sanitizers.md is for its users. The library itself is not instrumented, and needs no build of its own: the sanitizer's
+//! functions are weak symbols, which the loader finds in the program, or not.
+//!
+//! AddressSanitizer wants to know on which stack a thread is: its bounds, and the fake stack on which it keeps the locals of frames
+//! (detect_stack_use_after_return). ThreadSanitizer wants to know which goroutine runs (a fiber, to it), and what orders two of them:
+//!
+//! | edge | told where |
+//! |---|---|
+//! | spawn or ready -> the goroutine goes on | `trace::spawns`, `trace::ready`; [`enter`] |
+//! | end of a goroutine -> the next one on its stack | [`over`]; [`enter`] |
+//!
+//! and what `ops` adds: each operation that orders its caller after another says `released` and `acquired` of its object.
+//!
+//! Nothing is paid without a sanitizer. `goroutine_tracing` is not zero with one, as while a trace runs; so every yield goes the long way, and
+//! everything here hangs on looks at that word that traces need anyway, or on `EXTRAS`. (What `ops` adds, and a callback, have a look of
+//! their own: a comparison with memory, and a branch that is never taken.)
+//!
+//! I1. A switch is told between the last instruction of user code on the one stack and the first on the other, both halves at once: the
+//!     sanitizers note what they are told, and do not look at rsp. What runs meanwhile is the library.
+//! I2. A goroutine is left before anybody else may run it: so `leave` comes before it is queued, or joins a list.
+//! I3. C code under a goroutine is on another stack, and is the same goroutine: AddressSanitizer sees the thread's stack, ThreadSanitizer
+//!     no change. An attached goroutine (`sched::attach`) is its thread, to ThreadSanitizer.
+
+
+use crate::context::tls;
+use crate::goroutine::{EXTRAS, Goroutine};
+use crate::stack;
+use std::ffi::{c_char, c_uint, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// In `goroutine_tracing`: there is a sanitizer.
+pub const PRESENT: u32 = 1 << 31;
+/// For `__tsan_switch_to_fiber`: the switch itself orders nothing. Else all that run on one thread would be ordered.
+const NO_SYNC: c_uint = 1;
+
+/// The assembly's table of weak symbols.
+#[repr(C)]
+struct Table {
+    start_switch_fiber: Option<unsafe extern "C" fn(fake: *mut *mut c_void, low: *const c_void, bytes: usize)>,
+    finish_switch_fiber:
+        Option<unsafe extern "C" fn(fake: *mut c_void, low_before: *mut *const c_void, bytes_before: *mut usize)>,
+    current_fiber: Option<unsafe extern "C" fn() -> *mut c_void>,
+    create_fiber: Option<unsafe extern "C" fn(flags: c_uint) -> *mut c_void>,
+    destroy_fiber: Option<unsafe extern "C" fn(fiber: *mut c_void)>,
+    switch_to_fiber: Option<unsafe extern "C" fn(fiber: *mut c_void, flags: c_uint)>,
+    set_fiber_name: Option<unsafe extern "C" fn(fiber: *mut c_void, name: *const c_char)>,
+    acquire: Option<unsafe extern "C" fn(address: *const c_void)>,
+    release: Option<unsafe extern "C" fn(address: *const c_void)>,
+    ignore_begin: Option<unsafe extern "C" fn()>,
+    ignore_end: Option<unsafe extern "C" fn()>,
+}
+
+unsafe extern "C" {
+    static goroutine_sanitizer: Table;
+    /// `trace`, T1.
+    static goroutine_tracing: AtomicU32;
+}
+
+/// AddressSanitizer's.
+#[derive(Clone, Copy)]
+struct Address {
+    start: unsafe extern "C" fn(fake: *mut *mut c_void, low: *const c_void, bytes: usize),
+    finish: unsafe extern "C" fn(fake: *mut c_void, low_before: *mut *const c_void, bytes_before: *mut usize),
+}
+
+fn address() -> Option<Address> {
+    // SAFETY: written by the loader.
+    let table = unsafe { &goroutine_sanitizer };
+    Some(Address {
+        start: table.start_switch_fiber?,
+        finish: table.finish_switch_fiber?,
+    })
+}
+
+/// What is known of a thread, in its block. Zeros at first.
+#[repr(C)]
+struct Here {
+    /// The goroutine on whose stack AddressSanitizer takes the thread to be; null: on its own.
+    on_stack: *mut Goroutine,
+    /// Its own stack, while it is on another, and the fake one.
+    low: *const c_void,
+    bytes: usize,
+    fake_stack: *mut c_void,
+    /// The goroutine that ThreadSanitizer takes to run; null: the thread.
+    runs: *mut Goroutine,
+    /// The thread, to ThreadSanitizer; set while a goroutine runs.
+    fiber: *mut c_void,
+}
+const _: () = assert!(size_of::<Here>() == tls::SANITIZED_WORDS * 8);
+
+fn here() -> &'static mut Here {
+    // SAFETY: the calling thread's; nobody parks while he has it, and no function here calls another with it in hand.
+    unsafe { &mut *tls::sanitized().cast() }
+}
+
+/// Whether `goroutine_tracing` is set. Two instructions: the compiler would go to the word by way of the global offset table, and have it
+/// in a register.
+#[inline(always)]
+pub fn is_watched() -> bool {
+    // SAFETY: reads a word.
+    unsafe {
+        std::arch::asm!(
+            "cmp dword ptr [rip + goroutine_tracing], 0",
+            "jne {on}",
+            on = label { return true },
+            options(nostack, readonly));
+    }
+    false
+}
+
+/// A runtime starts: from here on sanitizers are told, if there are any.
+pub fn start() {
+    // SAFETY: written by the loader; an atomic word.
+    unsafe {
+        if address().is_some() || goroutine_sanitizer.switch_to_fiber.is_some() {
+            goroutine_tracing.fetch_or(PRESENT, Ordering::SeqCst);
+        }
+    }
+}
+
+/// `g` goes on on this thread.
+///
+/// # Safety
+/// On the thread's stack; `g` is the caller's to run.
+#[cold]
+pub unsafe fn enter(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if goroutine_tracing.load(Ordering::Relaxed) & PRESENT == 0 {
+            return;
+        }
+        (*g).spawn_flags |= EXTRAS; // its end comes by `over`
+        to_stack_of(g);
+    }
+}
+
+/// `g` does not run here any more.
+///
+/// # Safety
+/// On the thread's stack; `g` was just left (I2).
+#[cold]
+pub unsafe fn leave(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { to_own_stack(g) };
+}
+
+/// The same for ever.
+///
+/// # Safety
+/// As [`leave`].
+#[cold]
+pub unsafe fn over(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe { leave(g) };
+}
+
+/// `g` may run elsewhere from now on, after all that the caller did.
+///
+/// # Safety
+/// `g` is the caller's.
+#[cold]
+pub unsafe fn publish(_g: *mut Goroutine) {}
+
+/// `g` is about to call C on the thread's stack (I3). It may be there already.
+///
+/// # Safety
+/// `g` is the running goroutine.
+pub unsafe fn calls(g: *mut Goroutine) {
+    if is_watched() {
+        // SAFETY: the caller's promise.
+        unsafe { to_own_stack(g) };
+    }
+}
+
+/// C returned to `g`, or calls it back. It may be there already.
+///
+/// # Safety
+/// As [`calls`].
+pub unsafe fn returns(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_watched() && goroutine_tracing.load(Ordering::Relaxed) & PRESENT != 0 {
+            to_stack_of(g);
+        }
+    }
+}
+
+/// C frames, or those of a callback, were jumped over: `foreign_sp` says where `g` is now.
+///
+/// # Safety
+/// As [`calls`].
+pub unsafe fn landed(g: *mut Goroutine) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*g).foreign_sp == 0 {
+            returns(g);
+        } else {
+            calls(g);
+        }
+    }
+}
+
+/// The thread is on the stack of `g`.
+unsafe fn to_stack_of(g: *mut Goroutine) {
+    let Some(address) = address() else { return };
+    let here = here();
+    if here.on_stack == g {
+        return;
+    }
+    here.on_stack = g;
+    // SAFETY: the caller's promise; I1.
+    unsafe {
+        let b = stack::running(g);
+        (address.start)(&raw mut here.fake_stack, b.low as *const c_void, b.top - b.low);
+        (address.finish)((*g).fake_stack, &raw mut here.low, &raw mut here.bytes);
+    }
+}
+
+/// And on its own again, if it was on that of `g`.
+unsafe fn to_own_stack(g: *mut Goroutine) {
+    let here = here();
+    let Some(address) = address() else { return };
+    if here.on_stack.is_null() || here.on_stack != g {
+        return;
+    }
+    here.on_stack = null_mut();
+    // SAFETY: the caller's promise; I1.
+    unsafe {
+        (address.start)(&raw mut (*g).fake_stack, here.low, here.bytes);
+        (address.finish)(here.fake_stack, null_mut(), null_mut());
+    }
+}
