@@ -7,10 +7,17 @@
 //!
 //! | edge | told where |
 //! |---|---|
-//! | spawn or ready -> the goroutine goes on | `trace::spawns`, `trace::ready`; [`enter`] |
-//! | end of a goroutine -> the next one on its stack | [`over`]; [`enter`] |
+//! | spawn or ready -> the goroutine goes on | [`spawned`], [`publish`]; [`enter`] |
+//! | park -> its commit callback | [`leave_for_callback`] |
+//! | end of a goroutine -> the next one on its stack | [`over`]; [`spawned`], [`enter`] |
+//! | the same -> who awaits it, or waits for all | [`over`]; `Promise::outcome`, `runtime::wait` and `shutdown` |
 //!
-//! and what `ops` adds: each operation that orders its caller after another says `released` and `acquired` of its object.
+//! and what the objects add: an operation that orders others after its caller says [`released`] of its object, before, and one that orders
+//! its caller after others says [`acquired`], after. Where the two directions differ (who sent a value comes before who received it; who
+//! received it before the next who finds room) the second one is of [`back`].
+//!
+//! On the thread's stack ThreadSanitizer is told to look away: what scheduling does there with memory is ordered by atomics that it does
+//! not see.
 //!
 //! Nothing is paid without a sanitizer. `goroutine_tracing` is not zero with one, as while a trace runs; so every yield goes the long way, and
 //! everything here hangs on looks at that word that traces need anyway, or on `EXTRAS`. (What `ops` adds, and a callback, have a look of
@@ -23,15 +30,21 @@
 //!     no change. An attached goroutine (`sched::attach`) is its thread, to ThreadSanitizer.
 
 
+use crate::abi::GOROUTINE_FLAG_ATTACHED;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::stack;
 use std::ffi::{c_char, c_uint, c_void};
+use std::io::Write;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// In `goroutine_tracing`: there is a sanitizer.
 pub const PRESENT: u32 = 1 << 31;
+/// Ends of goroutines come before the return of who waits for all.
+static ENDS: u8 = 0;
+/// Starts of timers come before what they run. (One for all: who may run at the same time is rarely told apart by a timer.)
+pub static TIMERS: u8 = 0;
 /// For `__tsan_switch_to_fiber`: the switch itself orders nothing. Else all that run on one thread would be ordered.
 const NO_SYNC: c_uint = 1;
 
@@ -85,10 +98,45 @@ struct Here {
     fake_stack: *mut c_void,
     /// The goroutine that ThreadSanitizer takes to run; null: the thread.
     runs: *mut Goroutine,
-    /// The thread, to ThreadSanitizer; set while a goroutine runs.
+    /// The thread, to ThreadSanitizer, which looks away while no goroutine runs; null: it does not schedule.
     fiber: *mut c_void,
 }
 const _: () = assert!(size_of::<Here>() == tls::SANITIZED_WORDS * 8);
+
+/// ThreadSanitizer's.
+#[derive(Clone, Copy)]
+struct Threads {
+    current: unsafe extern "C" fn() -> *mut c_void,
+    create: unsafe extern "C" fn(flags: c_uint) -> *mut c_void,
+    destroy: unsafe extern "C" fn(fiber: *mut c_void),
+    switch: unsafe extern "C" fn(fiber: *mut c_void, flags: c_uint),
+    set_name: unsafe extern "C" fn(fiber: *mut c_void, name: *const c_char),
+    acquire: unsafe extern "C" fn(address: *const c_void),
+    release: unsafe extern "C" fn(address: *const c_void),
+    ignore_begin: unsafe extern "C" fn(),
+    ignore_end: unsafe extern "C" fn(),
+}
+
+fn threads() -> Option<Threads> {
+    // SAFETY: written by the loader.
+    let table = unsafe { &goroutine_sanitizer };
+    Some(Threads {
+        current: table.current_fiber?,
+        create: table.create_fiber?,
+        destroy: table.destroy_fiber?,
+        switch: table.switch_to_fiber?,
+        set_name: table.set_fiber_name?,
+        acquire: table.acquire?,
+        release: table.release?,
+        ignore_begin: table.ignore_begin?,
+        ignore_end: table.ignore_end?,
+    })
+}
+
+/// Whether ThreadSanitizer is there.
+pub fn orders() -> bool {
+    threads().is_some()
+}
 
 fn here() -> &'static mut Here {
     // SAFETY: the calling thread's; nobody parks while he has it, and no function here calls another with it in hand.
@@ -110,14 +158,60 @@ pub fn is_watched() -> bool {
     false
 }
 
-/// A runtime starts: from here on sanitizers are told, if there are any.
-pub fn start() {
-    // SAFETY: written by the loader; an atomic word.
-    unsafe {
-        if address().is_some() || goroutine_sanitizer.switch_to_fiber.is_some() {
-            goroutine_tracing.fetch_or(PRESENT, Ordering::SeqCst);
-        }
+/// The loader runs it, before anybody can call the library: sanitizers are told from here on, if there are any.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOAD: extern "C" fn() = load;
+
+extern "C" fn load() {
+    if address().is_some() || threads().is_some() {
+        // SAFETY: an atomic word.
+        unsafe { goroutine_tracing.fetch_or(PRESENT, Ordering::SeqCst) };
     }
+}
+
+/// Whether there is one, where `goroutine_tracing` is not zero.
+fn is_present() -> bool {
+    // SAFETY: an atomic word.
+    unsafe { goroutine_tracing.load(Ordering::Relaxed) & PRESENT != 0 }
+}
+
+// ---- goroutines ----
+
+/// `g` was spawned.
+///
+/// # Safety
+/// `g` is the caller's.
+#[cold]
+pub unsafe fn spawned(g: *mut Goroutine) {
+    let Some(threads) = threads() else { return };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !(*g).fiber.is_null() {
+            (threads.destroy)((*g).fiber); // of one that never began
+        }
+        make_fiber(threads, g);
+        (threads.release)(g.cast());
+    }
+}
+
+unsafe fn make_fiber(threads: Threads, g: *mut Goroutine) {
+    // SAFETY: the caller's promise. A number has 20 digits at most.
+    unsafe {
+        let mut name = [0; 32];
+        let _ = write!(&mut name[..], "goroutine {}", (*g).id());
+        (*g).fiber = (threads.create)(0);
+        (threads.set_name)((*g).fiber, name.as_ptr().cast());
+    }
+}
+
+/// `g` may run elsewhere from now on, after all that the caller did.
+///
+/// # Safety
+/// `g` is the caller's.
+#[cold]
+pub unsafe fn publish(g: *mut Goroutine) {
+    release(g.cast());
 }
 
 /// `g` goes on on this thread.
@@ -128,11 +222,11 @@ pub fn start() {
 pub unsafe fn enter(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        if goroutine_tracing.load(Ordering::Relaxed) & PRESENT == 0 {
-            return;
+        if is_present() {
+            (*g).spawn_flags |= EXTRAS; // its end comes by `over`
+            to_stack_of(g);
+            run(g);
         }
-        (*g).spawn_flags |= EXTRAS; // its end comes by `over`
-        to_stack_of(g);
     }
 }
 
@@ -143,7 +237,22 @@ pub unsafe fn enter(g: *mut Goroutine) {
 #[cold]
 pub unsafe fn leave(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
-    unsafe { to_own_stack(g) };
+    unsafe {
+        to_own_stack(g);
+        stop_running(g);
+    }
+}
+
+/// The same, and a callback of the user's is called for it there.
+///
+/// # Safety
+/// As [`leave`].
+#[cold]
+pub unsafe fn leave_for_callback(g: *mut Goroutine) {
+    release(g.cast());
+    // SAFETY: the caller's promise.
+    unsafe { leave(g) };
+    acquire(g.cast());
 }
 
 /// The same for ever.
@@ -153,15 +262,23 @@ pub unsafe fn leave(g: *mut Goroutine) {
 #[cold]
 pub unsafe fn over(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
-    unsafe { leave(g) };
+    unsafe {
+        if !(*g).promise.is_null() {
+            release((*g).promise.cast());
+        }
+        release(&raw const ENDS);
+        release(g.cast());
+        leave(g);
+        if (*g).held != 0 {
+            acquire(g.cast()); // its mutexes are given up here
+        }
+        if let Some(threads) = threads()
+            && !(*g).fiber.is_null()
+        {
+            (threads.destroy)(std::mem::replace(&mut (*g).fiber, null_mut()));
+        }
+    }
 }
-
-/// `g` may run elsewhere from now on, after all that the caller did.
-///
-/// # Safety
-/// `g` is the caller's.
-#[cold]
-pub unsafe fn publish(_g: *mut Goroutine) {}
 
 /// `g` is about to call C on the thread's stack (I3). It may be there already.
 ///
@@ -179,11 +296,9 @@ pub unsafe fn calls(g: *mut Goroutine) {
 /// # Safety
 /// As [`calls`].
 pub unsafe fn returns(g: *mut Goroutine) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if is_watched() && goroutine_tracing.load(Ordering::Relaxed) & PRESENT != 0 {
-            to_stack_of(g);
-        }
+    if is_watched() && is_present() {
+        // SAFETY: the caller's promise.
+        unsafe { to_stack_of(g) };
     }
 }
 
@@ -202,6 +317,76 @@ pub unsafe fn landed(g: *mut Goroutine) {
     }
 }
 
+// ---- threads ----
+
+/// The calling thread schedules from now on.
+pub fn begin_scheduling() {
+    if let Some(threads) = threads() {
+        // SAFETY: the sanitizer's functions.
+        unsafe {
+            here().fiber = (threads.current)();
+            (threads.ignore_begin)();
+        }
+    }
+}
+
+/// It does not any more, or not while it runs what is not scheduling.
+pub fn end_scheduling() {
+    if let Some(threads) = threads() {
+        here().fiber = null_mut();
+        // SAFETY: the sanitizer's function.
+        unsafe { (threads.ignore_end)() };
+    }
+}
+
+// ---- objects ----
+
+/// What the caller did comes before what those do who will say [`acquired`] of the same object.
+#[inline(always)]
+pub fn released<T>(object: *const T) {
+    if is_watched() {
+        release(object.cast());
+    }
+}
+
+/// The other half.
+#[inline(always)]
+pub fn acquired<T>(object: *const T) {
+    if is_watched() {
+        acquire(object.cast());
+    }
+}
+
+/// The object in its other direction.
+pub fn back<T>(object: *const T) -> *const u8 {
+    object.cast::<u8>().wrapping_add(8)
+}
+
+/// Everybody's end, for who waited for all.
+pub fn acquire_ends() {
+    acquired(&raw const ENDS);
+}
+
+#[cold]
+#[inline(never)]
+fn release(address: *const u8) {
+    if let Some(threads) = threads() {
+        // SAFETY: the sanitizer's function, which takes the address for a name.
+        unsafe { (threads.release)(address.cast()) };
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn acquire(address: *const u8) {
+    if let Some(threads) = threads() {
+        // SAFETY: as above.
+        unsafe { (threads.acquire)(address.cast()) };
+    }
+}
+
+// ---- told ----
+
 /// The thread is on the stack of `g`.
 unsafe fn to_stack_of(g: *mut Goroutine) {
     let Some(address) = address() else { return };
@@ -209,6 +394,7 @@ unsafe fn to_stack_of(g: *mut Goroutine) {
     if here.on_stack == g {
         return;
     }
+    debug_assert!(here.on_stack.is_null());
     here.on_stack = g;
     // SAFETY: the caller's promise; I1.
     unsafe {
@@ -230,5 +416,35 @@ unsafe fn to_own_stack(g: *mut Goroutine) {
     unsafe {
         (address.start)(&raw mut (*g).fake_stack, here.low, here.bytes);
         (address.finish)(here.fake_stack, null_mut(), null_mut());
+    }
+}
+
+/// `g` runs on the thread.
+unsafe fn run(g: *mut Goroutine) {
+    let Some(threads) = threads() else { return };
+    let here = here();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if here.runs == g || (*g).flags.load(Ordering::Relaxed) & GOROUTINE_FLAG_ATTACHED != 0 {
+            return; // I3
+        }
+        debug_assert!(here.runs.is_null() && !here.fiber.is_null());
+        here.runs = g;
+        if (*g).fiber.is_null() {
+            make_fiber(threads, g);
+        }
+        (threads.switch)((*g).fiber, NO_SYNC);
+        (threads.acquire)(g.cast());
+    }
+}
+
+/// And does not any more, if it did.
+unsafe fn stop_running(g: *mut Goroutine) {
+    let Some(threads) = threads() else { return };
+    let here = here();
+    if !here.runs.is_null() && here.runs == g {
+        here.runs = null_mut();
+        // SAFETY: a thread that runs goroutines has a fiber.
+        unsafe { (threads.switch)(here.fiber, NO_SYNC) };
     }
 }

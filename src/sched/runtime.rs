@@ -28,6 +28,7 @@ use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
 use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
+use crate::sanitize;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
@@ -402,6 +403,7 @@ pub fn shutdown(deadline: u64) -> Ended {
         }
         DOOR.open();
     }
+    sanitize::acquire_ends();
     shared.stop_threads();
     if !join(shared, deadline) {
         return stuck(shared, deadline).into(); // the door stays closed: call again
@@ -518,6 +520,7 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
         return GOROUTINE_OK;
     };
     if deadline == 0 {
+        sanitize::acquire_ends();
         return if runtime.is_quiescent() {
             GOROUTINE_OK
         } else {
@@ -552,6 +555,7 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
     };
     drop(lock);
     runtime.waiters.fetch_sub(1, Ordering::SeqCst);
+    sanitize::acquire_ends();
     status
 }
 

@@ -6,7 +6,7 @@ use super::runtime::{self, Runtime};
 use crate::abi::*;
 use crate::goroutine::FORKS;
 use crate::sys::report::Line;
-use crate::{sanitize, thread, trace};
+use crate::{thread, trace};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,6 @@ impl Runtime {
     /// What watches from the start on, before the first thread: a sanitizer, and the trace that the environment asks for. Err: its file
     /// cannot be written.
     pub fn start_watchers(&self, settings: &thread::Settings) -> Result<(), GoroutineStatus> {
-        sanitize::start();
         self.show_yields();
         let Some(path) = path_of_environment() else {
             return Ok(());

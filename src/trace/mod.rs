@@ -156,7 +156,11 @@ pub unsafe fn parks(g: *const Goroutine) {
         unsafe {
             let kind = Goroutine::noted_waits(g).kind().unwrap_or(waits::Kind::Ticket);
             record(Kind::Park, kind as u64, (*g).id(), 0);
-            sanitize::leave(g.cast_mut());
+            if kind == waits::Kind::Ticket {
+                sanitize::leave_for_callback(g.cast_mut());
+            } else {
+                sanitize::leave(g.cast_mut());
+            }
         }
     }
     if is_on() {
@@ -184,7 +188,7 @@ unsafe fn spawns_cold(g: *const Goroutine, site: u64) {
     // SAFETY: the caller's promise. Its name is read only if it may have one: otherwise that line is not written.
     unsafe {
         record(Kind::Spawn, site & SITE, (*g).id(), (*g).entry_fn);
-        sanitize::publish(g.cast_mut());
+        sanitize::spawned(g.cast_mut());
         if (*g).spawn_flags & crate::goroutine::EXTRAS != 0 {
             let name = (*g).name.load(Ordering::Relaxed);
             if !name.is_null() {
