@@ -855,6 +855,7 @@ goroutine_asan_unpoison:
     .weak   __tsan_release
     .weak   __tsan_ignore_thread_begin
     .weak   __tsan_ignore_thread_end
+    .weak   AnnotateBenignRaceSized
     .hidden goroutine_sanitizer
     .globl  goroutine_sanitizer
 goroutine_sanitizer:
@@ -869,6 +870,7 @@ goroutine_sanitizer:
     .quad   __tsan_release
     .quad   __tsan_ignore_thread_begin
     .quad   __tsan_ignore_thread_end
+    .quad   AnnotateBenignRaceSized
 
     .section .note.GNU-stack, "", @progbits
     .text

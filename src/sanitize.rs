@@ -16,8 +16,9 @@
 //! its caller after others says [`acquired`], after. Where the two directions differ (who sent a value comes before who received it; who
 //! received it before the next who finds room) the second one is of [`back`].
 //!
-//! On the thread's stack ThreadSanitizer is told to look away: what scheduling does there with memory is ordered by atomics that it does
-//! not see.
+//! ThreadSanitizer is told to look away where the library uses memory in ways that are ordered by atomics which it does not see: on the
+//! thread's stack, while values go through channels, and in the library's allocator. And errno is the thread's, and every goroutine's: who
+//! sees two of them there sees no race.
 //!
 //! Nothing is paid without a sanitizer. `goroutine_tracing` is not zero with one, as while a trace runs; so every yield goes the long way, and
 //! everything here hangs on looks at that word that traces need anyway, or on `EXTRAS`. (What `ops` adds, and a callback, have a look of
@@ -34,7 +35,8 @@ use crate::abi::GOROUTINE_FLAG_ATTACHED;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::stack;
-use std::ffi::{c_char, c_uint, c_void};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::io::Write;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,7 +65,16 @@ struct Table {
     release: Option<unsafe extern "C" fn(address: *const c_void)>,
     ignore_begin: Option<unsafe extern "C" fn()>,
     ignore_end: Option<unsafe extern "C" fn()>,
+    benign_race: Option<BenignRace>,
 }
+
+type BenignRace = unsafe extern "C" fn(
+    file: *const c_char,
+    line: c_int,
+    address: *const c_void,
+    bytes: usize,
+    what: *const c_char,
+);
 
 unsafe extern "C" {
     static goroutine_sanitizer: Table;
@@ -321,21 +332,99 @@ pub unsafe fn landed(g: *mut Goroutine) {
 
 /// The calling thread schedules from now on.
 pub fn begin_scheduling() {
-    if let Some(threads) = threads() {
-        // SAFETY: the sanitizer's functions.
-        unsafe {
-            here().fiber = (threads.current)();
-            (threads.ignore_begin)();
+    let Some(threads) = threads() else { return };
+    // SAFETY: the sanitizer's functions.
+    unsafe {
+        if let Some(benign_race) = goroutine_sanitizer.benign_race {
+            let (file, what) = (c"src/sanitize.rs".as_ptr(), c"errno of a goroutine".as_ptr());
+            benign_race(file, 0, libc::__errno_location().cast(), size_of::<c_int>(), what);
         }
+        here().fiber = (threads.current)();
+        (threads.ignore_begin)();
     }
 }
 
-/// It does not any more, or not while it runs what is not scheduling.
+/// It does not any more.
 pub fn end_scheduling() {
-    if let Some(threads) = threads() {
-        here().fiber = null_mut();
-        // SAFETY: the sanitizer's function.
-        unsafe { (threads.ignore_end)() };
+    let Some(threads) = threads() else { return };
+    let here = here();
+    here.fiber = null_mut();
+    // SAFETY: the sanitizer's functions.
+    unsafe {
+        (threads.ignore_end)();
+        (threads.acquire)((&raw const *here).cast()); // what goroutines left in thread-local variables
+    }
+}
+
+/// Calls `f`, which is not the library's, in between.
+pub fn pause_scheduling(f: impl FnOnce()) {
+    let Some(threads) = threads() else { return f() };
+    // SAFETY: the sanitizer's functions.
+    unsafe {
+        (threads.ignore_end)();
+        f();
+        (threads.ignore_begin)();
+    }
+}
+
+/// Calls `f`, whose memory ThreadSanitizer does not understand. It may park.
+pub fn look_away<R>(f: impl FnOnce() -> R) -> R {
+    let Some(threads) = threads() else { return f() };
+    // SAFETY: the sanitizer's functions.
+    unsafe {
+        (threads.ignore_begin)();
+        let result = f();
+        (threads.ignore_end)();
+        result
+    }
+}
+
+/// The library's allocator: the system's.
+struct Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+// SAFETY: the system's.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, here and below.
+        unsafe {
+            if is_watched() { look_away(|| System.alloc(layout)) } else { System.alloc(layout) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe {
+            if is_watched() {
+                look_away(|| System.dealloc(place, layout));
+            } else {
+                System.dealloc(place, layout);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe {
+            if is_watched() { look_away(|| System.alloc_zeroed(layout)) } else { System.alloc_zeroed(layout) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe {
+            if is_watched() {
+                look_away(|| System.realloc(place, layout, bytes))
+            } else {
+                System.realloc(place, layout, bytes)
+            }
+        }
     }
 }
 
@@ -445,6 +534,9 @@ unsafe fn stop_running(g: *mut Goroutine) {
     if !here.runs.is_null() && here.runs == g {
         here.runs = null_mut();
         // SAFETY: a thread that runs goroutines has a fiber.
-        unsafe { (threads.switch)(here.fiber, NO_SYNC) };
+        unsafe {
+            (threads.release)((&raw const *here).cast());
+            (threads.switch)(here.fiber, NO_SYNC);
+        }
     }
 }

@@ -189,15 +189,32 @@ pub fn promises_of(address: usize) -> Option<Vec<u64>> {
 pub unsafe fn select(cases: &mut [GoroutineSelectCase], timeout_ns: u64) -> Result<usize, GoroutineStatus> {
     // SAFETY: the caller's promise.
     unsafe {
-        let chosen = select_unwatched(cases, timeout_ns)?;
-        if sanitize::is_watched() {
+        if !sanitize::is_watched() {
+            return select_unwatched(cases, timeout_ns);
+        }
+        select_watched(cases, timeout_ns)
+    }
+}
+
+/// # Safety
+/// As [`select`].
+#[cold]
+#[inline(never)]
+unsafe fn select_watched(
+    cases: &mut [GoroutineSelectCase],
+    timeout_ns: u64,
+) -> Result<usize, GoroutineStatus> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let chosen = sanitize::look_away(|| select_unwatched(cases, timeout_ns));
+        if let Ok(chosen) = chosen {
             match object(&cases[chosen]) {
                 Object::Channel { channel, sends } => (*channel).passed(sends),
                 Object::Promise(promise) => sanitize::acquired(promise),
                 Object::Never => {}
             }
         }
-        Ok(chosen)
+        chosen
     }
 }
 

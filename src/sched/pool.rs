@@ -847,9 +847,7 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
                 seat.pin();
                 // SAFETY: where the thread schedules. Neither does the job see what goroutines set, nor they what it sets.
                 unsafe { restore_control_words() };
-                sanitize::end_scheduling();
-                job();
-                sanitize::begin_scheduling();
+                sanitize::pause_scheduling(job);
                 // SAFETY: as above.
                 unsafe { restore_control_words() };
                 seat.is_given_back();
