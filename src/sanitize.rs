@@ -11,6 +11,7 @@
 //! | park -> its commit callback | [`leave_for_callback`] |
 //! | end of a goroutine -> the next one on its stack | [`over`]; [`spawned`], [`enter`] |
 //! | the same -> who awaits it, or waits for all | [`over`]; `Promise::outcome`, `runtime::wait` and `shutdown` |
+//! | C on a thread's stack -> the next goroutine's C there, and the thread's end | [`returns`], [`leave`]; [`calls`], [`end_scheduling`] |
 //!
 //! and what the objects add: an operation that orders others after its caller says [`released`] of its object, before, and one that orders
 //! its caller after others says [`acquired`], after. Where the two directions differ (who sent a value comes before who received it; who
@@ -297,6 +298,7 @@ pub unsafe fn over(g: *mut Goroutine) {
 /// `g` is the running goroutine.
 pub unsafe fn calls(g: *mut Goroutine) {
     if is_watched() {
+        acquire(tls::sanitized().cast());
         // SAFETY: the caller's promise.
         unsafe { to_own_stack(g) };
     }
@@ -308,6 +310,7 @@ pub unsafe fn calls(g: *mut Goroutine) {
 /// As [`calls`].
 pub unsafe fn returns(g: *mut Goroutine) {
     if is_watched() && is_present() {
+        release(tls::sanitized().cast());
         // SAFETY: the caller's promise.
         unsafe { to_stack_of(g) };
     }

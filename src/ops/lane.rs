@@ -296,7 +296,7 @@ impl Lane {
 unsafe extern "C" fn on_tell(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: `tell` made it: a function and its argument.
     unsafe {
-        sanitize::calls(g);
+        sanitize::leave_for_callback(g);
         let (wake, arg) = *request.cast::<(usize, *mut c_void)>();
         goroutine_asm_call(wake, arg as usize, 0, 0);
     }

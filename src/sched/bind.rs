@@ -112,6 +112,9 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
     // a worker and has a seat.
     unsafe {
         let request = &mut *request.cast::<Request>();
+        if sanitize::is_watched() {
+            sanitize::leave(g); // threads may be made here, on the thread's stack
+        }
         let worker = &*tls::worker();
         let runtime = worker.runtime();
         let seat = Seat::current().expect("workers are held by scheduling threads");
@@ -243,7 +246,10 @@ pub unsafe fn bind_on_the_spot(g: *mut Goroutine) {
 pub unsafe fn bind_here(g: *mut Goroutine) {
     unsafe extern "C" fn on_bind_here(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
         // SAFETY: the assembly left g's stack.
-        unsafe { bind_on_the_spot(g) };
+        unsafe {
+            sanitize::leave(g);
+            bind_on_the_spot(g);
+        }
         g
     }
     // SAFETY: the caller's promise.
