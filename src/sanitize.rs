@@ -48,6 +48,8 @@ pub const PRESENT: u32 = 1 << 31;
 static ENDS: u8 = 0;
 /// Starts of timers come before what they run. (One for all: who may run at the same time is rarely told apart by a timer.)
 pub static TIMERS: u8 = 0;
+/// What is written to a descriptor comes before what is read from one. (ThreadSanitizer itself takes all sockets for one.)
+pub static DESCRIPTORS: u8 = 0;
 /// For `__tsan_switch_to_fiber`: the switch itself orders nothing. Else all that run on one thread would be ordered.
 const NO_SYNC: c_uint = 1;
 

@@ -59,7 +59,7 @@ impl Backend {
             u64: token,
         };
         // SAFETY: the event lives through the call.
-        check(unsafe { libc::epoll_ctl(self.epoll, what, fd, &mut event) }).map(|_| ())
+        check(sanitize::look_away(|| unsafe { libc::epoll_ctl(self.epoll, what, fd, &mut event) })).map(|_| ())
     }
 
     /// Edges of `fd` come with `token` from now on; the first at once, if it is ready. It may have been added before. PermissionDenied: a file
@@ -145,7 +145,9 @@ impl Backend {
             _ => left.div_ceil(1_000_000).min(i32::MAX as u64) as i32,
         };
         // SAFETY: as above.
-        let n = unsafe { libc::epoll_wait(self.epoll, events.as_mut_ptr(), BATCH as i32, ms) };
+        let n = sanitize::look_away(|| unsafe {
+            libc::epoll_wait(self.epoll, events.as_mut_ptr(), BATCH as i32, ms)
+        });
         n.max(0) as usize
     }
 
@@ -162,8 +164,10 @@ impl Backend {
     pub fn close(&self) {
         // SAFETY: ours.
         unsafe {
-            libc::close(self.epoll);
-            libc::close(self.wake);
+            sanitize::look_away(|| {
+                libc::close(self.epoll);
+                libc::close(self.wake);
+            });
         }
     }
 }

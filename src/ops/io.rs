@@ -116,7 +116,14 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
         mask: direction,
         uses: true,
     };
-    when(fd, want, call)
+    if direction == WRITE {
+        sanitize::released(&raw const sanitize::DESCRIPTORS);
+    }
+    let done = when(fd, want, call);
+    if direction == READ {
+        sanitize::acquired(&raw const sanitize::DESCRIPTORS);
+    }
+    done
 }
 
 /// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
@@ -399,7 +406,7 @@ impl Threads {
             if self.spare.len() < SPARE {
                 self.spare.push(wake);
             } else {
-                libc::close(wake);
+                sanitize::look_away(|| libc::close(wake));
             }
         }
     }
