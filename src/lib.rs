@@ -32,9 +32,9 @@ pub mod netpoll;
 #[cfg(not(loom))]
 pub mod ops;
 pub mod promise;
-pub mod sched;
 #[cfg(not(loom))]
 pub mod sanitize;
+pub mod sched;
 #[cfg(not(loom))]
 pub mod stack;
 pub mod sync;

@@ -31,7 +31,6 @@
 //! I3. C code under a goroutine is on another stack, and is the same goroutine: AddressSanitizer sees the thread's stack, ThreadSanitizer
 //!     no change. An attached goroutine (`sched::attach`) is its thread, to ThreadSanitizer.
 
-
 use crate::abi::GOROUTINE_FLAG_ATTACHED;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
@@ -56,9 +55,11 @@ const NO_SYNC: c_uint = 1;
 /// The assembly's table of weak symbols.
 #[repr(C)]
 struct Table {
-    start_switch_fiber: Option<unsafe extern "C" fn(fake: *mut *mut c_void, low: *const c_void, bytes: usize)>,
-    finish_switch_fiber:
-        Option<unsafe extern "C" fn(fake: *mut c_void, low_before: *mut *const c_void, bytes_before: *mut usize)>,
+    start_switch_fiber:
+        Option<unsafe extern "C" fn(fake: *mut *mut c_void, low: *const c_void, bytes: usize)>,
+    finish_switch_fiber: Option<
+        unsafe extern "C" fn(fake: *mut c_void, low_before: *mut *const c_void, bytes_before: *mut usize),
+    >,
     current_fiber: Option<unsafe extern "C" fn() -> *mut c_void>,
     create_fiber: Option<unsafe extern "C" fn(flags: c_uint) -> *mut c_void>,
     destroy_fiber: Option<unsafe extern "C" fn(fiber: *mut c_void)>,
@@ -396,7 +397,11 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, here and below.
         unsafe {
-            if is_watched() { look_away(|| System.alloc(layout)) } else { System.alloc(layout) }
+            if is_watched() {
+                look_away(|| System.alloc(layout))
+            } else {
+                System.alloc(layout)
+            }
         }
     }
 
@@ -416,7 +421,11 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         unsafe {
-            if is_watched() { look_away(|| System.alloc_zeroed(layout)) } else { System.alloc_zeroed(layout) }
+            if is_watched() {
+                look_away(|| System.alloc_zeroed(layout))
+            } else {
+                System.alloc_zeroed(layout)
+            }
         }
     }
 
@@ -454,6 +463,11 @@ pub fn acquired<T>(object: *const T) {
 /// The object in its other direction.
 pub fn back<T>(object: *const T) -> *const u8 {
     object.cast::<u8>().wrapping_add(8)
+}
+
+/// The caller ends something that is waited for.
+pub fn release_ends() {
+    released(&raw const ENDS);
 }
 
 /// Everybody's end, for who waited for all.

@@ -59,7 +59,10 @@ impl Backend {
             u64: token,
         };
         // SAFETY: the event lives through the call.
-        check(sanitize::look_away(|| unsafe { libc::epoll_ctl(self.epoll, what, fd, &mut event) })).map(|_| ())
+        check(sanitize::look_away(|| unsafe {
+            libc::epoll_ctl(self.epoll, what, fd, &mut event)
+        }))
+        .map(|_| ())
     }
 
     /// Edges of `fd` come with `token` from now on; the first at once, if it is ready. It may have been added before. PermissionDenied: a file

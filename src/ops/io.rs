@@ -382,8 +382,9 @@ impl Threads {
             Some(wake) => wake,
             None => {
                 // SAFETY: a plain system call.
-                let wake =
-                    sanitize::look_away(|| unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) });
+                let wake = sanitize::look_away(|| unsafe {
+                    libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+                });
                 if wake < 0 {
                     return Err(-errno());
                 }

@@ -142,6 +142,7 @@ impl<J: Work> Queue<Counted<J>> {
 
 /// One thing less that keeps the program alive.
 fn over(runtime: &Runtime) {
+    sanitize::release_ends();
     runtime.foreign.async_closed.fetch_add(1, Ordering::SeqCst);
     runtime.closed_from_outside();
 }

@@ -1011,6 +1011,7 @@ pub fn external_begin() {
 
 /// `goroutine_external_end`.
 pub fn external_end() {
+    sanitize::release_ends();
     // Opened is read after closed, each time: other pairs may begin and end meanwhile.
     let ended = EXTERNAL_CLOSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
         (n < EXTERNAL_OPENED.load(Ordering::SeqCst)).then_some(n + 1)
