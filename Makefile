@@ -8,7 +8,7 @@ TARGET    := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan doc foreign foreign-soak gc hosts \
+.PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan user-sanitizers doc foreign foreign-soak gc hosts \
         adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-gc deps-hosts deps-adapters deps-webserver install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
@@ -27,6 +27,7 @@ test: all ## Rust tests, C tests (.so and .a, C11 and C++17), the installed pack
 	tools/foreign.sh --quick
 	tools/gc.sh --quick
 	tools/cxx_links.sh
+	tools/user_sanitizers.sh
 	tools/c_tests.sh
 
 check: ## formatting, lints, header, exported symbols, ELF properties
@@ -120,6 +121,9 @@ asan: ## all tests under AddressSanitizer (needs a nightly Rust)
 
 tsan: ## the Rust tests under ThreadSanitizer (needs a nightly Rust with rust-src)
 	tools/sanitize.sh thread
+
+user-sanitizers: all ## programs with sanitizers and the library as it is; the C tests under the C compiler's ThreadSanitizer
+	tools/user_sanitizers.sh suite
 
 doc: ## the Rust documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items

@@ -803,6 +803,7 @@ goroutine_tls:
     .quad   0                               # TLS_TRACE_RING
     .quad   0                               # TLS_TRACE_NUMBER
     .quad   0                               # TLS_STAND
+    .zero   {SANITIZED_BYTES}               # TLS_SANITIZED
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits
@@ -821,7 +822,8 @@ goroutine_errno_offset:                     # &errno - fs, the same on every thr
     .zero   8
     .hidden goroutine_tracing
     .globl  goroutine_tracing
-goroutine_tracing:                          # the trace that runs, 0: none. In the line of the word above, which every switch reads
+goroutine_tracing:                          # the trace that runs, and whether there is a sanitizer; 0: neither. In the line of the
+                                            # word above, which every switch reads
     .zero   4
     .hidden goroutine_xsave_bytes
     .globl  goroutine_xsave_bytes
@@ -840,6 +842,35 @@ goroutine_xsave_mask:
     .globl  goroutine_asan_unpoison
 goroutine_asan_unpoison:
     .quad   __asan_unpoison_memory_region
+
+# What the sanitizers want to be told (src/sanitize.rs), NULL in a program without them.
+    .weak   __sanitizer_start_switch_fiber
+    .weak   __sanitizer_finish_switch_fiber
+    .weak   __tsan_get_current_fiber
+    .weak   __tsan_create_fiber
+    .weak   __tsan_destroy_fiber
+    .weak   __tsan_switch_to_fiber
+    .weak   __tsan_set_fiber_name
+    .weak   __tsan_acquire
+    .weak   __tsan_release
+    .weak   __tsan_ignore_thread_begin
+    .weak   __tsan_ignore_thread_end
+    .weak   AnnotateBenignRaceSized
+    .hidden goroutine_sanitizer
+    .globl  goroutine_sanitizer
+goroutine_sanitizer:
+    .quad   __sanitizer_start_switch_fiber
+    .quad   __sanitizer_finish_switch_fiber
+    .quad   __tsan_get_current_fiber
+    .quad   __tsan_create_fiber
+    .quad   __tsan_destroy_fiber
+    .quad   __tsan_switch_to_fiber
+    .quad   __tsan_set_fiber_name
+    .quad   __tsan_acquire
+    .quad   __tsan_release
+    .quad   __tsan_ignore_thread_begin
+    .quad   __tsan_ignore_thread_end
+    .quad   AnnotateBenignRaceSized
 
     .section .note.GNU-stack, "", @progbits
     .text

@@ -3,7 +3,7 @@
 #
 # What is here
 #   goroutine_asm_native_call  the call itself, for execute_ffi_call and goroutine_ffi_call_leaf
-#   goroutine_asm_traced_call  the same while a trace runs
+#   goroutine_asm_traced_call  the same while a trace runs, or with a sanitizer
 #   goroutine_asm_ffi_*_slow   the same when something has to be done first
 #   goroutine_asm_blocking_call  the same, having let go of the worker, for goroutine_ffi_call_blocking
 #   goroutine_asm_ffi_blocking and when something has to be done first
@@ -299,7 +299,7 @@ goroutine_asm_blocking_call:
     links                                   # x86_64_sysv_growth.S
     .size   __morestack, . - __morestack
 
-# goroutine_asm_native_call while a trace runs: the call and the return are recorded. (Not among the above: GDB looks no further than one
+# goroutine_asm_native_call while a trace runs, or with a sanitizer: the call and the return are recorded. (Not among the above: GDB looks no further than one
 # symbol back for __morestack.)
     function goroutine_asm_traced_call
     push    rbp
@@ -526,6 +526,8 @@ goroutine_asm_blocking_call:
 
 # rax(rdi, rsi) on the stack of the goroutine in rcx, whose C called us. r8 = TLS offset.
     function goroutine_asm_callback
+    cmp     dword ptr [rip + goroutine_tracing], 0
+    jne     2f
     cmp     qword ptr [rcx + {G_LENT_CALL}], 0
     je      1f
     mov     rdx, rax
@@ -543,6 +545,9 @@ goroutine_asm_blocking_call:
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
     ret
+2:  mov     rdx, rax
+    lea     rax, [rip + {on_callback_watched}] # a sanitizer may want to know: (argument, argument, function)
+    jmp     1b
     end_function goroutine_asm_callback
 
 # A park that C itself asked for, on the native stack: as a callback that parks. rax = the goroutine, r8 = TLS offset,

@@ -8,8 +8,8 @@ use crate::goroutine::call_word::{self, CallWord};
 use crate::ops::ffi::{self, on_ffi_checked, on_ffi_slow};
 use crate::sched::attach::on_callback_of_thread;
 use crate::sched::native::{
-    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_ffi_return, on_landed,
-    on_landed_among_segments, on_traced_call, on_traced_return,
+    on_blocking_enter, on_blocking_exit, on_callback_in_blocking, on_callback_watched, on_ffi_return,
+    on_landed, on_landed_among_segments, on_traced_call, on_traced_return,
 };
 use crate::sched::overflow::on_overflow_return;
 use crate::sched::world::on_callback_asked;
@@ -106,6 +106,7 @@ std::arch::global_asm!(
     TLS_WORKER = const tls::WORKER,
     TLS_SCHED_SP = const tls::SCHED_SP,
     TLS_BASE_SP = const tls::BASE_SP,
+    SANITIZED_BYTES = const tls::SANITIZED_WORDS * 8,
     C_RAX = const offset_of!(C, rax), C_RBX = const offset_of!(C, rbx), C_RCX = const offset_of!(C, rcx),
     C_RDX = const offset_of!(C, rdx), C_RSI = const offset_of!(C, rsi), C_RDI = const offset_of!(C, rdi),
     C_RBP = const offset_of!(C, rbp), C_R8 = const offset_of!(C, r8), C_R9 = const offset_of!(C, r9),
@@ -128,6 +129,7 @@ std::arch::global_asm!(
     on_blocking_enter = sym on_blocking_enter,
     on_blocking_exit = sym on_blocking_exit,
     on_callback_in_blocking = sym on_callback_in_blocking,
+    on_callback_watched = sym on_callback_watched,
     on_callback_of_thread = sym on_callback_of_thread,
     on_landed = sym on_landed,
     on_landed_among_segments = sym on_landed_among_segments,

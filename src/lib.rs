@@ -4,7 +4,7 @@
 //! Dependencies point down only:
 #![cfg_attr(
     not(loom),
-    doc = "[`capi`] -> [`inspect`], [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`goroutine`] ->"
+    doc = "[`capi`] -> [`inspect`], [`ffi`] -> [`ops`] -> [`sched`] -> [`trace`], [`timer`], [`netpoll`] -> [`promise`], [`wait`] -> [`sanitize`] -> [`goroutine`] ->"
 )]
 #![cfg_attr(
     not(loom),
@@ -32,6 +32,8 @@ pub mod netpoll;
 #[cfg(not(loom))]
 pub mod ops;
 pub mod promise;
+#[cfg(not(loom))]
+pub mod sanitize;
 pub mod sched;
 #[cfg(not(loom))]
 pub mod stack;

@@ -7,7 +7,7 @@
 //! | 64-127 | 2 | park word, links, entry |
 //! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | name, what to do at the end: of few goroutines |
-//! | 256-319 | 5 | the C++ runtime's exceptions, linked segments: of goroutines that throw, or outgrow their stack |
+//! | 256-319 | 5 | the C++ runtime's exceptions, linked segments, sanitizers: of goroutines that throw, or outgrow their stack |
 //!
 //! A switch touches line 3, and the line of the stack that the call itself writes.
 //!
@@ -110,6 +110,10 @@ pub struct Goroutine {
     pub(crate) reserve: u64,
     /// Of the stack, not of the goroutine: what `stack::learn` knows about it (L2). No spawn writes it.
     pub(crate) learned: u32,
+    /// AddressSanitizer's stand-in for the stack, while somebody else runs, and ThreadSanitizer's name for the goroutine; or null
+    /// (`sanitize`). The first one outlives the goroutine.
+    pub(crate) fake_stack: *mut c_void,
+    pub(crate) fiber: *mut c_void,
 }
 
 /// C++'s `__cxa_eh_globals`, as the Itanium ABI lays it out: what `throw;` and `std::uncaught_exceptions()` go by. Its own

@@ -1,6 +1,7 @@
 //! The backend of Linux: one epoll instance, edge-triggered.
 
 use super::descriptor::{READ, WRITE};
+use crate::sanitize;
 use crate::sys::time::{now_ns, timespec};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +41,8 @@ impl Backend {
         // SAFETY: plain system calls.
         unsafe {
             let epoll = check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
-            let wake = match check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) {
+            let made = sanitize::look_away(|| libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK));
+            let wake = match check(made) {
                 Ok(wake) => wake,
                 Err(error) => {
                     libc::close(epoll);
@@ -59,7 +61,10 @@ impl Backend {
             u64: token,
         };
         // SAFETY: the event lives through the call.
-        check(unsafe { libc::epoll_ctl(self.epoll, what, fd, &mut event) }).map(|_| ())
+        check(sanitize::look_away(|| unsafe {
+            libc::epoll_ctl(self.epoll, what, fd, &mut event)
+        }))
+        .map(|_| ())
     }
 
     /// Edges of `fd` come with `token` from now on; the first at once, if it is ready. It may have been added before. PermissionDenied: a file
@@ -159,7 +164,9 @@ impl Backend {
             _ => left.div_ceil(1_000_000).min(i32::MAX as u64) as i32,
         };
         // SAFETY: as above.
-        let n = unsafe { libc::epoll_wait(self.epoll, events.as_mut_ptr(), BATCH as i32, ms) };
+        let n = sanitize::look_away(|| unsafe {
+            libc::epoll_wait(self.epoll, events.as_mut_ptr(), BATCH as i32, ms)
+        });
         n.max(0) as usize
     }
 
@@ -167,7 +174,7 @@ impl Backend {
     pub fn wake(&self) {
         let one = 1u64;
         // SAFETY: writes eight bytes.
-        unsafe { libc::write(self.wake, (&raw const one).cast(), 8) };
+        sanitize::look_away(|| unsafe { libc::write(self.wake, (&raw const one).cast(), 8) });
     }
 }
 
@@ -176,8 +183,10 @@ impl Backend {
     pub fn close(&self) {
         // SAFETY: ours.
         unsafe {
-            libc::close(self.epoll);
-            libc::close(self.wake);
+            sanitize::look_away(|| {
+                libc::close(self.epoll);
+                libc::close(self.wake);
+            });
         }
     }
 }

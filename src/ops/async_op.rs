@@ -5,6 +5,7 @@
 use super::promise as ops;
 use crate::abi::*;
 use crate::promise::{Outcome, Promise};
+use crate::sanitize;
 use crate::sched::runtime;
 use parking_lot::Mutex;
 use std::ffi::c_void;
@@ -124,6 +125,7 @@ impl Table {
 
 /// Completes (GOROUTINE_OK) or cancels (GOROUTINE_ECANCELED) one, once.
 pub fn end(id: i64, status: GoroutineStatus, result: *mut c_void) -> GoroutineStatus {
+    sanitize::release_ends();
     let mut dropped = std::ptr::null_mut();
     // Held to the end, so that the runtime it counts for is the one it was begun in: a shutdown ends every operation.
     let inside = runtime::enter_to_end();

@@ -7,6 +7,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::ReadyList;
 use crate::goroutine::waits::{Kind, Waits};
+use crate::sanitize;
 use crate::sched::{park, runtime};
 use crate::sync::fence_heavy;
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
@@ -55,7 +56,7 @@ pub type ChannelWaiter = channel::ChannelWaiter<Party, Bytes>;
 /// A channel. Opaque.
 pub struct GoroutineChannel {
     pub(super) protocol: Protocol,
-    /// Who uses it is written down (`USERS`).
+    /// Who uses it is written down (`USERS`), or a sanitizer is to know.
     watched: bool,
     place: AtomicUsize,
 }
@@ -96,7 +97,7 @@ pub fn new(bytes: usize, capacity: usize) -> *mut Channel {
     let watched = runtime::enter().is_some_and(|runtime| runtime.reports_deadlocks());
     let channel = new_object(Channel {
         protocol: Protocol::new(bytes, capacity, ring),
-        watched,
+        watched: watched || sanitize::orders(),
         place: AtomicUsize::new(0),
     });
     // SAFETY: null, or fresh.
@@ -219,9 +220,24 @@ impl Channel {
         }
     }
 
+    /// For sanitizers, after a use that was noted: whoever sent comes before who receives; and whoever received, or closed, before who
+    /// sends after that, for it may be into the room that came free.
+    pub(super) fn passed(&self, sends: bool) {
+        if sends {
+            sanitize::acquired(sanitize::back(self));
+        } else {
+            sanitize::acquired(self);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn note_watched(&self, sends: bool) {
+        if sends {
+            sanitize::released(self);
+        } else {
+            sanitize::released(sanitize::back(self));
+        }
         let g = tls::current();
         let mut users = USERS.lock();
         let Some(ends) = users.get_mut(&(std::ptr::from_ref(self) as usize)) else {
@@ -320,7 +336,9 @@ impl Channel {
     #[inline(never)]
     fn pass_watched<const SENDS: bool>(&self, place: Bytes, timeout_ns: u64) -> GoroutineStatus {
         self.note(SENDS);
-        self.pass::<SENDS>(place, timeout_ns)
+        let status = sanitize::look_away(|| self.pass::<SENDS>(place, timeout_ns));
+        self.passed(SENDS);
+        status
     }
 
     /// Two ways, each of which saves the registers that it needs itself.
@@ -395,6 +413,8 @@ impl Channel {
 
     /// `goroutine_channel_close`.
     pub fn close(&self) -> GoroutineStatus {
+        sanitize::released(self);
+        sanitize::released(sanitize::back(self));
         let Some(lines) = self.protocol.close() else {
             return GOROUTINE_EALREADY;
         };

@@ -12,6 +12,7 @@ use super::promise as ops;
 use crate::abi::*;
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
+use crate::sanitize;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -67,7 +68,7 @@ fn new_values(count: usize, element: usize) -> *mut c_void {
     };
     // SAFETY: not of size 0.
     unsafe {
-        let header = libc::calloc(1, bytes).cast::<Header>();
+        let header = sanitize::look_away(|| libc::calloc(1, bytes)).cast::<Header>();
         if header.is_null() {
             return null_mut();
         }
@@ -83,7 +84,7 @@ fn new_values(count: usize, element: usize) -> *mut c_void {
 pub unsafe extern "C" fn free_values(values: *mut c_void) {
     if !values.is_null() {
         // SAFETY: it came from new_values.
-        unsafe { libc::free(values.cast::<Header>().sub(1).cast()) };
+        unsafe { sanitize::look_away(|| libc::free(values.cast::<Header>().sub(1).cast())) };
     }
 }
 

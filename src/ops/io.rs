@@ -16,6 +16,7 @@ use crate::netpoll::descriptor::{
     Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
 };
 use crate::netpoll::{Poller, table};
+use crate::sanitize;
 use crate::sched::{bind, blocking, budget, park, runtime};
 use crate::sys::socket;
 use crate::sys::time::now_ns;
@@ -138,7 +139,14 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
         mask: direction,
         uses: true,
     };
-    when(fd, want, call)
+    if direction == WRITE {
+        sanitize::released(&raw const sanitize::DESCRIPTORS);
+    }
+    let done = when(fd, want, call);
+    if direction == READ {
+        sanitize::acquired(&raw const sanitize::DESCRIPTORS);
+    }
+    done
 }
 
 /// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
@@ -400,7 +408,9 @@ impl Threads {
             Some(wake) => wake,
             None => {
                 // SAFETY: a plain system call.
-                let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+                let wake = sanitize::look_away(|| unsafe {
+                    libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+                });
                 if wake < 0 {
                     return Err(-errno());
                 }
@@ -419,11 +429,11 @@ impl Threads {
         let mut count = 0u64;
         // SAFETY: ours: reads eight bytes, or none; nobody writes to it any more.
         unsafe {
-            libc::read(wake, (&raw mut count).cast(), 8);
+            sanitize::look_away(|| libc::read(wake, (&raw mut count).cast(), 8));
             if self.spare.len() < SPARE {
                 self.spare.push(wake);
             } else {
-                libc::close(wake);
+                sanitize::look_away(|| libc::close(wake));
             }
         }
     }
@@ -543,7 +553,7 @@ fn wake_blocked(fd: i32) {
     let one = 1u64;
     for blocked in THREADS.lock().blocked.iter().filter(|b| b.fd == fd) {
         // SAFETY: writes eight bytes. The eventfd is open: its thread takes itself off the list first.
-        unsafe { libc::write(blocked.wake, (&raw const one).cast(), 8) };
+        sanitize::look_away(|| unsafe { libc::write(blocked.wake, (&raw const one).cast(), 8) });
     }
 }
 
@@ -730,7 +740,7 @@ fn next_kind(fd: i32, kind: u32, direction: u32) -> u32 {
             // SAFETY: integers; a plain system call.
             let (found, stat) = unsafe {
                 let mut stat: libc::stat = std::mem::zeroed();
-                (libc::fstat(fd, &mut stat) == 0, stat)
+                (sanitize::look_away(|| libc::fstat(fd, &mut stat)) == 0, stat)
             };
             match stat.st_mode & libc::S_IFMT {
                 libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR if found => FILE,
@@ -1042,7 +1052,7 @@ fn finish_close(fd: i32, descriptor: &'static Fd) -> i64 {
     forget(fd, descriptor.end());
     // It waits for what is unsent, if SO_LINGER says so.
     // SAFETY: a plain system call.
-    let closed = blocking_call(|| result(unsafe { libc::close(fd) } as isize));
+    let closed = blocking_call(|| sanitize::look_away(|| result(unsafe { libc::close(fd) } as isize)));
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) };
     wake_blocked(fd); // those, too, who came between the end and the close

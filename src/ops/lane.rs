@@ -24,6 +24,7 @@ use crate::capi::ffi::goroutine_ffi_call_leaf;
 use crate::context::{goroutine_asm_call, goroutine_asm_park, note_control_words, tls};
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{FORKS, Goroutine};
+use crate::sanitize;
 use crate::sched::bind::SPIN_NS;
 use crate::sched::park;
 use crate::sched::pool::Seat;
@@ -152,6 +153,7 @@ impl Lane {
     /// The oldest call runs here. False: there is none.
     fn serve_one(&self) -> bool {
         let Some(call) = self.take_one() else { return false };
+        sanitize::acquired(self);
         // SAFETY: RUNNING: the call is ours, and its caller waits (I1).
         unsafe {
             tls::set_errno(0);
@@ -159,6 +161,7 @@ impl Lane {
                 goroutine_asm_call((*call).f as usize, (*call).args as usize, 0, 0) as *mut c_void;
             (*call).errno = tls::errno();
         }
+        sanitize::released(sanitize::back(self));
         if !self.is_ours() {
             // In a child of fork, where the caller does not run: a host's own thread goes on alone.
             if matches!(self.server, Server::Own) {
@@ -293,6 +296,7 @@ impl Lane {
 unsafe extern "C" fn on_tell(g: *mut Goroutine, request: *mut c_void) -> *mut Goroutine {
     // SAFETY: `tell` made it: a function and its argument.
     unsafe {
+        sanitize::leave_for_callback(g);
         let (wake, arg) = *request.cast::<(usize, *mut c_void)>();
         goroutine_asm_call(wake, arg as usize, 0, 0);
     }
@@ -420,6 +424,7 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
         waker: Waker::None,
     });
     let call = call.get();
+    sanitize::released(lane);
     let tell = {
         let mut state = lane.state.lock();
         if state.inside.contains(&this_thread()) {
@@ -447,6 +452,7 @@ pub unsafe fn call(lane: &Lane, f: *const c_void, args: *mut c_void) -> Result<*
         unsafe { wait_goroutine(lane, call, g) }
     };
     lane.state.lock().calls -= 1;
+    sanitize::acquired(sanitize::back(lane));
     if status != GOROUTINE_OK {
         return Err(status);
     }

@@ -17,6 +17,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{EXTRAS, Goroutine};
+use crate::sanitize;
 use crate::sched::park;
 use crate::sys::mem;
 use crate::wait::lock::{HANDED, Lock, NUMBER_SHIFT, Take};
@@ -99,9 +100,10 @@ impl Me {
         worker.is_null() || unsafe { (*worker).runtime().workers.len() > 1 }
     }
 
-    /// It has one more.
+    /// It has one more, this one.
     #[inline(always)]
-    fn got(self) {
+    fn got(self, mutex: &Mutex) {
+        sanitize::acquired(mutex);
         if !self.g.is_null() {
             // SAFETY: the running goroutine.
             unsafe {
@@ -111,9 +113,10 @@ impl Me {
         }
     }
 
-    /// It has one less. After 255 it is not known how many.
+    /// It has one less, without this one. After 255 it is not known how many.
     #[inline(always)]
-    fn gave(self) {
+    fn gave(self, mutex: &Mutex) {
+        sanitize::released(mutex);
         if !self.g.is_null() {
             // SAFETY: the running goroutine.
             unsafe {
@@ -195,11 +198,11 @@ impl Mutex {
         let me = Me::new();
         match self.lock.try_take(me.number) {
             Take::Taken => {
-                me.got();
+                me.got(self);
                 GOROUTINE_OK
             }
             Take::Orphaned => {
-                me.got();
+                me.got(self);
                 GOROUTINE_EOWNERDEAD
             }
             Take::Held => self.lock_held(me, timeout_ns),
@@ -215,7 +218,7 @@ impl Mutex {
             if !self.lock.rob(me.number) {
                 return GOROUTINE_EAGAIN;
             }
-            me.got();
+            me.got(self);
             return GOROUTINE_OK;
         }
         let mut take = self.spin(me);
@@ -232,7 +235,7 @@ impl Mutex {
                 return status;
             }
         }
-        me.got();
+        me.got(self);
         if take == Take::Orphaned {
             GOROUTINE_EOWNERDEAD
         } else {
@@ -331,7 +334,7 @@ impl Mutex {
             self.depth.set(depth - 1);
             return GOROUTINE_OK;
         }
-        me.gave();
+        me.gave(self);
         if let Some(next) = self.lock.release(me.number) {
             // SAFETY: it was granted the lock, and no lock of ours is held.
             unsafe { wake_one(next, GOROUTINE_OK) };
@@ -392,6 +395,7 @@ pub unsafe fn orphan_all(g: *mut Goroutine) {
             unsafe {
                 if (*mutex).lock.owner() == me {
                     (*mutex).depth.set(0);
+                    sanitize::released(mutex);
                     woken.extend((*mutex).lock.abandon(me));
                 }
             }

@@ -7,6 +7,7 @@ use super::mutex::Mutex;
 use super::object::{free_object, new_object};
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
+use crate::sanitize;
 use crate::wait::once;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -64,6 +65,7 @@ impl Once {
         timeout_ns: u64,
     ) -> Result<*mut c_void, GoroutineStatus> {
         if let Some(value) = self.protocol.get() {
+            sanitize::acquired(self);
             return Ok(value);
         }
         // SAFETY: the caller's promise.
@@ -86,6 +88,7 @@ impl Once {
             let value = self
                 .protocol
                 .get_or_make(|| goroutine_asm_call(f, arg as usize, 0, 0) as *mut c_void);
+            sanitize::released(self);
             (*self.mutex).unlock(); // the last touch
             Ok(value)
         }

@@ -6,6 +6,7 @@ use super::object::{free_object, new_object};
 use super::semaphore::{acquire_in_line, release};
 use crate::abi::*;
 use crate::goroutine::waits::{Kind, Waits};
+use crate::sanitize;
 use crate::wait::Party;
 use crate::wait::permits::Permits;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +64,9 @@ impl RwLock {
 
     /// `goroutine_rwlock_read_lock`.
     pub fn read_lock(&self, timeout_ns: u64) -> GoroutineStatus {
-        self.take(1, timeout_ns)
+        let status = self.take(1, timeout_ns);
+        sanitize::acquired(self);
+        status
     }
 
     /// `goroutine_rwlock_write_lock`.
@@ -71,6 +74,8 @@ impl RwLock {
         let status = self.take(ALL, timeout_ns);
         if status == GOROUTINE_OK {
             self.writer.store(Me::new().number, Ordering::Relaxed);
+            sanitize::acquired(self);
+            sanitize::acquired(sanitize::back(self));
         }
         status
     }
@@ -80,6 +85,7 @@ impl RwLock {
         if self.writer.load(Ordering::Relaxed) != 0 {
             return GOROUTINE_EPERM; // nobody reads
         }
+        sanitize::released(sanitize::back(self));
         match release(&self.permits, 1, ALL) {
             GOROUTINE_OK => GOROUTINE_OK,
             _ => GOROUTINE_EPERM,
@@ -92,6 +98,7 @@ impl RwLock {
             return GOROUTINE_EPERM;
         }
         self.writer.store(0, Ordering::Relaxed);
+        sanitize::released(self);
         release(&self.permits, ALL, ALL)
     }
 }

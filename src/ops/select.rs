@@ -23,6 +23,7 @@ use crate::abi::*;
 use crate::context::tls;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::promise::{Owner, Promise, PromiseWaiter};
+use crate::sanitize;
 use crate::sched::park;
 use crate::sync::backoff;
 use crate::sys::mem;
@@ -186,6 +187,44 @@ pub fn promises_of(address: usize) -> Option<Vec<u64>> {
 /// # Safety
 /// Objects are what `op` says, or NULL, and values are places for them.
 pub unsafe fn select(cases: &mut [GoroutineSelectCase], timeout_ns: u64) -> Result<usize, GoroutineStatus> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !sanitize::is_watched() {
+            return select_unwatched(cases, timeout_ns);
+        }
+        select_watched(cases, timeout_ns)
+    }
+}
+
+/// # Safety
+/// As [`select`].
+#[cold]
+#[inline(never)]
+unsafe fn select_watched(
+    cases: &mut [GoroutineSelectCase],
+    timeout_ns: u64,
+) -> Result<usize, GoroutineStatus> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let chosen = sanitize::look_away(|| select_unwatched(cases, timeout_ns));
+        if let Ok(chosen) = chosen {
+            match object(&cases[chosen]) {
+                Object::Channel { channel, sends } => (*channel).passed(sends),
+                Object::Promise(promise) => sanitize::acquired(promise),
+                Object::Never => {}
+            }
+        }
+        chosen
+    }
+}
+
+/// # Safety
+/// As [`select`].
+#[inline(always)]
+unsafe fn select_unwatched(
+    cases: &mut [GoroutineSelectCase],
+    timeout_ns: u64,
+) -> Result<usize, GoroutineStatus> {
     // SAFETY: the caller's promise.
     unsafe {
         if !cases.iter().all(|case| is_valid(case)) {

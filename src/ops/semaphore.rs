@@ -4,6 +4,7 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::goroutine::waits::{Kind, Waits};
+use crate::sanitize;
 use crate::sched::park;
 use crate::wait::Party;
 use crate::wait::permits::{PermitWaiter, Permits};
@@ -43,14 +44,18 @@ impl Semaphore {
     #[inline(always)]
     pub fn acquire(&self, n: u32, timeout_ns: u64) -> GoroutineStatus {
         if self.permits.try_take(n) {
+            sanitize::acquired(self);
             return GOROUTINE_OK;
         }
-        acquire_in_line(&self.permits, n, timeout_ns, Waits::on(Kind::Semaphore, self))
+        let status = acquire_in_line(&self.permits, n, timeout_ns, Waits::on(Kind::Semaphore, self));
+        sanitize::acquired(self);
+        status
     }
 
     /// `goroutine_semaphore_release`.
     #[inline(always)]
     pub fn release(&self, n: u32) -> GoroutineStatus {
+        sanitize::released(self);
         release(&self.permits, n, u32::MAX)
     }
 }

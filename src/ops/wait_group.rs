@@ -4,6 +4,7 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::goroutine::waits::{Kind, Waits};
+use crate::sanitize;
 use crate::sched::park;
 use crate::wait::Party;
 use crate::wait::count::{Count, CountWaiter};
@@ -49,6 +50,7 @@ impl WaitGroup {
     /// `goroutine_wait_group_add`, `goroutine_wait_group_done`.
     #[inline(always)]
     pub fn add(&self, n: i32) -> GoroutineStatus {
+        sanitize::released(self);
         match self.count.add(n) {
             Some(woken) => {
                 // SAFETY: claimed for us, and no lock is held.
@@ -63,6 +65,7 @@ impl WaitGroup {
     #[inline(always)]
     pub fn wait(&self, timeout_ns: u64) -> GoroutineStatus {
         if self.count.is_zero() {
+            sanitize::acquired(self);
             return GOROUTINE_OK;
         }
         if timeout_ns == 0 {
@@ -86,6 +89,7 @@ impl WaitGroup {
             if status != GOROUTINE_OK {
                 self.count.leave(place);
             }
+            sanitize::acquired(self);
             status
         }
     }

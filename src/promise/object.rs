@@ -6,6 +6,7 @@ use crate::abi::*;
 use crate::context::{goroutine_asm_call, note_control_words};
 use crate::goroutine::park::Ready;
 use crate::goroutine::{FORKS, Goroutine, ReadyList};
+use crate::sanitize;
 use crate::sys::{futex, report};
 use crate::wait::thread::ThreadWait;
 use std::ffi::c_void;
@@ -207,7 +208,9 @@ impl Promise {
     /// The outcome, once settled.
     #[inline(always)]
     pub fn outcome(&self) -> Option<Outcome> {
-        self.cell.settled().map(|(_, outcome)| outcome)
+        let (_, outcome) = self.cell.settled()?;
+        sanitize::acquired(self);
+        Some(outcome)
     }
 
     /// Its goroutine ended: settles it, and ends it if nobody has a reference. `woke` is called if somebody waited, after the
@@ -237,6 +240,7 @@ impl Promise {
     /// Settles it; what that wakes is added to `settled`. False: it was settled before. The caller has a reference.
     #[must_use]
     pub fn settle(&self, outcome: Outcome, settled: &mut Settled) -> bool {
+        sanitize::released(self);
         let settling = self
             .cell
             .settle(state_of(outcome), outcome, |waiters| hand_out(waiters, settled));

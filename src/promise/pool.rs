@@ -2,6 +2,7 @@
 
 use super::object::Promise;
 use crate::context::tls;
+use crate::sanitize;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -133,7 +134,7 @@ fn make_room(cache: &mut Vec<*mut Promise>) {
 
 /// Blocks come back to the shared pool.
 pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
-    SPARE.lock().blocks.extend(promises);
+    sanitize::look_away(|| SPARE.lock().blocks.extend(promises));
 }
 
 /// Every block, spare ones included. No lock is held meanwhile: `f` may release, and blocks made since may be left out.

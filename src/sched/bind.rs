@@ -35,6 +35,7 @@ use crate::goroutine::park::Ready;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{self, EXTRAS, Goroutine, ON_THE_SPOT, Runnable, SAMPLED};
 use crate::promise::Outcome;
+use crate::sanitize;
 use crate::stack;
 use crate::sync::fence_light;
 use crate::sys::futex;
@@ -111,6 +112,9 @@ unsafe extern "C" fn on_bind(g: *mut Goroutine, request: *mut c_void) -> *mut Go
     // a worker and has a seat.
     unsafe {
         let request = &mut *request.cast::<Request>();
+        if sanitize::is_watched() {
+            sanitize::leave(g); // threads may be made here, on the thread's stack
+        }
         let worker = &*tls::worker();
         let runtime = worker.runtime();
         let seat = Seat::current().expect("workers are held by scheduling threads");
@@ -242,7 +246,10 @@ pub unsafe fn bind_on_the_spot(g: *mut Goroutine) {
 pub unsafe fn bind_here(g: *mut Goroutine) {
     unsafe extern "C" fn on_bind_here(g: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
         // SAFETY: the assembly left g's stack.
-        unsafe { bind_on_the_spot(g) };
+        unsafe {
+            sanitize::leave(g);
+            bind_on_the_spot(g);
+        }
         g
     }
     // SAFETY: the caller's promise.
@@ -473,6 +480,7 @@ pub unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
     // SAFETY: g is over and ours.
     unsafe {
         if (*g).spawn_flags & EXTRAS != 0 {
+            sanitize::over(g);
             crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);

@@ -9,6 +9,7 @@ use super::pool::Job;
 use super::runtime::{Inside, Runtime};
 use crate::abi::*;
 use crate::context::restore_control_words;
+use crate::sanitize;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -70,6 +71,7 @@ impl<J: Work> Queue<J> {
         most: usize,
         job: J,
     ) -> Result<(), Refused<GoroutineStatus>> {
+        sanitize::released(self);
         self.crew.lock().submit(job, most, |why| self.start(runtime, why))
     }
 
@@ -94,6 +96,7 @@ impl<J: Work> Queue<J> {
             let job = self.crew.lock().next(|why| self.start(runtime, why));
             match job {
                 Some(job) => {
+                    sanitize::acquired(self);
                     job.run();
                     // SAFETY: a job of the pool runs where its thread schedules. The next one is a stranger.
                     unsafe { restore_control_words() };
@@ -139,6 +142,7 @@ impl<J: Work> Queue<Counted<J>> {
 
 /// One thing less that keeps the program alive.
 fn over(runtime: &Runtime) {
+    sanitize::release_ends();
     runtime.foreign.async_closed.fetch_add(1, Ordering::SeqCst);
     runtime.closed_from_outside();
 }

@@ -19,6 +19,7 @@ use super::{attach, bind, blocking, world};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, tls};
 use crate::goroutine::{FOREIGN_DISCARDED, Goroutine, ON_THE_SPOT};
+use crate::sanitize;
 use crate::stack;
 use crate::trace;
 use std::ffi::c_void;
@@ -181,7 +182,7 @@ pub unsafe extern "C" fn on_ffi_return() {
     }
 }
 
-/// A trace runs, and `g` is about to call C, bound or as a leaf.
+/// A trace runs, or there is a sanitizer, and `g` is about to call C, bound or as a leaf.
 ///
 /// # Safety
 /// Called by the assembly on the stack of `g`, the running goroutine.
@@ -194,6 +195,7 @@ pub unsafe extern "C" fn on_traced_call(g: *const Goroutine, f: *const c_void) {
             GOROUTINE_FFI_LEAF
         };
         trace::calls(g, kind, f as u64);
+        sanitize::calls(g.cast_mut());
     }
 }
 
@@ -203,7 +205,10 @@ pub unsafe extern "C" fn on_traced_call(g: *const Goroutine, f: *const c_void) {
 /// As [`on_traced_call`], or on the goroutine's image in a child of fork.
 pub unsafe extern "C" fn on_traced_return(g: *const Goroutine) {
     // SAFETY: as above.
-    unsafe { trace::returns(g) };
+    unsafe {
+        sanitize::returns(g.cast_mut());
+        trace::returns(g);
+    }
 }
 
 /// Before a blocking call of `f` that does not go the short way: gives `g` back, with a native stack and without its worker.
@@ -223,6 +228,7 @@ pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine, f: *const c_void) 
             clear_poll();
         }
         blocking::enter(g);
+        sanitize::calls(g);
     }
     g
 }
@@ -233,6 +239,8 @@ pub unsafe extern "C" fn on_blocking_enter(g: *mut Goroutine, f: *const c_void) 
 /// # Safety
 /// Called by the assembly on the stack of `g`, the running goroutine, or its image in a child of fork.
 pub unsafe extern "C" fn on_blocking_exit(g: *mut Goroutine) {
+    // SAFETY: as above.
+    unsafe { sanitize::returns(g) };
     if g != tls::current_or_dummy() {
         return; // a child of fork: there is no worker to take back
     }
@@ -275,6 +283,25 @@ pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -
     }
 }
 
+/// Any callback while a trace runs, or with a sanitizer: `f(a, b)`.
+///
+/// # Safety
+/// Called by the assembly on the goroutine's stack.
+pub unsafe extern "C" fn on_callback_watched(a: usize, b: usize, f: usize) -> usize {
+    // SAFETY: as above. The goroutine has C frames live, so it is on this thread afterwards, too.
+    unsafe {
+        let g = tls::current();
+        sanitize::returns(g);
+        let result = if (*g).lent_call.is_lent() {
+            on_callback_in_blocking(a, b, f)
+        } else {
+            goroutine_asm_call(f, a, b, 0)
+        };
+        sanitize::calls(g);
+        result
+    }
+}
+
 /// `goroutine_ffi_landed`: C frames were jumped over, and the stacks are right again. Below `live` the goroutine's has only
 /// dead frames.
 ///
@@ -283,6 +310,7 @@ pub unsafe extern "C" fn on_callback_in_blocking(a: usize, b: usize, f: usize) -
 pub unsafe extern "C" fn on_landed(g: *mut Goroutine, live: usize) {
     // SAFETY: as above.
     unsafe {
+        sanitize::landed(g);
         stack::forget_frames_below(g, live);
         if (*g).foreign_sp == 0 && (*g).preempt.load(Ordering::Relaxed) != 0 {
             world::wait_here(g); // it was in foreign code, and counted as standing

@@ -27,6 +27,7 @@ use crate::context::{goroutine_asm_call, goroutine_asm_park, tls};
 use crate::goroutine::park::Ready;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, Runnable};
+use crate::sanitize;
 use crate::sync::fence_light;
 use crate::sys::time;
 use crate::timer::slot::Target;
@@ -296,6 +297,7 @@ pub fn ready(ticket: GoroutineTicket, status: GoroutineStatus) -> bool {
         match (*g).park.ready(ticket.sequence) {
             Ready::Lost => false,
             Ready::Early => {
+                sanitize::released(g);
                 (*g).wake_status = status;
                 (*g).park.early_done(ticket.sequence);
                 true

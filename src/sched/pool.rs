@@ -18,6 +18,7 @@ use crate::abi::*;
 use crate::context::{goroutine_asm_thread_run, restore_control_words, tls};
 use crate::goroutine::Goroutine;
 use crate::goroutine::park::Ready;
+use crate::sanitize;
 use crate::sys::time::now_ns;
 use crate::sys::{cpu, futex, mem, report};
 use crate::thread;
@@ -786,8 +787,10 @@ fn run_thread(seat: &Arc<Seat>) {
     seat.thread_id.store(thread::id(), Ordering::Relaxed);
     seat.block.store(tls::block(), Ordering::Release);
     world::enlist();
+    sanitize::begin_scheduling();
     // SAFETY: the thread schedules from now on until next_of_thread gives null.
     unsafe { goroutine_asm_thread_run(on_thread_start, std::ptr::null_mut()) };
+    sanitize::end_scheduling();
     world::go_out();
     world::dismiss();
     seat.block.store(0, Ordering::Release);
@@ -844,7 +847,7 @@ pub unsafe fn next_of_thread() -> *mut Goroutine {
                 seat.pin();
                 // SAFETY: where the thread schedules. Neither does the job see what goroutines set, nor they what it sets.
                 unsafe { restore_control_words() };
-                job();
+                sanitize::pause_scheduling(job);
                 // SAFETY: as above.
                 unsafe { restore_control_words() };
                 seat.is_given_back();

@@ -28,6 +28,7 @@ use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
 use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
+use crate::sanitize;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
@@ -283,7 +284,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     }
     // SAFETY: lives until the shutdown has joined every thread.
     let shared: &'static Runtime = unsafe { &*runtime };
-    if let Err(status) = shared.start_trace_of_environment(&settings) {
+    if let Err(status) = shared.start_watchers(&settings) {
         // SAFETY: it has no threads, and nobody else had it.
         drop(unsafe { Box::from_raw(runtime) });
         forget_config();
@@ -413,6 +414,7 @@ pub fn shutdown(deadline: u64) -> Ended {
         }
         DOOR.open();
     }
+    sanitize::acquire_ends();
     shared.stop_threads();
     if !join(shared, deadline) {
         return stuck(shared, deadline).into(); // the door stays closed: call again
@@ -526,6 +528,7 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
         return GOROUTINE_OK;
     };
     if deadline == 0 {
+        sanitize::acquire_ends();
         return if runtime.is_quiescent() {
             GOROUTINE_OK
         } else {
@@ -560,6 +563,7 @@ pub fn wait(deadline: u64) -> GoroutineStatus {
     };
     drop(lock);
     runtime.waiters.fetch_sub(1, Ordering::SeqCst);
+    sanitize::acquire_ends();
     status
 }
 
@@ -1017,6 +1021,7 @@ pub fn external_begin() {
 
 /// `goroutine_external_end`.
 pub fn external_end() {
+    sanitize::release_ends();
     // Opened is read after closed, each time: other pairs may begin and end meanwhile.
     let ended = EXTERNAL_CLOSED.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
         (n < EXTERNAL_OPENED.load(Ordering::SeqCst)).then_some(n + 1)

@@ -6,6 +6,7 @@ use super::worker::{Worker, bump};
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, note_control_words, tls};
 use crate::goroutine::Goroutine;
+use crate::sanitize;
 use crate::sys::time::now_ns;
 use crate::timer::slot::{self, Options, Target, slot};
 use crate::timer::state::Stop;
@@ -134,6 +135,7 @@ pub struct Request {
 /// Starts a public timer. Gives its id, or a negative status.
 #[inline]
 pub fn start(request: Request) -> i64 {
+    sanitize::released(&raw const sanitize::TIMERS);
     let worker = tls::worker();
     if worker.is_null() {
         return start_outside(request);
@@ -361,6 +363,7 @@ pub unsafe extern "C" fn body(number: *mut c_void) -> *mut c_void {
     if let Target::Call { f, arg } = target {
         // A stop that came between the firing and now wins: periodic timers "will not run again".
         if !timer.word.is_stopped() {
+            sanitize::acquired(&raw const sanitize::TIMERS);
             // SAFETY: the caller of goroutine_timer_start gave the function, a GoroutineFn, and its argument.
             unsafe { goroutine_asm_call(f as usize, arg as usize, 0, 0) };
         }

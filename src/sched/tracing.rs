@@ -1,4 +1,5 @@
 //! Traces and the runtime: a trace runs inside a runtime's life, and its workers' yields go the long way meanwhile, where they are seen.
+//! With a sanitizer they always do.
 
 use super::run_queue::POLL_TRACE;
 use super::runtime::{self, Runtime};
@@ -50,8 +51,10 @@ impl Runtime {
         }
     }
 
-    /// The trace that the environment asks for, before the first thread. Err: its file cannot be written.
-    pub fn start_trace_of_environment(&self, settings: &thread::Settings) -> Result<(), GoroutineStatus> {
+    /// What watches from the start on, before the first thread: a sanitizer, and the trace that the environment asks for. Err: its file
+    /// cannot be written.
+    pub fn start_watchers(&self, settings: &thread::Settings) -> Result<(), GoroutineStatus> {
+        self.show_yields();
         let Some(path) = path_of_environment() else {
             return Ok(());
         };

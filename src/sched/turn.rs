@@ -13,6 +13,7 @@ use crate::abi::*;
 use crate::context::{note_control_words, tls};
 use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
 use crate::promise::Outcome;
+use crate::sanitize;
 use crate::stack;
 use crate::sys::report::{Line, fatal_line};
 use crate::sys::time::now_ns;
@@ -378,6 +379,7 @@ unsafe fn finish(g: *mut Goroutine, outcome: Outcome) -> *mut Goroutine {
         let worker = &*worker;
         let runtime = worker.runtime();
         if (*g).spawn_flags & EXTRAS != 0 {
+            sanitize::over(g);
             crate::ops::leave_behind(g);
             if let Some(end) = (*g).end.take() {
                 end((*g).entry_arg as *mut c_void);

@@ -1,7 +1,8 @@
 //! Whether the process ends. exit(3) runs the same last functions of a library as dlclose does, but while threads may still call it.
 //!
-//! The C library runs what `__cxa_atexit` was given without an owner at exit only, and before all last functions. It must be a function that
-//! is still there by then, whoever was unmapped meanwhile: sem_post, on a semaphore that nobody frees.
+//! The C library runs what `__cxa_atexit` was given for an owner that nobody unloads at exit only, and before all last functions. It must be
+//! a function that is still there by then, whoever was unmapped meanwhile: sem_post, on a semaphore that nobody frees, and that is the owner,
+//! too. (Without one, ThreadSanitizer takes it for a function of atexit, and loses its argument.)
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -28,7 +29,7 @@ pub fn watch() {
             unsafe extern "C" fn(*mut libc::sem_t) -> c_int,
             unsafe extern "C" fn(*mut c_void),
         >(libc::sem_post);
-        if __cxa_atexit(post, mark.cast(), null_mut()) != 0 {
+        if __cxa_atexit(post, mark.cast(), mark.cast()) != 0 {
             return libc::free(mark.cast());
         }
         MARK.store(mark, Ordering::Release);

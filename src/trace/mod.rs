@@ -21,7 +21,9 @@
 //! reads anyway, and a branch that is never taken; a yield's short way does not have even that (POLL_TRACE sends yields the long
 //! way while a trace runs). `scheduler` calls down here, and nothing here calls up.
 //!
-//! T1. The word is the number of the trace that runs, or 0. A thread's ring is good for the trace whose number stands beside it in the
+//! The same looks serve sanitizers (`sanitize`), which want to know of much the same moments: they are told of them here.
+//!
+//! T1. The word is the number of the trace that runs, or 0, but for the bit of `sanitize`. A thread's ring is good for the trace whose number stands beside it in the
 //!     thread's block, so one comparison tells both whether the thread has a ring and whether it may use it.
 //! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives as long as the
 //!     thread does, and the next trace drops what is older than itself.
@@ -42,6 +44,7 @@ pub use session::{Totals, end, forget, is_off, lock, start, stop, totals};
 use crate::abi::GoroutineStatus;
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits;
+use crate::sanitize;
 use event::{Kind, Record};
 use ring::Pushed;
 use std::ffi::CStr;
@@ -56,22 +59,13 @@ unsafe extern "C" {
 #[inline(always)]
 fn number() -> u32 {
     // SAFETY: an atomic word.
-    unsafe { goroutine_tracing.load(Ordering::Relaxed) }
+    unsafe { goroutine_tracing.load(Ordering::Relaxed) & !sanitize::PRESENT }
 }
 
-/// Whether a trace runs. It may end, or begin, at any moment. Two instructions: the compiler would go to the word by way of the global
-/// offset table, and have it in a register.
+/// Whether a trace runs, or there is a sanitizer. A trace may end, or begin, at any moment.
 #[inline(always)]
 pub fn is_on() -> bool {
-    // SAFETY: reads a word.
-    unsafe {
-        std::arch::asm!(
-            "cmp dword ptr [rip + goroutine_tracing], 0",
-            "jne {on}",
-            on = label { return true },
-            options(nostack, readonly));
-    }
-    false
+    sanitize::is_watched()
 }
 
 #[cold]
@@ -92,11 +86,17 @@ fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
 /// Called by the assembly on the thread's stack; `g` is the goroutine that comes.
 pub unsafe extern "C" fn on_traced_run(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
-    unsafe { record(Kind::Run, 0, (*g).id(), (*g).entry_fn) };
+    unsafe {
+        record(Kind::Run, 0, (*g).id(), (*g).entry_fn);
+        sanitize::enter(g);
+    }
 }
 
+unsafe fn nothing(_: *mut Goroutine) {}
+
+/// Each with what sanitizers are to know after it.
 macro_rules! recorders {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) => $kind:ident($detail:expr, $more:expr);)*) => {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) => $kind:ident($detail:expr, $more:expr) $then:path;)*) => {
         $(
             $(#[$doc])*
             ///
@@ -108,7 +108,10 @@ macro_rules! recorders {
                 #[inline(never)]
                 unsafe fn cold(g: *const Goroutine $(, $argument: $type)*) {
                     // SAFETY: the caller's promise.
-                    unsafe { record(Kind::$kind, $detail, (*g).id(), $more) };
+                    unsafe {
+                        record(Kind::$kind, $detail, (*g).id(), $more);
+                        $then(g.cast_mut());
+                    }
                 }
                 if is_on() {
                     // SAFETY: the caller's promise.
@@ -121,23 +124,23 @@ macro_rules! recorders {
 
 recorders! {
     /// It waits for something that it noted not.
-    parks_for(kind: waits::Kind) => Park(kind as u64, 0);
+    parks_for(kind: waits::Kind) => Park(kind as u64, 0) sanitize::leave;
     /// It lets others run.
-    yields() => Yield(0, 0);
+    yields() => Yield(0, 0) sanitize::leave;
     /// It is over.
-    ends(status: GoroutineStatus) => End(u64::from(status as u32), 0);
+    ends(status: GoroutineStatus) => End(u64::from(status as u32), 0) nothing;
     /// It is runnable again.
-    ready(cause: Cause) => Ready(cause as u64, 0);
+    ready(cause: Cause) => Ready(cause as u64, 0) sanitize::publish;
     /// This thread is its own.
-    bind() => Bind(0, 0);
+    bind() => Bind(0, 0) nothing;
     /// And is not any more.
-    unbind() => Unbind(0, 0);
+    unbind() => Unbind(0, 0) sanitize::leave;
     /// It calls C.
-    calls(kind: u32, function: u64) => Call(u64::from(kind), function);
+    calls(kind: u32, function: u64) => Call(u64::from(kind), function) nothing;
     /// C has returned.
-    returns() => Return(0, 0);
+    returns() => Return(0, 0) nothing;
     /// A timer fired, and it runs `function` for it.
-    fires(function: u64) => TimerFire(0, function);
+    fires(function: u64) => TimerFire(0, function) nothing;
 }
 
 /// It waits for what it noted.
@@ -153,6 +156,11 @@ pub unsafe fn parks(g: *const Goroutine) {
         unsafe {
             let kind = Goroutine::noted_waits(g).kind().unwrap_or(waits::Kind::Ticket);
             record(Kind::Park, kind as u64, (*g).id(), 0);
+            if kind == waits::Kind::Ticket {
+                sanitize::leave_for_callback(g.cast_mut());
+            } else {
+                sanitize::leave(g.cast_mut());
+            }
         }
     }
     if is_on() {
@@ -180,6 +188,7 @@ unsafe fn spawns_cold(g: *const Goroutine, site: u64) {
     // SAFETY: the caller's promise. Its name is read only if it may have one: otherwise that line is not written.
     unsafe {
         record(Kind::Spawn, site & SITE, (*g).id(), (*g).entry_fn);
+        sanitize::spawned(g.cast_mut());
         if (*g).spawn_flags & crate::goroutine::EXTRAS != 0 {
             let name = (*g).name.load(Ordering::Relaxed);
             if !name.is_null() {

@@ -11,6 +11,7 @@ use super::json::Json;
 use super::writer::Moment;
 use super::{goroutine_tracing, rings, writer};
 use crate::abi::*;
+use crate::sanitize;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use crate::thread::{self, Handle, Settings};
@@ -87,8 +88,9 @@ pub fn totals() -> Totals {
 }
 
 fn set_number(number: u32) {
+    let with = |word| Some(word & sanitize::PRESENT | number);
     // SAFETY: an atomic word.
-    unsafe { goroutine_tracing.store(number, Ordering::SeqCst) };
+    let _ = unsafe { goroutine_tracing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, with) };
 }
 
 /// A ring is half full, or full: the writer is to look.
