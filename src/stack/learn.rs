@@ -205,10 +205,15 @@ fn pages_below(top: usize, low: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
+
+    /// There is one table.
+    static TURN: Mutex<()> = Mutex::new(());
 
     #[test]
     fn what_comes_is_the_least_of_four_marks() {
-        let function = 0x1000; // tests of one table: a function of its own each
+        let _turn = TURN.lock();
+        let function = 0x1000;
         for (mark, expected) in [
             (30, None),
             (25, None),
@@ -228,6 +233,7 @@ mod tests {
 
     #[test]
     fn more_functions_than_places_forget_each_other() {
+        let _turn = TURN.lock();
         for function in 1..100_000u64 {
             note(function << 20, 7);
         }
