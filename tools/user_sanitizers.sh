@@ -20,9 +20,9 @@ failed=0
 # Not in it, and why (docs/sanitizers.md): those that fork with threads around (ThreadSanitizer has no such child), that look at how deep
 # native stacks are or how long something takes, that run out of memory on purpose, or that share plain variables between the goroutines of
 # one worker, as they may there, and ThreadSanitizer cannot know.
-SUITE="test_async test_blocking test_cancel test_channel test_channel_messages test_combinators test_context test_control_words test_errno
-    test_external test_ffi_async test_io_corners test_kinds test_lane test_local test_messages test_mutex test_park test_pinned
-    test_predict test_promise test_quiescence test_select test_shared test_shutdown test_sockets test_spawn_with test_wait_group test_waits"
+SUITE="test_async test_blocking test_cancel test_channel test_combinators test_context test_control_words test_errno test_external
+    test_kinds test_lane test_local test_messages test_mutex test_park test_pinned test_promise test_quiescence test_select test_shared
+    test_sockets test_spawn_with test_wait_group test_bind_random"
 
 # build SOURCE KIND FLAGS...: $work/SOURCE.KIND. False: the compiler has no such sanitizer.
 build() {
