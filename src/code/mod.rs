@@ -29,7 +29,7 @@ mod unwinder;
 use crate::abi::*;
 use cfi::{Fde, Table};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -288,7 +288,7 @@ unsafe fn check(code: &GoroutineCode) -> Option<Function> {
 /// # Safety
 /// What `codes` point to is readable. `functions` are sorted.
 unsafe fn attach_frames(codes: &[GoroutineCode], functions: &mut [Function]) -> bool {
-    let tables: HashMap<usize, u64> = (codes.iter().filter(|c| !c.eh_frame.is_null()))
+    let tables: BTreeMap<usize, u64> = (codes.iter().filter(|c| !c.eh_frame.is_null()))
         .map(|c| (c.eh_frame as usize, c.eh_frame_bytes))
         .collect();
     tables.iter().all(|(&table, &bytes)| {

@@ -32,7 +32,7 @@ use crate::promise::Promise;
 use crate::sched::Runtime;
 use crate::sys::report::Line;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// From look to look.
 pub const LOOK_NS: u64 = 200_000_000;
@@ -47,9 +47,9 @@ pub struct Detector(Mutex<State>);
 #[derive(Default)]
 struct State {
     next_look: u64,
-    stuck: HashSet<Park>,
+    stuck: BTreeSet<Park>,
     asleep: Vec<Park>,
-    said: HashSet<Park>,
+    said: BTreeSet<Park>,
     said_asleep: bool,
     /// All were asleep at two looks: these.
     dead: Vec<Park>,
@@ -66,12 +66,12 @@ struct Node {
 
 /// Everything at a moment of its own; None: somebody is not parked.
 struct Look {
-    nodes: HashMap<u64, Node>,
+    nodes: BTreeMap<u64, Node>,
     all_parked: bool,
 }
 
 fn look() -> Look {
-    let mut nodes = HashMap::new();
+    let mut nodes = BTreeMap::new();
     let mut all_parked = true;
     for (g, id) in all() {
         // SAFETY: a control block.
@@ -152,8 +152,8 @@ fn knows(node: &Node, object: u64) -> bool {
 }
 
 /// The largest set of goroutines that can only be helped by each other, each with those who can.
-fn stuck(look: &Look) -> HashMap<u64, Vec<u64>> {
-    let mut stuck: HashMap<u64, Vec<u64>> = (look.nodes.values())
+fn stuck(look: &Look) -> BTreeMap<u64, Vec<u64>> {
+    let mut stuck: BTreeMap<u64, Vec<u64>> = (look.nodes.values())
         .filter_map(|node| Some((node.id, helpers(node, look)?)))
         .collect();
     loop {
@@ -219,10 +219,10 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
     }
     let look = look();
     let stuck = stuck(&look);
-    let parks: HashSet<Park> = stuck.keys().map(|id| (*id, look.nodes[id].sequence)).collect();
+    let parks: BTreeSet<Park> = stuck.keys().map(|id| (*id, look.nodes[id].sequence)).collect();
     let asleep = asleep(runtime, &look);
     let all_asleep = !asleep.is_empty() && asleep == state.asleep;
-    let confirmed: HashSet<Park> = parks.intersection(&state.stuck).copied().collect();
+    let confirmed: BTreeSet<Park> = parks.intersection(&state.stuck).copied().collect();
     state.said.retain(|park| parks.contains(park));
     for &(id, sequence) in &confirmed {
         if state.said.contains(&(id, sequence)) {
@@ -269,7 +269,7 @@ pub fn is_dead(runtime: &Runtime) -> bool {
 }
 
 /// From `id` on along the first who can help, to the circle that this leads to.
-fn circle(id: u64, stuck: &HashMap<u64, Vec<u64>>) -> Vec<u64> {
+fn circle(id: u64, stuck: &BTreeMap<u64, Vec<u64>>) -> Vec<u64> {
     let mut path = vec![id];
     loop {
         let next = stuck[path.last().expect("not empty")][0];
@@ -280,7 +280,7 @@ fn circle(id: u64, stuck: &HashMap<u64, Vec<u64>>) -> Vec<u64> {
     }
 }
 
-fn say_circle(circle: &[u64], stuck: &HashMap<u64, Vec<u64>>, look: &Look) {
+fn say_circle(circle: &[u64], stuck: &BTreeMap<u64, Vec<u64>>, look: &Look) {
     let mut line = Line::new();
     line.text("deadlock: ").dec(circle.len() as u64);
     line.text(" goroutines wait for each other:").emit();
