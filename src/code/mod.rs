@@ -27,8 +27,8 @@ mod perf;
 mod unwinder;
 
 use crate::abi::*;
+use crate::sys::mutex::Mutex;
 use cfi::{Fde, Table};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::ptr::null_mut;

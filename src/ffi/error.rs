@@ -5,7 +5,7 @@
 
 use crate::context::tls;
 use crate::goroutine::Goroutine;
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -30,8 +30,8 @@ use crate::goroutine::{Goroutine, name_of};
 use crate::ops::{channel, mutex, select};
 use crate::promise::Promise;
 use crate::sched::Runtime;
+use crate::sys::mutex::Mutex;
 use crate::sys::report::Line;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From look to look.

@@ -13,9 +13,9 @@
 
 use crate::goroutine::ReadyList;
 use crate::sync::SpinLock;
+use crate::sys::mutex::Mutex;
 use crate::wait::done::Done;
 use crate::wait::{Party, wake};
-use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::io;
 use std::mem::{offset_of, size_of, zeroed};

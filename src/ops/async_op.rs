@@ -7,7 +7,7 @@ use crate::abi::*;
 use crate::promise::{Outcome, Promise};
 use crate::sanitize;
 use crate::sched::runtime;
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 

@@ -18,7 +18,7 @@ use crate::abi::*;
 use crate::promise::cell::Waiter;
 use crate::promise::{Outcome, Owner, Promise, PromiseWaiter, Settled};
 use crate::sched::{cancel, runtime, spawn};
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::AtomicUsize;

@@ -18,12 +18,12 @@ use crate::netpoll::descriptor::{
 use crate::netpoll::{Poller, table};
 use crate::sanitize;
 use crate::sched::{bind, blocking, budget, park, runtime};
+use crate::sys::mutex::Mutex;
 use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
-use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,6 +1,6 @@
 //! Lists of the objects of one kind, for a collector to find what lies in them.
 
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An object that knows its place in the list. The list's lock guards it.

@@ -9,8 +9,8 @@
 use crate::abi::*;
 use crate::context::{goroutine_asm_call, note_control_words, tls};
 use crate::goroutine::{EXTRAS, Goroutine};
+use crate::sys::mutex::Mutex;
 use crate::sys::report;
-use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::null_mut;

@@ -3,7 +3,7 @@
 use super::object::Promise;
 use crate::context::tls;
 use crate::sanitize;
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BATCH: usize = 64;

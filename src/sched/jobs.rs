@@ -10,7 +10,7 @@ use super::runtime::{Inside, Runtime};
 use crate::abi::*;
 use crate::context::restore_control_words;
 use crate::sanitize;
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::sync::atomic::Ordering;
 
 /// Something to do on a thread of the pool.

@@ -18,8 +18,8 @@
 
 use crate::abi::*;
 use crate::sys::cpu::Cpus;
+use crate::sys::mutex::Mutex;
 use crate::sys::report::wrong_field;
-use parking_lot::Mutex;
 
 /// See the module's head.
 pub struct Pinning {

@@ -23,7 +23,7 @@ use super::runtime::Runtime;
 use super::worker::{TURNS, Worker};
 use crate::context::Entry;
 use crate::goroutine::{EXTRAS, Goroutine, Runnable, SAMPLED};
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Functions that share a place in the table: as many as fit a cache line.

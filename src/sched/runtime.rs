@@ -37,8 +37,8 @@ use crate::thread;
 use crate::timer::{Wheel, slot};
 use crate::trace;
 use crossbeam_queue::SegQueue;
-use parking_lot::lock_api::RawMutex as _;
-use parking_lot::{Condvar, Mutex, RawMutex};
+use parking_lot::lock_api::{self, RawMutex};
+use parking_lot::{Condvar, Mutex};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -884,14 +884,14 @@ trait ForkLock {
     /// # Safety
     /// `hold` was called on this thread (or on the one that is this one's image in the parent).
     unsafe fn let_go(&self);
-    /// In the child: free, and nobody waits for it. An unlock would look for waiters, in a table that a ghost may hold.
+    /// In the child: free, and nobody waits for it. An unlock would look for waiters, who are not there.
     ///
     /// # Safety
     /// As `let_go`.
     unsafe fn reset(&self);
 }
 
-impl<T> ForkLock for Mutex<T> {
+impl<R: RawMutex, T> ForkLock for lock_api::Mutex<R, T> {
     fn hold(&self) {
         std::mem::forget(self.lock());
     }
@@ -901,7 +901,7 @@ impl<T> ForkLock for Mutex<T> {
     }
     unsafe fn reset(&self) {
         // SAFETY: the caller's promise: the only thread there is, and it holds the lock.
-        unsafe { std::ptr::from_ref(self.raw()).cast_mut().write(RawMutex::INIT) };
+        unsafe { std::ptr::from_ref(self.raw()).cast_mut().write(R::INIT) };
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::runtime::Runtime;
 use super::worker::{Worker, foreign_sequences, sequence_index};
+use crate::sys::mutex::Mutex;
 use crate::sys::time::now_ns;
-use parking_lot::Mutex;
 
 /// Looks that are kept for each worker.
 const KEPT: usize = 96;

@@ -7,8 +7,8 @@ use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
 use super::{bounds_of, learn};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
+use crate::sys::mutex::{Mutex, RawMutex};
 use parking_lot::lock_api::RawMutex as _;
-use parking_lot::{Mutex, RawMutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 

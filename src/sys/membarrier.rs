@@ -2,7 +2,7 @@
 //! Where a sandbox or an old kernel refuses it: taking write access from a page that was just written makes the kernel
 //! interrupt every CPU that runs this process, which is a fence there (x86: TLB shootdown), about 5 us.
 
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 const PRIVATE_EXPEDITED: i32 = 1 << 3;

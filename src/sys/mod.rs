@@ -7,6 +7,7 @@ pub mod futex;
 pub mod library;
 pub mod mem;
 pub mod membarrier;
+pub mod mutex;
 pub mod report;
 pub mod signal;
 pub mod socket;

@@ -4,7 +4,7 @@
 
 use super::state::{GENERATION_BITS, TimerWord};
 use crate::abi::GoroutineSpawn;
-use parking_lot::Mutex;
+use crate::sys::mutex::Mutex;
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, Ordering};
