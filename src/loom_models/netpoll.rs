@@ -368,7 +368,7 @@ fn somebody_polls(monitor_looks: bool) {
         let (net, idle) = (net.clone(), idle.clone());
         thread::spawn(move || {
             if monitor_looks {
-                let _ = net.watch(&idle, |_| {});
+                let _ = net.watch(&idle, false, |_| {});
             }
         })
     };

@@ -4,6 +4,7 @@ use super::descriptor::{READ, WRITE};
 use crate::sanitize;
 use crate::sys::time::{now_ns, timespec};
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most edges taken from the kernel at a time.
@@ -101,9 +102,11 @@ impl Backend {
     /// Waits for edges until `deadline` (CLOCK_MONOTONIC; 0: does not wait; `u64::MAX`: for ever) or a wake. May give up earlier. Gives how many there
     /// were.
     pub fn wait(&self, deadline: u64, mut edge: impl FnMut(Edge)) -> usize {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let n = self.wait_for(deadline, &mut events);
         for event in &events[..n] {
+            // SAFETY: the kernel wrote n of them.
+            let event = unsafe { event.assume_init_ref() };
             let (bits, token) = (event.events as i32, event.u64);
             if token == WAKE {
                 continue; // edge-triggered: each write is one, nobody needs to read
@@ -127,7 +130,7 @@ impl Backend {
         n
     }
 
-    fn wait_for(&self, deadline: u64, events: &mut [libc::epoll_event; BATCH]) -> usize {
+    fn wait_for(&self, deadline: u64, events: &mut [MaybeUninit<libc::epoll_event>; BATCH]) -> usize {
         let left = match deadline {
             0 | u64::MAX => deadline,
             _ => {
@@ -165,7 +168,7 @@ impl Backend {
         };
         // SAFETY: as above.
         let n = sanitize::look_away(|| unsafe {
-            libc::epoll_wait(self.epoll, events.as_mut_ptr(), BATCH as i32, ms)
+            libc::epoll_wait(self.epoll, events.as_mut_ptr().cast(), BATCH as i32, ms)
         });
         n.max(0) as usize
     }

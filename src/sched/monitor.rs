@@ -33,8 +33,16 @@ const TICK_NS: u64 = 500_000;
 const CALM_NS: u64 = 2_000_000;
 /// ... for so many ticks.
 const CALM_AFTER: u32 = 16;
-/// A worker that ran dry so recently does not compute.
+/// For so many more ...
+const CALMER_AFTER: u32 = CALM_AFTER + 64;
+/// ... and then.
+const CALMER_NS: u64 = 5_000_000;
+/// A worker that ran dry so recently does not compute,
 const DRY_NS: u64 = 10_000_000;
+/// nor does one with so many turns since the last tick.
+const MANY_TURNS: u32 = 16;
+/// While no worker computes, one of them comes to look at the poller, or the monitor does after so long.
+const POLLED_NS: u64 = 5_000_000;
 /// After they all slept for a tick: a worker that wakes for a moment need not wake us, too.
 const DOZE_NS: u64 = 1_000_000;
 /// While goroutines wait for threads, or a thread is missing, at least so often.
@@ -121,13 +129,14 @@ pub fn run(runtime: &'static Runtime) {
             trimming = changed != 0 || !idle;
         }
         runtime.note_times(now);
+        pace.look(runtime, now);
         let next_look = crate::inspect::deadlock::serve(runtime, now);
         crate::inspect::quit::serve();
         if now >= next_lasting {
             next_lasting = now + LASTING_EVERY_NS;
             some_last = runtime.look_at_lasting_waits(&mut lasting);
         }
-        runtime.poll_from_monitor();
+        runtime.poll_from_monitor(pace.polls_may_wait(now));
         if !idle {
             dozes = 0;
             some_last = true; // who runs may begin to wait
@@ -152,7 +161,7 @@ pub fn run(runtime: &'static Runtime) {
             }
             fence_seq_cst();
             runtime.note_times(now);
-            runtime.poll_from_monitor(); // the last worker may have found the poller held, by us
+            runtime.poll_from_monitor(false); // the last worker may have found the poller held, by us
             let troubled = runtime.pool.troubled.load(Ordering::SeqCst);
             let some_last = some_last && runtime.net.poller().is_some();
             let slept = runtime.all_idle();
@@ -191,19 +200,28 @@ fn wait(runtime: &'static Runtime, state: u32, deadline: u64) {
 
 /// How long the next tick is.
 ///
-/// All is calm if each worker slept or ran dry lately, so that none computes; if none made a blocking call since the last tick (one may last, and is
-/// to be noticed); if no timer falls due before the next tick would end (a worker may compute then); and if nobody had to be woken.
+/// All is calm if each worker slept, ran dry or took many turns lately, so that none computes; if none made a blocking call since the last tick (one may
+/// last, and is to be noticed); if no timer falls due before the next tick would end (a worker may compute then); and if nobody had to be woken.
+///
+/// Many turns count because a worker that never runs dry is not made to compute by that: it serves connections faster than they wait, and were
+/// the monitor to take edges from the poller for it all the time, it would never look there itself, for all at once.
 struct Pace {
-    workers: Vec<Dry>,
+    workers: Vec<Lively>,
     calm: u32,
+    /// All slept, ran dry or took many turns since the last tick.
+    lively: bool,
+    /// `Net::turns`, and when that was seen to have changed.
+    polls: u32,
+    polled: u64,
 }
 
 /// What was seen of a worker.
 #[derive(Clone, Default)]
-struct Dry {
-    /// Times it ran dry ...
+struct Lively {
+    /// Times it ran dry.
     searches: u64,
-    /// ... and when that was seen to have changed.
+    turns: u32,
+    /// When it was seen not to compute.
     at: u64,
     /// Its last blocking call.
     call: u64,
@@ -212,25 +230,52 @@ struct Dry {
 impl Pace {
     fn new(runtime: &Runtime) -> Self {
         Self {
-            workers: vec![Dry::default(); runtime.workers.len()],
+            workers: vec![Lively::default(); runtime.workers.len()],
             calm: 0,
+            lively: false,
+            polls: 0,
+            polled: 0,
         }
+    }
+
+    fn look(&mut self, runtime: &Runtime, now: u64) {
+        self.lively = true;
+        for (worker, seen) in runtime.workers.iter().zip(&mut self.workers) {
+            let searches = worker.counts.searches.load(Ordering::Relaxed);
+            let turns = worker.turns();
+            let many = turns.wrapping_sub(seen.turns) >= MANY_TURNS;
+            if many || searches != seen.searches || runtime.idle.contains(worker.index) {
+                seen.at = now;
+            }
+            (seen.searches, seen.turns) = (searches, turns);
+            self.lively &= seen.at == now;
+        }
+        let polls = runtime.net.turns();
+        if polls != self.polls {
+            (self.polls, self.polled) = (polls, now);
+        }
+    }
+
+    /// Who is ready would hardly run earlier if the monitor took its edge now.
+    fn polls_may_wait(&self, now: u64) -> bool {
+        self.lively && now - self.polled < POLLED_NS
     }
 
     fn tick_ns(&mut self, runtime: &Runtime, now: u64, woke: bool) -> u64 {
         let troubled = runtime.pool.troubled.load(Ordering::Relaxed);
-        let mut calm = !woke && !troubled && runtime.earliest_due() > now + CALM_NS;
+        let due = runtime.earliest_due();
+        let mut calm = !woke && !troubled && due > now + CALM_NS;
         for (worker, seen) in runtime.workers.iter().zip(&mut self.workers) {
-            let searches = worker.counts.searches.load(Ordering::Relaxed);
-            if searches != seen.searches || runtime.idle.contains(worker.index) {
-                (seen.searches, seen.at) = (searches, now);
-            }
             let call = worker.call.last();
             calm &= now - seen.at <= DRY_NS && call == seen.call;
             seen.call = call;
         }
         self.calm = if calm { self.calm.saturating_add(1) } else { 0 };
-        if self.calm > CALM_AFTER { CALM_NS } else { TICK_NS }
+        match self.calm {
+            ..=CALM_AFTER => TICK_NS,
+            CALMER_AFTER.. if due > now + CALMER_NS => CALMER_NS,
+            _ => CALM_NS,
+        }
     }
 }
 

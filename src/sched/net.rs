@@ -4,8 +4,8 @@
 //!   a worker that goes to sleep            a thread without a worker            the monitor, each tick
 //!   1. joins the idle set                  that waits for a descriptor          a. nobody holds it, somebody is idle: wakes one
 //!   2. fence                               1. the poller is there               b. nobody is idle, and nobody held it since the last
-//!   3. there is a poller, and nobody       2. fence                                tick: holds it, looks, lets go, then fence, and
-//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one           a. once more
+//!   3. there is a poller, and nobody       2. fence                                tick (for longer, if goroutines come and go on each
+//!      holds it: holds it, sleeps in it    3. nobody holds it: wakes one           worker): holds it, looks, lets go, then fence, and a.
 //! ```
 //!
 //! I1. While a goroutine waits for a descriptor, somebody holds the poller who will have another look, or a worker is awake that comes to 3 before it sleeps.
@@ -106,9 +106,14 @@ impl<P> Net<P> {
         if self.is_unheld() { idle.claim() } else { None }
     }
 
-    /// The monitor's column; `look` is done with the poller held, if at all. Gives whom to wake.
+    /// Changes whenever somebody holds it or lets go.
+    pub fn turns(&self) -> u32 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// The monitor's column; `look` is done with the poller held, if at all, and not while `may_wait`. Gives whom to wake.
     #[must_use]
-    pub fn watch(&self, idle: &Idle, look: impl FnOnce(&P)) -> Option<usize> {
+    pub fn watch(&self, idle: &Idle, may_wait: bool, look: impl FnOnce(&P)) -> Option<usize> {
         if !self.is_unheld() {
             return None;
         }
@@ -118,6 +123,9 @@ impl<P> Net<P> {
         let turns = self.turns.load(Ordering::SeqCst);
         if self.watched.swap(turns, Ordering::Relaxed) != turns {
             return None; // the workers see to it themselves
+        }
+        if may_wait {
+            return None;
         }
         let held = self.hold()?;
         look(held.poller);
@@ -149,14 +157,16 @@ mod tests {
     fn monitor_looks_after_a_tick_without_a_look() {
         let net = Net::<u32>::new();
         let idle = Idle::new(0);
-        let looked = |net: &Net<u32>| {
+        let watch = |net: &Net<u32>, may_wait| {
             let mut looked = false;
-            let _ = net.watch(&idle, |_| looked = true);
+            let _ = net.watch(&idle, may_wait, |_| looked = true);
             looked
         };
+        let looked = |net: &Net<u32>| watch(net, false);
         assert!(!looked(&net), "there is no poller");
         let _ = net.poller_or_new(|| Ok::<u32, ()>(1));
         assert!(looked(&net));
+        assert!(!watch(&net, true), "that can wait");
         assert!(looked(&net), "its own look is nobody else's");
         drop(net.hold());
         assert!(!looked(&net), "somebody looked");

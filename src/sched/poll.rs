@@ -63,9 +63,9 @@ impl Runtime {
     }
 
     /// The monitor's part, each tick.
-    pub fn poll_from_monitor(&self) {
+    pub fn poll_from_monitor(&self, may_wait: bool) {
         let mut ready = ReadyList::new();
-        let woken = self.net.watch(&self.idle, |poller| {
+        let woken = self.net.watch(&self.idle, may_wait, |poller| {
             poller.wait(0, &mut ready);
         });
         if let Some(index) = woken {
