@@ -336,6 +336,48 @@ fn loom_netpoll_late_registration() {
     });
 }
 
+/// One who waits without having entered, for the poller knows the descriptor: it is closed meanwhile, and given out again. Nobody waits for what no
+/// edge will be told of.
+#[test]
+fn loom_netpoll_wait_without_entering() {
+    model(|| {
+        const POLLER: u32 = 1;
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        assert!(descriptor.begin_registration(POLLER, 7));
+        descriptor.set_registered(generation, POLLER, 7);
+        descriptor.drained(READ, descriptor.readiness());
+        let seat = seat(READS, 0);
+        let reader = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || {
+                let seen = descriptor.open_generation()?;
+                if !Fd::would_wait(descriptor.readiness(), READ) || !descriptor.is_registered(POLLER) {
+                    return None; // enters, and registers
+                }
+                // SAFETY: the seat lives until the end.
+                Some(unsafe { descriptor.join(&raw mut (*seat.get()).waiter, seen, 0) })
+            })
+        };
+        let Close::Begun { waiters, now: true } = descriptor.close(generation) else {
+            panic!("nobody uses it");
+        };
+        let mut told = count(waiters);
+        let _ = descriptor.end();
+        // The kernel's part: the number is another file's, which the poller does not know.
+        told += count(descriptor.after_end());
+        descriptor.drained(READ, descriptor.readiness()); // the next one finds nothing
+        let joined = reader.join().unwrap();
+        assert_eq!(
+            told == 1,
+            joined == Some(Joined::Waits),
+            "it waits for what nobody polls"
+        );
+        // SAFETY: nobody has it any more.
+        unsafe { free(seat) };
+    });
+}
+
 /// Two closes: one of them closes.
 #[test]
 fn loom_netpoll_close_once() {

@@ -9,6 +9,9 @@
 //!   5. under the lock: ready after all? else waits
 //! ```
 //!
+//! A reader who sees that it is not ready, and that the poller knows it, begins with 5: being in line is no use of the number, and 5 says whether the
+//! generation that it saw goes on.
+//!
 //! I1. An edge is never lost: it comes before 2 (the call sees the data), between 2 and 3 (the tick has passed, the bit stays), or after 3
 //!     (the bit is set again before 5, or 5 came first and b claims the waiter).
 //! I2. Of those who want to make a system call an edge wakes one per direction. Whoever was woken makes the call and, unless it finds the
@@ -119,8 +122,8 @@ pub struct Descriptor<P: Sleeper> {
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     lock: SpinLock,
-    /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Read and written under the lock.
-    registered: Guarded<u32>,
+    /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Written under the lock.
+    registered: AtomicU32,
     state: Guarded<State<P>>,
 }
 
@@ -141,7 +144,7 @@ impl<P: Sleeper> Descriptor<P> {
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
             lock: SpinLock::new(),
-            registered: Guarded::new(0),
+            registered: AtomicU32::new(0),
             state: Guarded::new(State {
                 lines: [const { ShortQueue::new() }; 3],
                 deadlines: [u64::MAX; 2],
@@ -192,6 +195,13 @@ impl<P: Sleeper> Descriptor<P> {
     /// By a user: whether nobody else is one.
     pub fn has_one_user(&self) -> bool {
         self.word.load(Ordering::Acquire) & USERS == 1
+    }
+
+    /// Whoever only gets in line need not enter. None: it is being closed.
+    #[inline]
+    pub fn open_generation(&self) -> Option<u32> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & CLOSING == 0).then_some((word >> GENERATION) as u32)
     }
 
     /// The generation now.
@@ -268,8 +278,10 @@ impl<P: Sleeper> Descriptor<P> {
                 return null_mut(); // I4
             }
             let bits = directions | if sticky { STICKY } else { 0 };
-            self.update(|now| (now | bits).wrapping_add(TICK));
-            self.claim(state, directions, false)
+            let chain = self.claim_lines(state, directions, false);
+            let idle = Self::not_waited(state);
+            self.update(|now| ((now | bits) & !idle).wrapping_add(TICK));
+            chain
         })
     }
 
@@ -289,14 +301,23 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Under the lock: those in line for `directions`, all, or as I2 says.
     fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
+        let chain = self.claim_lines(state, directions, all);
+        self.forget_the_waited(state);
+        chain
+    }
+
+    /// The same, and WAITED stays what it was.
+    fn claim_lines(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
-        let mut end = self.claim_in(state, ASKERS, directions, true, &raw mut chain);
+        let mut end: *mut *mut DescriptorWaiter<P> = &raw mut chain;
+        if !state.lines[ASKERS].is_empty() {
+            end = self.claim_in(state, ASKERS, directions, true, end);
+        }
         for direction in [READ, WRITE] {
-            if directions & direction != 0 {
+            if directions & direction != 0 && !state.lines[line_of(direction)].is_empty() {
                 end = self.claim_in(state, line_of(direction), direction, all, end);
             }
         }
-        self.forget_the_waited(state);
         chain
     }
 
@@ -331,15 +352,21 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Under the lock: WAITED is true no more where nobody is in line.
     fn forget_the_waited(&self, state: &State<P>) {
+        let idle = Self::not_waited(state);
+        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
+            self.update(|now| now & !idle);
+        }
+    }
+
+    /// WAITED where nobody is in line.
+    fn not_waited(state: &State<P>) -> u32 {
         let mut idle = 0;
         for direction in [READ, WRITE] {
             if state.lines[line_of(direction)].is_empty() {
                 idle |= direction * WAITED;
             }
         }
-        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
-            self.update(|now| now & !idle);
-        }
+        idle
     }
 
     // ---- waiters ----
@@ -350,7 +377,8 @@ impl<P: Sleeper> Descriptor<P> {
     /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
     pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
         self.locked(|state| {
-            if !goes_on(self.word.load(Ordering::Acquire), generation) {
+            let goes_on = goes_on(self.word.load(Ordering::Acquire), generation);
+            if !goes_on && !mutated!("joins_the_closed") {
                 return Joined::Closed;
             }
             // SAFETY: the caller's; we hold the lock.
@@ -407,9 +435,10 @@ impl<P: Sleeper> Descriptor<P> {
 
     // ---- registration and deadlines ----
 
-    /// Whether that poller knows this generation.
+    /// Whether that poller knows the generation that goes on now, or did a moment ago: `join` finds out.
+    #[inline]
     pub fn is_registered(&self, poller: u32) -> bool {
-        self.locked(|_| self.registered() == poller)
+        self.registered() == poller
     }
 
     /// Before `who` tells the poller `poller` of it. False: it was told.
@@ -434,16 +463,20 @@ impl<P: Sleeper> Descriptor<P> {
         });
     }
 
-    /// Under the lock.
     fn registered(&self) -> u32 {
-        // SAFETY: the caller holds the lock.
-        unsafe { self.registered.with(|registered| *registered) }
+        self.registered.load(Ordering::Acquire)
     }
 
     /// Under the lock.
     fn register(&self, poller: u32) {
-        // SAFETY: the caller holds the lock.
-        unsafe { self.registered.with(|registered| *registered = poller) }
+        self.registered.store(poller, Ordering::Release);
+    }
+
+    /// Under the lock.
+    fn forget_registration(&self) {
+        if !mutated!("registration_outlives_its_descriptor") {
+            self.register(0);
+        }
     }
 
     /// For the calls that follow.
@@ -473,6 +506,12 @@ impl<P: Sleeper> Descriptor<P> {
     /// Whether somebody read or wrote it, or set a deadline: so it was open then.
     pub fn was_used(&self) -> bool {
         self.kind.load(Ordering::Relaxed) != 0 || self.readiness() & ((READ | WRITE) * DEADLINE) != 0
+    }
+
+    /// Whether a call in this direction, made now, would find nothing, and there is no deadline.
+    #[inline]
+    pub fn would_wait(readiness: u32, direction: u32) -> bool {
+        readiness & (direction | direction * DEADLINE) == 0
     }
 
     /// Until when a call may take; `u64::MAX`: for ever.
@@ -561,7 +600,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     fn reset(&self, state: &mut State<P>) {
-        self.register(0);
+        self.forget_registration();
         self.kind.store(0, Ordering::Relaxed);
         if mutated!("deadline_outlives_its_descriptor") {
             let kept = !(TICK - 1) | ((READ | WRITE) * DEADLINE);
@@ -575,7 +614,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// was about to be closed, and taken it for what it was: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
         self.locked(|state| {
-            self.register(0);
+            self.forget_registration();
             self.kind.store(0, Ordering::Relaxed);
             self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
             self.claim(state, READ | WRITE | END, true)

@@ -153,14 +153,22 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
 #[inline(always)]
 fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let direction = want.mask;
-    let Some(mut stay) = Stay::new(fd) else {
-        return i64::from(GOROUTINE_EBADF);
+    let (mut stay, mut patience) = match wait_first(fd, want) {
+        Ok(stay) => (stay, Patience::new(u64::MAX)),
+        Err(GOROUTINE_OK) => {
+            let Some(stay) = Stay::new(fd) else {
+                return i64::from(GOROUTINE_EBADF);
+            };
+            let descriptor = stay.descriptor;
+            let patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
+            if let Err(status) = stay.before_call() {
+                return i64::from(status);
+            }
+            (stay, patience)
+        }
+        Err(status) => return i64::from(status),
     };
     let descriptor = stay.descriptor;
-    let mut patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
-    if let Err(status) = stay.before_call() {
-        return i64::from(status);
-    }
     let result = loop {
         let seen = descriptor.readiness();
         if patience.is_over() {
@@ -260,6 +268,43 @@ fn events_of(direction: u32) -> i16 {
         libc::POLLIN
     } else {
         libc::POLLOUT
+    }
+}
+
+/// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
+/// enters afterwards, as after every wait. Err: GOROUTINE_OK if it is none of these, or how the wait ended.
+#[inline]
+fn wait_first(fd: i32, want: Want) -> Result<Stay, GoroutineStatus> {
+    let worker = tls::worker();
+    if !want.uses || worker.is_null() || tls::current().is_null() {
+        return Err(GOROUTINE_OK);
+    }
+    let descriptor = table::descriptor(fd).ok_or(GOROUTINE_OK)?;
+    let generation = descriptor.open_generation().ok_or(GOROUTINE_OK)?;
+    let seen = descriptor.readiness();
+    // SAFETY: the thread holds the worker.
+    let poller = unsafe { (*worker).runtime() }.net.poller().ok_or(GOROUTINE_OK)?;
+    if !Fd::would_wait(seen, want.mask) || !descriptor.is_registered(poller.id()) {
+        return Err(GOROUTINE_OK);
+    }
+    let mut waiter = Waiter::new(want);
+    let status = wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX);
+    let again = if status == GOROUTINE_OK {
+        descriptor.enter(generation).ok_or(GOROUTINE_EBADF)
+    } else {
+        Err(status)
+    };
+    match again {
+        Ok(generation) => Ok(Stay {
+            fd,
+            descriptor,
+            generation,
+        }),
+        Err(status) => {
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
+            Err(status)
+        }
     }
 }
 
