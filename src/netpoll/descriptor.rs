@@ -511,7 +511,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// Whether a call in this direction, made now, would find nothing, and there is no deadline.
     #[inline]
     pub fn would_wait(readiness: u32, direction: u32) -> bool {
-        readiness & (direction | direction * DEADLINE) == 0
+        readiness & (direction | (direction * DEADLINE)) == 0
     }
 
     /// Until when a call may take; `u64::MAX`: for ever.
