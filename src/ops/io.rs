@@ -69,9 +69,13 @@ pub(super) struct Stay {
 
 impl Stay {
     pub(super) fn new(fd: i32) -> Option<Self> {
-        let descriptor = table::descriptor(fd)?;
-        let generation = descriptor.enter(0)?;
-        Some(Self {
+        Self::of(fd, table::descriptor(fd)?, 0)
+    }
+
+    /// In this generation; 0: in any.
+    #[inline(always)]
+    fn of(fd: i32, descriptor: &'static Fd, generation: u32) -> Option<Self> {
+        descriptor.enter(generation).map(|generation| Self {
             fd,
             descriptor,
             generation,
@@ -106,12 +110,7 @@ impl Stay {
         let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
         drop(self);
         let result = f();
-        let again = descriptor.enter(generation).map(|generation| Self {
-            fd,
-            descriptor,
-            generation,
-        });
-        (again, result)
+        (Self::of(fd, descriptor, generation), result)
     }
 }
 
@@ -133,7 +132,7 @@ const PAUSE_MOST_NS: u64 = 128_000_000;
 const VAIN: u32 = 3;
 
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
-#[inline]
+#[inline(always)]
 fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let want = Want {
         mask: direction,
@@ -153,24 +152,58 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
 #[inline(always)]
 fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let direction = want.mask;
-    let (mut stay, mut patience) = match wait_first(fd, want) {
-        Ok(stay) => (stay, Patience::new(u64::MAX)),
+    let Some(descriptor) = table::descriptor(fd) else {
+        return i64::from(GOROUTINE_EBADF);
+    };
+    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction) {
+        wait_first(fd, descriptor, want)
+    } else {
+        Err(GOROUTINE_OK)
+    };
+    let (stay, deadline) = match waited {
+        Ok(stay) => (stay, u64::MAX),
         Err(GOROUTINE_OK) => {
-            let Some(stay) = Stay::new(fd) else {
+            let Some(stay) = Stay::of(fd, descriptor, 0) else {
                 return i64::from(GOROUTINE_EBADF);
             };
-            let descriptor = stay.descriptor;
-            let patience = Patience::new(descriptor.deadline(direction, descriptor.readiness()));
+            let deadline = descriptor.deadline(direction, descriptor.readiness());
             if let Err(status) = stay.before_call() {
                 return i64::from(status);
             }
-            (stay, patience)
+            (stay, deadline)
         }
         Err(status) => return i64::from(status),
     };
-    let descriptor = stay.descriptor;
+    // The first try, with nothing of what another one needs.
+    let seen = descriptor.readiness();
+    let mut first = None;
+    if deadline == u64::MAX && is_ready(seen, direction) {
+        match call(&stay, seen) {
+            Ok(n) => {
+                // SAFETY: claimed for us, and no lock is held.
+                unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+                return n as i64;
+            }
+            Err(error) => first = Some((seen, error)),
+        }
+    }
+    again_and_again(stay, want, deadline, first, call)
+}
+
+/// The rest of [`when`]. `first`: what the first try gave, if there was one, and the readiness from before it.
+#[inline(never)]
+fn again_and_again(
+    mut stay: Stay,
+    want: Want,
+    deadline: u64,
+    mut first: Option<(u32, i32)>,
+    mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>,
+) -> i64 {
+    let direction = want.mask;
+    let (fd, descriptor) = (stay.fd, stay.descriptor);
+    let mut patience = Patience::new(deadline);
     let result = loop {
-        let seen = descriptor.readiness();
+        let seen = first.map_or_else(|| descriptor.readiness(), |(seen, _)| seen);
         if patience.is_over() {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { wake_chain(descriptor.pass_on_unused(direction), GOROUTINE_OK) }; // I4
@@ -178,7 +211,11 @@ fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i
         }
         let mut waited = None;
         if is_ready(seen, direction) || !want.uses || patience.forced {
-            match call(&stay, seen) {
+            let done = match first.take() {
+                Some((_, error)) => Err(error),
+                None => call(&stay, seen),
+            };
+            match done {
                 Err(libc::EAGAIN) => {
                     if want.uses {
                         descriptor.drained(direction, seen);
@@ -273,39 +310,32 @@ fn events_of(direction: u32) -> i16 {
 
 /// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
 /// enters afterwards, as after every wait. Err: GOROUTINE_OK if it is none of these, or how the wait ended.
-#[inline]
-fn wait_first(fd: i32, want: Want) -> Result<Stay, GoroutineStatus> {
+#[inline(never)]
+fn wait_first(fd: i32, descriptor: &'static Fd, want: Want) -> Result<Stay, GoroutineStatus> {
     let worker = tls::worker();
-    if !want.uses || worker.is_null() || tls::current().is_null() {
+    if worker.is_null() || tls::current().is_null() {
         return Err(GOROUTINE_OK);
     }
-    let descriptor = table::descriptor(fd).ok_or(GOROUTINE_OK)?;
     let generation = descriptor.open_generation().ok_or(GOROUTINE_OK)?;
-    let seen = descriptor.readiness();
     // SAFETY: the thread holds the worker.
     let poller = unsafe { (*worker).runtime() }.net.poller().ok_or(GOROUTINE_OK)?;
+    // Of the generation, so after it.
+    let seen = descriptor.readiness();
     if !Fd::would_wait(seen, want.mask) || !descriptor.is_registered(poller.id()) {
         return Err(GOROUTINE_OK);
     }
     let mut waiter = Waiter::new(want);
     let status = wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX);
     let again = if status == GOROUTINE_OK {
-        descriptor.enter(generation).ok_or(GOROUTINE_EBADF)
+        Stay::of(fd, descriptor, generation).ok_or(GOROUTINE_EBADF)
     } else {
         Err(status)
     };
-    match again {
-        Ok(generation) => Ok(Stay {
-            fd,
-            descriptor,
-            generation,
-        }),
-        Err(status) => {
-            // SAFETY: claimed for us, and no lock is held.
-            unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
-            Err(status)
-        }
+    if again.is_err() {
+        // SAFETY: claimed for us, and no lock is held.
+        unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
     }
+    again
 }
 
 /// Waits for an edge. Err: how it ended.
@@ -626,7 +656,7 @@ pub unsafe extern "C" fn read(fd: i32, buffer: *mut c_void, n: usize) -> i64 {
         if n == 0 {
             return of_nothing(fd, READ, &raw const v, 1);
         }
-        transfer(fd, READ, &raw const v, 1, n)
+        transfer::<READ>(fd, &raw const v, 1, n)
     }
 }
 
@@ -637,7 +667,7 @@ pub unsafe extern "C" fn read(fd: i32, buffer: *mut c_void, n: usize) -> i64 {
 pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 {
     let v = vector(buffer, n);
     // SAFETY: the caller's promise.
-    unsafe { transfer(fd, WRITE, &raw const v, 1, n) }
+    unsafe { transfer::<WRITE>(fd, &raw const v, 1, n) }
 }
 
 /// `goroutine_readv` (READ) and `goroutine_writev` (WRITE).
@@ -654,7 +684,11 @@ pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i3
         if total == 0 {
             return of_nothing(fd, direction, vectors, count);
         }
-        transfer(fd, direction, vectors, count, total)
+        if direction == READ {
+            transfer::<READ>(fd, vectors, count, total)
+        } else {
+            transfer::<WRITE>(fd, vectors, count, total)
+        }
     }
 }
 
@@ -671,29 +705,58 @@ unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32)
     unsafe { plain(fd, direction == READ, vectors, count) }.map_or_else(negative, |n| n as i64)
 }
 
-unsafe fn transfer(fd: i32, direction: u32, vectors: *const iovec, count: i32, total: usize) -> i64 {
-    when_ready(fd, direction, |stay, seen| {
-        let kind = &stay.descriptor.kind;
-        let done = loop {
-            // SAFETY: the caller's promise.
-            let done = unsafe { attempt(stay, direction, vectors, count) };
-            match done {
-                Some(done) => break done,
-                None => kind.store(
-                    next_kind(fd, kind.load(Ordering::Relaxed), direction),
-                    Ordering::Relaxed,
-                ),
+/// DIRECTION is one of the two: each has code of its own, for what most programs do all the time.
+#[inline(always)]
+unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
+    when_ready(fd, DIRECTION, move |stay, seen| {
+        // SAFETY: the caller's promise.
+        let done = unsafe {
+            if count == 1 && stay.descriptor.kind.load(Ordering::Relaxed) == TCP {
+                match by_socket(fd, DIRECTION == READ, &*vectors) {
+                    Err(libc::ENOTSOCK) => attempts(stay, DIRECTION, vectors, count),
+                    done => done,
+                }
+            } else {
+                attempts(stay, DIRECTION, vectors, count)
             }
         };
         if let Ok(n) = done
             && n != 0
             && n < total
-            && kind.load(Ordering::Relaxed) == TCP
+            && stay.descriptor.kind.load(Ordering::Relaxed) == TCP
         {
-            stay.descriptor.drained_by_short(direction, seen);
+            stay.descriptor.drained_by_short(DIRECTION, seen);
         }
         done
     })
+}
+
+#[inline(always)]
+unsafe fn by_socket(fd: i32, reads: bool, v: &iovec) -> Result<usize, i32> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if reads {
+            socket::receive(fd, v.iov_base, v.iov_len)
+        } else {
+            socket::send(fd, v.iov_base, v.iov_len)
+        }
+    }
+}
+
+/// System calls until one is of its kind.
+#[inline(never)]
+unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i32) -> Result<usize, i32> {
+    let kind = &stay.descriptor.kind;
+    loop {
+        // SAFETY: the caller's promise.
+        if let Some(done) = unsafe { attempt(stay, direction, vectors, count) } {
+            return done;
+        }
+        kind.store(
+            next_kind(stay.fd, kind.load(Ordering::Relaxed), direction),
+            Ordering::Relaxed,
+        );
+    }
 }
 
 /// One system call as its kind wants it. None: it is not of that kind.
@@ -709,13 +772,7 @@ unsafe fn attempt(
     unsafe {
         match stay.descriptor.kind.load(Ordering::Relaxed) {
             UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
-                let v = &*vectors;
-                let done = if reads {
-                    socket::receive(fd, v.iov_base, v.iov_len)
-                } else {
-                    socket::send(fd, v.iov_base, v.iov_len)
-                };
-                socket_or_not(stay, done)
+                socket_or_not(stay, by_socket(fd, reads, &*vectors))
             }
             UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();
