@@ -198,7 +198,8 @@ fn many(servers: &[&Server]) {
         "the same, after a request on each",
         "page tables, bytes per connection",
         "CPU time in 5 s, all idle, ms",
-        "context switches in that time",
+        "the same, the next 5 s",
+        "context switches in those",
         "1 of 100 active: latency, median, us",
         "1 of 100 active: latency, 99 of 100, us",
         "... times that with 100 connections",
@@ -214,7 +215,7 @@ fn many(servers: &[&Server]) {
         row(
             label,
             columns.iter().map(|(_, numbers)| {
-                let places = if i >= 7 { 2 } else { 0 };
+                let places = if i >= 8 { 2 } else { 0 };
                 numbers[i].map_or("-".into(), |n| format!("{n:.places$}"))
             }),
         );
@@ -230,7 +231,7 @@ fn label(server: &Server) -> &'static str {
 }
 
 /// What `many` prints of one contestant. None: it is skipped.
-fn of_many(server: &Server, connections: usize) -> Option<[Option<f64>; 10]> {
+fn of_many(server: &Server, connections: usize) -> Option<[Option<f64>; 11]> {
     let mut few = Contestant::start(server, 1, SERVER)?;
     let mut many = Contestant::start(server, 1, SERVER)?;
     if !few.connect(CONNECTIONS, CLIENT) || !many.connect(connections, CLIENT) {
@@ -248,7 +249,10 @@ fn of_many(server: &Server, connections: usize) -> Option<[Option<f64>; 10]> {
     let quiet = many.usage();
     let touched = quiet.since(many.before);
     std::thread::sleep(Duration::from_secs(5));
-    let idle = many.usage().since(quiet);
+    let settled = many.usage();
+    let idle = settled.since(quiet);
+    std::thread::sleep(Duration::from_secs(5));
+    let longer = many.usage().since(settled);
     let mut of_few = Rounds::new();
     let mut of_many = Rounds::new();
     for _ in 0..rounds() {
@@ -265,7 +269,8 @@ fn of_many(server: &Server, connections: usize) -> Option<[Option<f64>; 10]> {
         Some(per(touched.private)),
         Some(per(touched.page_tables)),
         Some(idle.cpu_ns / 1e6),
-        Some(idle.switches),
+        Some(longer.cpu_ns / 1e6),
+        Some(longer.switches),
         median(&of_many, 2),
         median(&of_many, 3),
         ratio(3),
