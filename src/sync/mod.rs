@@ -7,6 +7,7 @@ pub use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
+pub mod sleep_lock;
 mod spin;
 pub use spin::{SpinLock, backoff};
 

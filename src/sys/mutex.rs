@@ -1,23 +1,41 @@
 //! The library's own locks: a word and a futex.
 //!
 //! Not parking_lot's, whose waiters stand in a table of the process: a child of fork has that table with the parent's waiters in it, wakes those in
-//! place of its own, and waits for ever. Here the kernel has the waiters, and a child has none.
+//! place of its own, and waits for ever. Here the kernel has the waiters, and a child has none. Nor std's, which a child can't take from a thread
+//! that it has not (`force_unlock`).
 //!
-//! ```text
-//!   lock     FREE -> HELD; or else, again and again: swap in WAITED, and sleep unless it was FREE
-//!   unlock   swap in FREE; it was WAITED: wake one
-//! ```
-//! Who was woken does not know whether others sleep, so it holds the lock as WAITED: its unlock wakes another one, perhaps for nothing.
+//! The protocol is `sync::sleep_lock`.
 
 use super::futex;
+use crate::sync::sleep_lock::{FREE, Word};
 use parking_lot::lock_api;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-const WAITED: u32 = 2;
 /// Looks before it sleeps: most are held for a few instructions.
 const LOOKS: u32 = 100;
+
+impl Word for AtomicU32 {
+    const LOOKS: u32 = LOOKS;
+
+    #[inline]
+    fn replace(&self, from: u32, to: u32) -> bool {
+        self.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+    #[inline]
+    fn swap(&self, to: u32) -> u32 {
+        AtomicU32::swap(self, to, Ordering::AcqRel)
+    }
+    fn is(&self, value: u32) -> bool {
+        self.load(Ordering::Relaxed) == value
+    }
+    fn sleep_while(&self, value: u32) {
+        futex::wait(self, value, u64::MAX);
+    }
+    fn wake_one(&self) {
+        futex::wake(self, 1);
+    }
+}
 
 /// See the module's head.
 pub struct RawMutex(AtomicU32);
@@ -33,40 +51,19 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     fn lock(&self) {
-        if !self.try_lock() {
-            self.lock_slow();
-        }
+        self.0.hold();
     }
     #[inline]
     fn try_lock(&self) -> bool {
-        (self.0)
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.0.try_hold()
     }
     #[inline]
     unsafe fn unlock(&self) {
-        if self.0.swap(FREE, Ordering::Release) == WAITED {
-            futex::wake(&self.0, 1);
-        }
+        self.0.let_go();
     }
 }
 
-impl RawMutex {
-    #[cold]
-    fn lock_slow(&self) {
-        for _ in 0..LOOKS {
-            if self.0.load(Ordering::Relaxed) == FREE && lock_api::RawMutex::try_lock(self) {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        while self.0.swap(WAITED, Ordering::Acquire) != FREE {
-            futex::wait(&self.0, WAITED, u64::MAX);
-        }
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
