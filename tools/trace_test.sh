@@ -116,7 +116,8 @@ if [[ ${#processor[@]} -ne 0 ]]; then
 fi
 
 tools/trace2svg "$work/demo.json" -o "$work/demo.svg"
-python3 - "$work/demo.svg" <<'PYTHON' || fail "the picture"
+tools/trace2svg "$work/everything.json" -o "$work/near.svg" --from 1 --to 1.06
+python3 - "$work/demo.svg" "$work/near.svg" <<'PYTHON' || fail "the pictures"
 import sys, xml.dom.minidom
 picture = xml.dom.minidom.parse(sys.argv[1])
 boxes = [r for r in picture.getElementsByTagName("rect") if r.getElementsByTagName("title")]
@@ -124,5 +125,7 @@ texts = [t.firstChild.data for t in picture.getElementsByTagName("text")]
 assert len(boxes) > 20, len(boxes)
 assert any(t.startswith("gr-worker-") for t in texts), texts
 assert all(float(b.getAttribute("width")) > 0 and float(b.getAttribute("height")) > 0 for b in boxes)
+times = [t.firstChild.data for t in xml.dom.minidom.parse(sys.argv[2]).getElementsByTagName("text") if t.getAttribute("text-anchor") == "middle"]
+assert len(times) > 4 and len(set(times)) == len(times), times
 PYTHON
 echo "traces: drawn in $work/demo.svg"
