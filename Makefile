@@ -9,7 +9,8 @@ LIBRARIES := $(TARGET)/release/libgoroutine.so $(TARGET)/release/libgoroutine.a
 
 .DEFAULT_GOAL := all
 .PHONY: all demo test check header symbols bench bench-io deps-bench loom stress valgrind asan tsan user-sanitizers doc foreign foreign-soak gc hosts \
-        adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-gc deps-hosts deps-adapters deps-webserver install uninstall clean help
+        adapters webserver bench-webserver deps-go deps-torch deps-python deps-sqlite deps-gc deps-hosts deps-adapters deps-webserver deps-trace \
+        install uninstall clean help
 
 all: ## build target/release/libgoroutine.so and .a
 	$(CARGO) build --release --lib
@@ -101,6 +102,9 @@ deps-adapters: ## install libcurl, libpq, OpenSSL, PostgreSQL and nginx
 
 deps-webserver: ## install what the web server needs, but LibTorch: llhttp, wrk, ab, h2load ...
 	tools/deps.sh webserver
+
+deps-trace: ## install Perfetto's trace processor, under target/foreign
+	tools/deps.sh trace
 
 # A loom build replaces every atomic, so it has a target directory of its own.
 LOOM = RUSTFLAGS="$(RUSTFLAGS) --cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --profile loom --lib loom

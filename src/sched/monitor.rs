@@ -6,6 +6,7 @@
 //! would do, and each tick costs it two switches of threads. The bound of what begins then is the longer tick.
 //!
 //! - a due timer whose worker does not look (its goroutine computes): raise POLL_TIMER, and wake a sleeper to take it;
+//! - long queues and short ones, while nobody sleeps: level them (`level`);
 //! - work that waits while somebody sleeps (a thief found it not worth taking a moment ago): wake a sleeper;
 //! - a worker in a blocking call that lasts: take it away (`blocking`);
 //! - a goroutine that has run for its slice while others wait: ask it to give way (`preempt`);
@@ -17,6 +18,7 @@
 //! - stacks that nobody wanted for a second: give their memory back.
 
 use super::blocking;
+use super::level::Lengths;
 use super::preempt;
 use super::run_queue::POLL_TIMER;
 use super::runtime::Runtime;
@@ -116,6 +118,7 @@ pub fn run(runtime: &'static Runtime) {
     let mut calls = vec![blocking::Seen::default(); runtime.workers.len()];
     let mut heads = vec![0u32; runtime.workers.len()];
     let mut slices = vec![preempt::Seen::default(); runtime.workers.len()];
+    let mut lengths = Lengths::default();
     let mut pace = Pace::new(runtime);
     while word.load(Ordering::Acquire) != STOP {
         let idle = runtime.all_idle();
@@ -144,6 +147,7 @@ pub fn run(runtime: &'static Runtime) {
             for (worker, call) in runtime.workers.iter().zip(&mut calls) {
                 blocking::look(runtime, worker, now, call);
             }
+            lengths.look(runtime, now);
             for (worker, slice) in runtime.workers.iter().zip(&mut slices) {
                 preempt::look(runtime, worker, now, slice);
             }

@@ -52,6 +52,8 @@ pub const POLL_SHARE: u32 = 64;
 pub const POLL_WORLD: u32 = 128;
 /// Bit of `poll`: a trace runs, and yields are to be seen (`trace`).
 pub const POLL_TRACE: u32 = 256;
+/// Bit of `poll`: another worker's goroutines wait much longer for their turns: take some (`level`).
+pub const POLL_LEVEL: u32 = 512;
 
 /// `share_above` while nobody is idle.
 pub const KEEP_ALL: u32 = u32::MAX;

@@ -31,7 +31,7 @@ const LOOK_NS: u64 = 700;
 /// Looks before a queue that stays long counts as one that does not get shorter: a burst of spawns comes and goes.
 const LOOKS: u32 = 8;
 /// Most goroutines taken from a victim.
-const LOOT: usize = 256;
+pub const LOOT: usize = 256;
 /// `share_above` grows with searches that found nothing worth it: 0, 1, 3, 7 ... this. The monitor covers the rest.
 const SHARE_ABOVE_MAX: u32 = 255;
 
@@ -189,7 +189,7 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
                     Verdict::Wait => {}
                     Verdict::Ask => other.ask_to_share(),
                     Verdict::Rob => {
-                        if rob(worker, other) {
+                        if rob(worker, other, LOOT) {
                             return turn::pick(worker);
                         }
                     }
@@ -212,15 +212,19 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
     }
 }
 
-/// Takes half of what another worker has. False: nothing, or it could not be reached now.
-unsafe fn rob(worker: &Worker, victim: &Worker) -> bool {
+/// Takes half of what another worker has, or `most`. False: nothing, or it could not be reached now.
+///
+/// # Safety
+/// The calling thread holds `worker`; at most LOOT.
+pub unsafe fn rob(worker: &Worker, victim: &Worker, most: usize) -> bool {
     let mut loot = [Runnable(std::ptr::null_mut()); LOOT];
+    let loot = &mut loot[..most];
     let taken = victim.queue.visit(|queue| {
         // SAFETY: inside the victim's gate.
         unsafe {
-            let n = queue.take(&mut loot);
+            let n = queue.take(loot);
             let urgent = &mut victim.gated().urgent;
-            let m = urgent.len().div_ceil(2).min(LOOT - n);
+            let m = urgent.len().div_ceil(2).min(most - n);
             for (place, g) in loot[n..n + m].iter_mut().zip(urgent.drain(..m)) {
                 *place = g;
             }

@@ -2,9 +2,10 @@
 
 use super::bind;
 use super::expire;
+use super::level;
 use super::native;
 use super::predict;
-use super::run_queue::{POLL_APART, POLL_SHARE, POLL_TIMER, POLL_TRACE, POLL_URGENT, POLL_WORLD};
+use super::run_queue::{POLL_APART, POLL_LEVEL, POLL_SHARE, POLL_TIMER, POLL_TRACE, POLL_URGENT, POLL_WORLD};
 use super::search;
 use super::share;
 use super::worker::{TURNS, Worker, bump};
@@ -111,6 +112,9 @@ unsafe fn pick_with_care(worker: &Worker) -> Option<Runnable> {
         let poll = worker.queue.poll.load(Ordering::Acquire);
         if poll & POLL_SHARE != 0 {
             share::share_as_asked(worker);
+        }
+        if poll & POLL_LEVEL != 0 {
+            level::level(worker);
         }
         if poll & POLL_TIMER != 0 || local.turn.is_multiple_of(TURNS) {
             look(worker);

@@ -130,6 +130,8 @@ pub struct Worker {
     pub(crate) stopped: SegQueue<u32>,
     /// Pinned goroutines that others readied.
     pub(crate) inbox: SegQueue<Runnable>,
+    /// From whom (its number << 16), and how many, to take on POLL_LEVEL.
+    pub(crate) takes: AtomicU32,
     /// 1: asleep or about to be; others set 0 and wake. OWNERLESS: see there.
     pub(crate) sleeping: AtomicU32,
     /// Goroutines that are pinned to it, whether they have begun or not. Counted up before one is queued, so who finds the worker in a
@@ -188,6 +190,7 @@ impl Worker {
             next_due: AtomicU64::new(u64::MAX),
             stopped: SegQueue::new(),
             inbox: SegQueue::new(),
+            takes: AtomicU32::new(0),
             sleeping: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
             call: CallWord::new(index),
@@ -337,8 +340,12 @@ impl Worker {
     /// How many goroutines are runnable here; a hint for others. (Its two words may be read on either side of a push and
     /// a pop: no more than none, then.)
     pub(crate) fn load(&self) -> u32 {
-        let ring = (self.queue.len() as i32).max(0) as u32;
-        ring + self.urgent_len.load(Ordering::Relaxed)
+        self.queue_len() + self.urgent_len.load(Ordering::Relaxed)
+    }
+
+    /// Those in the ring alone.
+    pub(crate) fn queue_len(&self) -> u32 {
+        (self.queue.len() as i32).max(0) as u32
     }
 
     /// In a child of fork: no sequence of the parent's is used again, so its tickets stay stale.

@@ -16,6 +16,7 @@ use super::event::{Cause, Kind, Record, why};
 use super::json::Json;
 use super::symbols::{Map, Symbols};
 use crate::abi::{GOROUTINE_FFI_BOUND, GOROUTINE_FFI_LEAF, describe};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Goroutines without a name that get a track ...
@@ -462,10 +463,10 @@ impl Story {
         *last = at.max(*last + 1);
         let at = *last;
         if let Some(word) = state_name(old) {
-            asynchronous(&mut self.json, 'e', goroutine, word, at);
+            asynchronous(&mut self.json, 'e', goroutine, &word, at);
         }
         if let Some(word) = state_name(state) {
-            asynchronous(&mut self.json, 'b', goroutine, word, at);
+            asynchronous(&mut self.json, 'b', goroutine, &word, at);
         }
     }
 
@@ -480,7 +481,7 @@ impl Story {
         let name: Rc<str> = format!("{} #{goroutine}", life.label).into();
         asynchronous(&mut self.json, 'b', goroutine, &name, life.since);
         if let Some(word) = state_name(life.state) {
-            asynchronous(&mut self.json, 'b', goroutine, word, life.since);
+            asynchronous(&mut self.json, 'b', goroutine, &word, life.since);
         }
         life.track = Some((life.since, name));
     }
@@ -494,7 +495,7 @@ impl Story {
         };
         let at = at.max(last);
         if let Some(word) = state_name(life.state) {
-            asynchronous(&mut self.json, 'e', goroutine, word, at);
+            asynchronous(&mut self.json, 'e', goroutine, &word, at);
         }
         asynchronous(&mut self.json, 'e', goroutine, &name, at);
     }
@@ -517,30 +518,12 @@ fn asynchronous(json: &mut Json, phase: char, goroutine: u64, name: &str, at: u6
     object.id(goroutine).at(at).end();
 }
 
-fn state_name(state: State) -> Option<&'static str> {
-    const WAITS: [&str; 16] = [
-        "waits: park",
-        "waits: sleep",
-        "waits: promise",
-        "waits: channel",
-        "waits: select",
-        "waits: mutex",
-        "waits: semaphore",
-        "waits: rwlock",
-        "waits: condition",
-        "waits: wait group",
-        "waits: descriptor",
-        "waits: file",
-        "waits: lane",
-        "waits: a thread",
-        "waits: a worker",
-        "waits: the next callback",
-    ];
+fn state_name(state: State) -> Option<Cow<'static, str>> {
     match state {
         State::Unknown => None,
-        State::Waits(reason) => Some(WAITS.get(reason as usize).copied().unwrap_or("waits")),
-        State::Runnable => Some("runnable"),
-        State::Runs => Some("runs"),
+        State::Waits(reason) => Some(format!("waits: {}", why(reason)).into()),
+        State::Runnable => Some("runnable".into()),
+        State::Runs => Some("runs".into()),
     }
 }
 

@@ -17,21 +17,36 @@ const SAMPLES: usize = 3000;
 static QUIT: AtomicBool = AtomicBool::new(false);
 static BEGUN: AtomicU32 = AtomicU32::new(0);
 static LATE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+/// The same in CPU time of the process.
+static LATE_CPU: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+static TURNS: [AtomicU32; BUSY] = [const { AtomicU32::new(0) }; BUSY];
+
+fn cpu_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a plain call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
 
 #[derive(Default)]
 struct Target {
     parked: Mutex<Option<GoroutineTicket>>,
-    readied: Mutex<Option<Instant>>,
+    /// When, and how much CPU time the process had used.
+    readied: Mutex<Option<(Instant, u64)>>,
 }
 
 /// 50 us of work between two yields.
-unsafe extern "C" fn computes(_: *mut c_void) -> *mut c_void {
+unsafe extern "C" fn computes(index: *mut c_void) -> *mut c_void {
     BEGUN.fetch_add(1, Ordering::Relaxed);
     while !QUIT.load(Ordering::Relaxed) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_micros(50) {
             std::hint::spin_loop();
         }
+        TURNS[index as usize].fetch_add(1, Ordering::Relaxed);
         // SAFETY: callable anywhere.
         unsafe { goroutine_yield() };
     }
@@ -51,9 +66,10 @@ unsafe extern "C" fn waits(target: *mut c_void) -> *mut c_void {
         let at = &*target.cast::<Target>();
         while !QUIT.load(Ordering::Relaxed) {
             goroutine_park(Some(parked), target, GOROUTINE_FOREVER);
-            let late = at.readied.lock().unwrap().take().map(|at| at.elapsed());
-            if let Some(late) = late {
-                LATE.lock().unwrap().push(late.as_nanos() as u32);
+            let readied = at.readied.lock().unwrap().take();
+            if let Some((at, cpu)) = readied {
+                LATE_CPU.lock().unwrap().push((cpu_ns() - cpu) as u32);
+                LATE.lock().unwrap().push(at.elapsed().as_nanos() as u32);
             }
         }
     }
@@ -74,24 +90,32 @@ fn start(target: &Target, flags: u32) -> *mut Promise {
     promise
 }
 
-/// p50, p99, p99.9 and the most, us, of goroutines with these flags that a plain thread readies.
+/// p50, p99, p99.9 and the most, us, of goroutines with these flags that a plain thread readies; the same in CPU time of the process; the
+/// least and the most turns of those that compute.
 pub fn latency(flags: u32) -> String {
     QUIT.store(false, Ordering::Relaxed);
     BEGUN.store(0, Ordering::Relaxed);
     LATE.lock().unwrap().clear();
+    LATE_CPU.lock().unwrap().clear();
     run(|| ());
     let targets: Vec<Target> = (0..WAITING).map(|_| Target::default()).collect();
     let waiting: Vec<_> = targets.iter().map(|target| start(target, flags)).collect();
-    let busy: Vec<_> = (0..BUSY).map(|_| spawn(computes, null_mut())).collect();
+    let busy: Vec<_> = (0..BUSY).map(|i| spawn(computes, i as *mut c_void)).collect();
     while BEGUN.load(Ordering::Relaxed) != BUSY as u32 {
         std::thread::sleep(Duration::from_millis(1));
     }
+    let before = TURNS.each_ref().map(|turns| turns.load(Ordering::Relaxed));
     let mut next = 0;
     while LATE.lock().unwrap().len() < SAMPLES {
         std::thread::sleep(Duration::from_micros(1000));
         next = (next + 1) % WAITING;
         ready(&targets[next]);
     }
+    let turns = TURNS
+        .iter()
+        .zip(before)
+        .map(|(turns, before)| turns.load(Ordering::Relaxed) - before);
+    let turns: Vec<u32> = turns.collect();
     QUIT.store(true, Ordering::Relaxed);
     busy.into_iter().for_each(join);
     for (target, promise) in targets.iter().zip(waiting) {
@@ -108,7 +132,12 @@ pub fn latency(flags: u32) -> String {
         }
         join(promise);
     }
-    let mut late = std::mem::take(&mut *LATE.lock().unwrap());
+    let (least, most) = (turns.iter().min().unwrap(), turns.iter().max().unwrap());
+    format!("{} {} {least} {most}", percentiles(&LATE), percentiles(&LATE_CPU))
+}
+
+fn percentiles(late: &Mutex<Vec<u32>>) -> String {
+    let mut late = std::mem::take(&mut *late.lock().unwrap());
     late.sort_unstable();
     let at = |q: f64| f64::from(late[((late.len() - 1) as f64 * q) as usize]) / 1000.0;
     format!("{:.1} {:.1} {:.1} {:.1}", at(0.5), at(0.99), at(0.999), at(1.0))
@@ -116,7 +145,7 @@ pub fn latency(flags: u32) -> String {
 
 fn ready(target: &Target) {
     if let Some(ticket) = target.parked.lock().unwrap().take() {
-        *target.readied.lock().unwrap() = Some(Instant::now());
+        *target.readied.lock().unwrap() = Some((Instant::now(), cpu_ns()));
         // SAFETY: any ticket may be readied.
         unsafe { goroutine_ready(ticket, GOROUTINE_OK) };
     }
