@@ -89,7 +89,7 @@ static void in_order(void) {
     go = served = 0;
     OK(goroutine_go(holds, &go));
     while (GET(served) != 1) thread_sleep(1 * MS);
-    served = 0;
+    SET(served, 0);
     for (i = 0; i < 200; i++) {
         GoroutineSpawn s;
         goroutine_spawn_init(&s);
@@ -99,10 +99,10 @@ static void in_order(void) {
         OK(goroutine_spawn_with(&s, NULL));
         while (stats().ffi_waits != i + 1) thread_sleep(10 * US);
     }
-    CHECK_EQ(served, 0);
+    CHECK_EQ(GET(served), 0);
     SET(go, 1);
     OK(goroutine_runtime_wait(60 * SECOND));
-    CHECK_EQ(served, 200);
+    CHECK_EQ(GET(served), 200);
     for (i = 0; i < 200; i++) CHECK_EQ(order[i], i);
     CHECK(stats().ffi_threads_peak <= 2);
     stop();
@@ -142,7 +142,7 @@ static void cancelled(void) {
     OK(goroutine_promise_await_take(a, 30 * SECOND, NULL));
     SET(go, 1);
     OK(goroutine_promise_await_take(b, 30 * SECOND, NULL)); /* behind one that gave up */
-    go = 0;
+    SET(go, 0);
     OK(goroutine_go(holds, &go));
     while (GET(served) != 2) thread_sleep(1 * MS);
     c = goroutine_spawn(wants_or_gets, NULL);

@@ -389,6 +389,8 @@ pub fn begin_scheduling() {
             benign_race(file, 0, libc::__errno_location().cast(), size_of::<c_int>(), what);
         }
         here().fiber = (threads.current)();
+        (threads.release)(stack_here().cast()); // its thread-local variables are new
+        (threads.release)(back(stack_here()).cast());
         (threads.ignore_begin)();
     }
 }
@@ -429,6 +431,37 @@ pub fn look_away<R>(f: impl FnOnce() -> R) -> R {
         let result = f();
         (threads.ignore_end)();
         result
+    }
+}
+
+/// As [`look_away`], until [`end_looking_away`] on the same goroutine or thread.
+#[inline(always)]
+pub fn begin_looking_away() {
+    if is_watched() {
+        ignore(true);
+    }
+}
+
+/// See [`begin_looking_away`].
+#[inline(always)]
+pub fn end_looking_away() {
+    if is_watched() {
+        ignore(false);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ignore(begin: bool) {
+    if let Some(threads) = threads() {
+        // SAFETY: the sanitizer's functions.
+        unsafe {
+            if begin {
+                (threads.ignore_begin)()
+            } else {
+                (threads.ignore_end)()
+            }
+        }
     }
 }
 
@@ -554,7 +587,8 @@ unsafe fn to_stack_of(g: *mut Goroutine) {
     // SAFETY: the caller's promise; I1.
     unsafe {
         let b = stack::running(g);
-        (address.start)(&raw mut here.fake_stack, b.low as *const c_void, b.top - b.low);
+        let low = stack::event::lowest(g, b);
+        (address.start)(&raw mut here.fake_stack, low as *const c_void, b.top - low);
         (address.finish)((*g).fake_stack, &raw mut here.low, &raw mut here.bytes);
     }
 }
@@ -590,6 +624,7 @@ unsafe fn run(g: *mut Goroutine) {
         }
         (threads.switch)((*g).fiber, NO_SYNC);
         (threads.acquire)(g.cast());
+        (threads.acquire)(back(&raw const *here).cast()); // the thread's beginning, when its thread-local variables were made
     }
 }
 

@@ -7,9 +7,13 @@
 //!   lock     FREE -> HELD; or else, again and again: swap in WAITED, and sleep unless it was FREE
 //!   unlock   swap in FREE; it was WAITED: wake one
 //! ```
+//! ThreadSanitizer looks away from who holds one (`sanitize`): it does not see what orders them, and would take what the library moves about with memcpy
+//! for races.
+//!
 //! Who was woken does not know whether others sleep, so it holds the lock as WAITED: its unlock wakes another one, perhaps for nothing.
 
 use super::futex;
+use crate::sanitize;
 use parking_lot::lock_api;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,18 +37,22 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     fn lock(&self) {
-        if !self.try_lock() {
+        if !self.take() {
             self.lock_slow();
         }
+        sanitize::begin_looking_away();
     }
     #[inline]
     fn try_lock(&self) -> bool {
-        (self.0)
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        let taken = self.take();
+        if taken {
+            sanitize::begin_looking_away();
+        }
+        taken
     }
     #[inline]
     unsafe fn unlock(&self) {
+        sanitize::end_looking_away();
         if self.0.swap(FREE, Ordering::Release) == WAITED {
             futex::wake(&self.0, 1);
         }
@@ -52,10 +60,26 @@ unsafe impl lock_api::RawMutex for RawMutex {
 }
 
 impl RawMutex {
+    /// In a child of fork, whose only thread holds it: free, and nobody waits for it.
+    ///
+    /// # Safety
+    /// As said.
+    pub unsafe fn reset(&self) {
+        sanitize::end_looking_away();
+        self.0.store(FREE, Ordering::Release);
+    }
+
+    #[inline]
+    fn take(&self) -> bool {
+        (self.0)
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
     #[cold]
     fn lock_slow(&self) {
         for _ in 0..LOOKS {
-            if self.0.load(Ordering::Relaxed) == FREE && lock_api::RawMutex::try_lock(self) {
+            if self.0.load(Ordering::Relaxed) == FREE && self.take() {
                 return;
             }
             std::hint::spin_loop();
