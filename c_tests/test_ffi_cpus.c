@@ -40,6 +40,17 @@ static int seen_leaf(void) {
 }
 static int free_mask(void) { return CPU_COUNT(&all) == 1 ? first : -CPU_COUNT(&all); }
 
+/* A sanitizer has threads, too. */
+static bool is_of_library(int thread) {
+    char path[64], name[4] = "";
+    FILE *f;
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", thread);
+    f = fopen(path, "r");
+    if (f == NULL) return false;
+    if (fgets(name, sizeof name, f) == NULL) name[0] = 0;
+    fclose(f);
+    return strcmp(name, "gr-") == 0;
+}
 /* How many threads of the library there are, and how many of them may use `n` CPUs. */
 static void count_threads(int n, int *threads, int *such) {
     DIR *tasks = opendir("/proc/self/task");
@@ -49,7 +60,7 @@ static void count_threads(int n, int *threads, int *such) {
     while ((entry = readdir(tasks)) != NULL) {
         cpu_set_t now;
         int id = atoi(entry->d_name);
-        if (entry->d_name[0] == '.' || id == getpid() || sched_getaffinity(id, sizeof now, &now) != 0) continue;
+        if (entry->d_name[0] == '.' || id == getpid() || !is_of_library(id) || sched_getaffinity(id, sizeof now, &now) != 0) continue;
         ++*threads;
         *such += CPU_COUNT(&now) == n;
     }

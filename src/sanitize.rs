@@ -325,8 +325,9 @@ pub unsafe fn over(g: *mut Goroutine) {
         release(&raw const ENDS);
         release(g.cast());
         leave(g);
-        if (*g).held != 0 {
-            acquire(g.cast()); // its mutexes are given up here
+        let has_segments = !(*g).segment.is_null() || !(*g).spare.is_null();
+        if (*g).held != 0 || has_segments {
+            acquire(g.cast()); // its mutexes and segments are given up here
         }
         if let Some(threads) = threads()
             && !(*g).fiber.is_null()
