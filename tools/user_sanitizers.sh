@@ -28,10 +28,10 @@ LEFT_OUT=(
     "cpp_overflow: the same"
     "test_learn: it counts page faults, and ThreadSanitizer's shadow has three for one"
     "test_profile: it counts where SIGPROF came, and ThreadSanitizer puts signals off until the next call into it"
-    "test_idle: it counts context switches, and ThreadSanitizer has a thread that wakes"
+    "test_idle: it counts context switches, and ThreadSanitizer has a thread that wakes ten times a second"
     "test_million: ThreadSanitizer has 8,000 goroutines"
     "test_step: it single-steps through the library, and ThreadSanitizer's instructions are in the way"
-    "test_unload: it looks for the library in /proc/self/maps, and ThreadSanitizer keeps libraries there"
+    "test_unload: it counts mappings, and those of ThreadSanitizer grow with each dlopen"
     "test_leak_check: it runs valgrind, which does not run ThreadSanitizer"
 )
 # build SOURCE KIND FLAGS...: $work/SOURCE.KIND. False: the compiler has no such sanitizer.
