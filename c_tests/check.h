@@ -123,7 +123,7 @@ static inline void *run_goroutine(GoroutineFn f, void *arg) {
     void *value = NULL;
     GoroutinePromise *promise = goroutine_spawn(f, arg);
     CHECK(promise != NULL);
-    OK(goroutine_promise_await_take(promise, 60 * SECOND, &value));
+    OK(goroutine_promise_await_take(promise, (is_slow() ? 600 : 60) * SECOND, &value));
     return value;
 }
 
