@@ -184,8 +184,8 @@ suite() {
     local flags="-fsanitize=$1 -fno-omit-frame-pointer" status=0 program
     C_TESTS_FLAGS=$flags C_TESTS_STANDARDS=$2 CARGO_TARGET_DIR=$work/$1 tools/c_tests.sh "${@:3}" || status=$?
     # One that is not instrumented would pass.
-    for program in "$work/$1/c_tests/"*.so; do
-        [[ $program == */plugin_* ]] || grep -q "__${1:0:1}san_init" <<<"$(nm -D "$program")" || {
+    for program in "$work/$1/c_tests/"*."$2.so"; do
+        grep -q "__${1:0:1}san_init" <<<"$(nm -D "$program")" || {
             echo "FAILED: $program is not instrumented"
             status=1
         }
