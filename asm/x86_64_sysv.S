@@ -803,7 +803,6 @@ goroutine_tls:
     .quad   0                               # TLS_TRACE_RING
     .quad   0                               # TLS_TRACE_NUMBER
     .quad   0                               # TLS_STAND
-    .zero   {SANITIZED_BYTES}               # TLS_SANITIZED
     .size   goroutine_tls, . - goroutine_tls
 
     .section .bss, "aw", @nobits

@@ -24,6 +24,7 @@
     .cfi_def_cfa_register rbp
     and     rsp, -16
     mov     rdi, rax
+    mov     rsi, rbp
     call    {on_exceptions_sanitized}       # gives the same
     leave
     .cfi_def_cfa rsp, 8

@@ -323,6 +323,9 @@ static void kept() {
     waits.get();
 }
 static void exceptions_through_channels() {
+#if defined(__SANITIZE_THREAD__)
+    return; /* libstdc++ counts the owners of an exception where ThreadSanitizer does not see it: two std::threads are reported, too */
+#endif
     channel<std::exception_ptr> failures;
     auto sender = spawn([&] {
         try {

@@ -266,9 +266,9 @@ static void test_short(uint32_t workers, uint32_t threads, uint32_t policy) {
     goroutine_stats_init(&stats);
     OK(goroutine_runtime_stats(&stats));
     fprintf(stderr, "policy %u, %u workers, %u threads: %" PRIu64 " calls, %" PRIu64 " refused, %" PRIu64 " unbound, most threads %" PRIu64
-            " (seen %" PRIu64 ")\n", policy, workers, threads, short_calls, short_refused, short_calls - stats.ffi_bindings,
+            " (seen %" PRIu64 ")\n", policy, workers, threads, GET(short_calls), short_refused, GET(short_calls) - stats.ffi_bindings,
             stats.ffi_threads_peak, most);
-    CHECK_EQ(short_calls + short_refused, n); /* none is lost */
+    CHECK_EQ(GET(short_calls) + short_refused, n); /* none is lost */
     CHECK(policy == GOROUTINE_FFI_FAIL || short_refused == 0);
     CHECK_EQ(stats.ffi_bindings + stats.ffi_refused, n);
     CHECK(policy != GOROUTINE_FFI_WAIT || stats.ffi_refused == 0);

@@ -112,8 +112,10 @@ static void *behind(void *arg) {
     SET(told, 1);
     return arg;
 }
+static uint64_t signalled;
 static void *signals(void *arg) {
     OK(goroutine_condition_signal(condition));
+    ADD(signalled, 1);
     return arg;
 }
 static void *told_and_cancelled(void *arg) {
@@ -128,18 +130,20 @@ static void *told_and_cancelled(void *arg) {
     return arg;
 }
 static void *takes_it(void *arg) {
-    GoroutinePromise *p = goroutine_spawn(told_and_cancelled, NULL);
+    GoroutinePromise *p;
     uint64_t i;
     mutex = goroutine_mutex_new(0);
     another = goroutine_mutex_new(0);
     condition = goroutine_condition_new();
+    p = goroutine_spawn(told_and_cancelled, NULL);
     goroutine_yield();
     OK(goroutine_cancel(p));
     OK(goroutine_promise_await_take(p, 10 * SECOND, NULL));
-    CHECK_EQ(told, 0);
+    CHECK_EQ(GET(told), 0);
     OK(goroutine_condition_signal(condition));
     for (i = 0; i < 10 && GET(told) == 0; i++) goroutine_yield();
-    CHECK_EQ(told, 1);
+    CHECK_EQ(GET(told), 1);
+    CHECK_EQ(GET(signalled), 1);
     OK(goroutine_condition_free(condition));
     OK(goroutine_mutex_free(mutex));
     OK(goroutine_mutex_free(another));
@@ -156,6 +160,7 @@ static void *signals_and_frees(void *arg) {
         CHECK(in_its_place[i] != NULL);
         memset(in_its_place[i], 0xff, 16 * i + 24);
     }
+    ADD(signalled, 1);
     return arg;
 }
 static void *told_then_freed(void *arg) {
@@ -167,13 +172,15 @@ static void *told_then_freed(void *arg) {
     return arg;
 }
 static void *freed_by_who_signals(void *arg) {
-    GoroutinePromise *p = goroutine_spawn(told_then_freed, NULL);
+    GoroutinePromise *p;
     size_t i;
     mutex = goroutine_mutex_new(0);
     condition = goroutine_condition_new();
+    p = goroutine_spawn(told_then_freed, NULL);
     goroutine_yield();
     OK(goroutine_cancel(p));
     OK(goroutine_promise_await_take(p, 10 * SECOND, NULL));
+    CHECK_EQ(GET(signalled), 2);
     for (i = 0; i < SIZES; i++) free(in_its_place[i]);
     OK(goroutine_mutex_free(mutex));
     return arg;

@@ -56,7 +56,7 @@ typedef struct Vain {
 static void *wait_in_vain(void *arg) {
     Vain *vain = (Vain *)arg;
     uint64_t answer;
-    vain->waits = true;
+    SET(vain->waits, true);
     CHECK_EQ(goroutine_read(vain->fd, &answer, sizeof answer), -EBADF);
     return NULL;
 }
@@ -92,7 +92,7 @@ static void *client(void *arg) {
         if (workers == 1 && random_next(&state) % 8 == 0) {
             Vain vain = {fd, false};
             GoroutinePromise *p = goroutine_spawn(wait_in_vain, &vain);
-            while (!vain.waits) goroutine_yield();
+            while (!GET(vain.waits)) goroutine_yield();
             CHECK_EQ(goroutine_close(fd), 0);
             OK(goroutine_promise_await_take(p, 60 * SECOND, NULL));
         } else {

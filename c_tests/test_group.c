@@ -60,11 +60,11 @@ static void *groups(void *arg) {
     ran = 0;
     for (i = 0; i < 1000; i++) OK(goroutine_group_spawn(group, member, P(i)));
     OK(goroutine_group_wait(group, GOROUTINE_FOREVER, &reason));
-    CHECK_EQ(ran, 1000);
+    CHECK_EQ(GET(ran), 1000);
     ran = 0;
     OK(goroutine_group_spawn(group, spawns_more, P(8)));
     OK(goroutine_group_wait(group, GOROUTINE_FOREVER, &reason));
-    CHECK_EQ(ran, 256);
+    CHECK_EQ(GET(ran), 256);
     CHECK_EQ(U(reason), 5);
     /* Failures without CANCEL_ON_ERROR: the rest goes on; the first is told, to all who wait. */
     ran = 0;
@@ -78,17 +78,17 @@ static void *groups(void *arg) {
     CHECK_EQ(goroutine_group_wait(group, GOROUTINE_FOREVER, &reason), GOROUTINE_EREJECTED);
     for (i = 0; i < 4; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     CHECK_EQ(U(reason), 3);
-    CHECK_EQ(ran, 3);
+    CHECK_EQ(GET(ran), 3);
     OK(goroutine_group_free(group));
     /* CANCEL_ON_ERROR */
     group = goroutine_group_new(GOROUTINE_GROUP_CANCEL_ON_ERROR);
     were_cancelled = 0;
     for (i = 0; i < 50; i++) OK(goroutine_group_spawn(group, sleeps, P(i)));
     goroutine_sleep(1 * MS);
-    CHECK_EQ(were_cancelled, 0);
+    CHECK_EQ(GET(were_cancelled), 0);
     OK(goroutine_group_spawn(group, fails_with_a_status, NULL));
     CHECK_EQ(goroutine_group_wait(group, GOROUTINE_FOREVER, NULL), GOROUTINE_EPIPE);
-    CHECK_EQ(were_cancelled, 50);
+    CHECK_EQ(GET(were_cancelled), 50);
     CHECK_EQ(goroutine_group_spawn(group, member, NULL), GOROUTINE_ECANCELED);
     OK(goroutine_group_free(group));
     /* Cancelled by hand. */
@@ -98,7 +98,7 @@ static void *groups(void *arg) {
     if (arg == NULL) goroutine_yield();
     OK(goroutine_group_cancel(group));
     OK(goroutine_group_wait(group, GOROUTINE_FOREVER, NULL));
-    CHECK_EQ(were_cancelled, 50);
+    CHECK_EQ(GET(were_cancelled), 50);
     CHECK_EQ(goroutine_group_spawn(group, member, NULL), GOROUTINE_ECANCELED);
     OK(goroutine_group_free(group));
     return arg;

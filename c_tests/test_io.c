@@ -602,6 +602,7 @@ static void *echo_once(void *arg) {
 static void forked(void) {
     int ends[2], status;
     pid_t pid;
+    if (!forked_threads("a child of fork")) return;
     pair(ends, 0);
     run_goroutine(echo_once, ends);
     pid = fork();

@@ -603,6 +603,7 @@ static void *forks_on_thread(void *arg) {
     int ends[2], go[2], status, i, before;
     pid_t pid;
     char c;
+    if (!forked_threads("a child of fork")) return arg;
     pair(ends, SOCK_STREAM);
     pair(go, SOCK_STREAM);
     quiet = ends[0];

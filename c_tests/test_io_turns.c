@@ -15,8 +15,11 @@ static int file, full[2], empty[2], event;
 static char path[64];
 
 /* A call that does not wait, over and over, until it is cancelled. */
-static char scratch[4096];
-static int64_t reads_at(void) { return goroutine_pread(file, scratch, 64, 0); }
+static char scratch[4096]; /* nobody writes to it */
+static int64_t reads_at(void) {
+    char here[64];
+    return goroutine_pread(file, here, sizeof here, 0);
+}
 static int64_t reads_at_of_nothing(void) { return goroutine_pread(file, scratch, 0, 0); }
 static int64_t writes_at(void) { return goroutine_pwrite(file, "w", 1, 100); }
 static int64_t stats(void) {
@@ -33,15 +36,17 @@ static int64_t opens_and_closes(void) {
     return fd;
 }
 static int64_t reads_file(void) {
+    char here[64];
     lseek(file, 0, SEEK_SET);
-    return goroutine_read(file, scratch, 64);
+    return goroutine_read(file, here, sizeof here);
 }
 static int64_t peeks(void) {
     struct msghdr m;
     struct iovec v;
+    char here[8];
     memset(&m, 0, sizeof m);
-    v.iov_base = scratch;
-    v.iov_len = 8;
+    v.iov_base = here;
+    v.iov_len = sizeof here;
     m.msg_iov = &v;
     m.msg_iovlen = 1;
     return goroutine_recvmsg(full[0], &m, MSG_PEEK);
@@ -54,6 +59,7 @@ static int64_t does_not_wait(void) {
 static int64_t sends(void) { /* what the next one takes away */
     struct msghdr m;
     struct iovec v;
+    char here[8];
     int64_t n;
     memset(&m, 0, sizeof m);
     v.iov_base = scratch;
@@ -61,27 +67,30 @@ static int64_t sends(void) { /* what the next one takes away */
     m.msg_iov = &v;
     m.msg_iovlen = 1;
     n = goroutine_sendmsg(full[1], &m, 0);
-    if (n > 0) CHECK(recv(full[0], scratch, 8, 0) > 0);
+    if (n > 0) CHECK(recv(full[0], here, sizeof here, 0) > 0);
     return n;
 }
 static int64_t writes(void) {
+    char here[8];
     int64_t n = goroutine_write(full[1], scratch, 8);
-    if (n > 0) CHECK(recv(full[0], scratch, 8, 0) > 0);
+    if (n > 0) CHECK(recv(full[0], here, sizeof here, 0) > 0);
     return n;
 }
 static int64_t reads(void) {
-    int64_t n = goroutine_read(full[0], scratch, 8);
-    if (n > 0) CHECK(send(full[1], scratch, (size_t)n, 0) == n);
+    char here[8];
+    int64_t n = goroutine_read(full[0], here, sizeof here);
+    if (n > 0) CHECK(send(full[1], here, (size_t)n, 0) == n);
     return n;
 }
 static int64_t reads_two(void) {
     struct iovec v[2];
+    char here[8];
     int64_t n;
-    v[0].iov_base = scratch;
-    v[1].iov_base = scratch + 4;
+    v[0].iov_base = here;
+    v[1].iov_base = here + 4;
     v[0].iov_len = v[1].iov_len = 4;
     n = goroutine_readv(full[0], v, 2);
-    if (n > 0) CHECK(send(full[1], scratch, (size_t)n, 0) == n);
+    if (n > 0) CHECK(send(full[1], here, (size_t)n, 0) == n);
     return n;
 }
 static int64_t reads_nothing(void) { return goroutine_read(full[0], scratch, 0); }

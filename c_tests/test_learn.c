@@ -52,8 +52,8 @@ static void visit(unsigned pages) {
     }
     before = faults();
     use(pages);
-    faulted += faults() - before;
-    found[began++] = n;
+    ADD(faulted, faults() - before);
+    found[ADD(began, 1) - 1] = n;
     OK(goroutine_semaphore_acquire(gate, 1, GOROUTINE_FOREVER)); /* so that each has a stack of its own */
 }
 static void *deep(void *unused) {
@@ -84,7 +84,7 @@ static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) {
     spawn.stack_bytes = bytes;
     began = faulted = 0;
     for (i = 0; i < n; i++) OK(goroutine_spawn_with(&spawn, &p[i]));
-    while (began < n) OK(goroutine_sleep(MS));
+    while (GET(began) < n) OK(goroutine_sleep(MS));
     OK(goroutine_semaphore_release(gate, n));
     CHECK((all = goroutine_promise_all(p, n)) != NULL);
     OK(goroutine_promise_await(all, GOROUTINE_FOREVER, NULL));

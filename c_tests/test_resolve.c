@@ -255,13 +255,15 @@ static void *let_go(void *arg) {
 }
 static void shut_down_meanwhile(void) {
     static Lookup lookup;
+    GoroutinePromise *promise;
     pthread_t thread;
     lookup.name = "held.example";
     lookup.timeout = GOROUTINE_FOREVER;
     SET(held, 1);
-    OK(goroutine_go(look_up, &lookup));
+    CHECK((promise = goroutine_spawn(look_up, &lookup)) != NULL);
     while (GET(inside) != 1) thread_sleep(MS);
     CHECK_EQ(goroutine_runtime_shutdown(20 * MS), GOROUTINE_ETIMEDOUT);
+    OK(goroutine_promise_await_take(promise, 10 * SECOND, NULL));
     CHECK_EQ(lookup.result, GOROUTINE_ECANCELED);
     CHECK(pthread_create(&thread, NULL, let_go, NULL) == 0);
     stop();

@@ -76,14 +76,14 @@ static void *not_the_writer(void *arg) {
 }
 static void *reads(void *arg) {
     OK(goroutine_rwlock_read_lock(lock, GOROUTINE_FOREVER));
-    order[order_count++] = U(arg);
+    order[ADD(order_count, 1) - 1] = U(arg);
     goroutine_yield();
     OK(goroutine_rwlock_read_unlock(lock));
     return NULL;
 }
 static void *writes_once(void *arg) {
     OK(goroutine_rwlock_write_lock(lock, GOROUTINE_FOREVER));
-    order[order_count++] = U(arg);
+    order[ADD(order_count, 1) - 1] = U(arg);
     goroutine_yield();
     OK(goroutine_rwlock_write_unlock(lock));
     return NULL;
@@ -113,7 +113,7 @@ static void *owners_and_order(void *arg) {
         goroutine_yield();
     }
     CHECK_EQ(goroutine_rwlock_read_lock(lock, 0), GOROUTINE_EAGAIN);
-    CHECK_EQ(order_count, 0);
+    CHECK_EQ(GET(order_count), 0);
     OK(goroutine_rwlock_read_unlock(lock));
     for (i = 0; i < 5; i++) OK(goroutine_promise_await_take(p[i], 10 * SECOND, NULL));
     for (i = 0; i < 5; i++) CHECK_EQ(order[i], i);

@@ -54,7 +54,7 @@ static void contended(uint32_t workers) {
 static void *in_line(void *arg) {
     uint32_t want = (uint32_t)(U(arg) % 5 + 1);
     OK(goroutine_semaphore_acquire(semaphore, want, GOROUTINE_FOREVER));
-    order[order_count++] = U(arg);
+    order[ADD(order_count, 1) - 1] = U(arg);
     OK(goroutine_semaphore_release(semaphore, want));
     return NULL;
 }
@@ -84,7 +84,7 @@ static void *line(void *arg) {
     goroutine_yield();
     second = goroutine_spawn(in_line, P(1));
     goroutine_yield();
-    order_count = 0;
+    SET(order_count, 0);
     OK(goroutine_promise_await_take(first, 10 * SECOND, NULL));
     OK(goroutine_promise_await_take(second, 10 * SECOND, NULL));
     first = goroutine_spawn(gives_up, P(GOROUTINE_FOREVER));
@@ -94,7 +94,7 @@ static void *line(void *arg) {
     OK(goroutine_cancel(first));
     OK(goroutine_promise_await_take(first, 10 * SECOND, NULL));
     OK(goroutine_promise_await_take(second, 10 * SECOND, NULL));
-    CHECK_EQ(order_count, 2);
+    CHECK_EQ(GET(order_count), 2);
     OK(goroutine_semaphore_release(semaphore, UINT32_MAX - 3));
     CHECK_EQ(goroutine_semaphore_release(semaphore, 1), GOROUTINE_EINVAL);
     OK(goroutine_semaphore_acquire(semaphore, UINT32_MAX, 0));

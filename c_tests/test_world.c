@@ -90,7 +90,7 @@ static void stop_often(GoroutineFn f, uint32_t workers, unsigned n) {
         start_world();
         while (GET(turns[0]) == from) thread_sleep(100 * US);
     }
-    if (f == called_back) CHECK_EQ(stats().ffi_bindings, 0);
+    if (f == called_back && !is_slow()) CHECK_EQ(stats().ffi_bindings, 0); /* where it does not take so long that it is asked to give others a turn */
     SET(quit, 1);
     for (i = 0; i < n; i++) OK(goroutine_promise_await_take(promises[i], 60 * SECOND, NULL));
     stop();
@@ -605,7 +605,7 @@ static void all_at_once(uint32_t workers) {
 int main(void) {
     static Child child;
     expect_child("a goroutine ends with the world stopped", child_ends_stopped, NULL, SIGABRT, 0, "had stopped the world");
-    run_child(child_forks, NULL, &child);
+    if (forked_threads("a child of fork")) run_child(child_forks, NULL, &child);
     if (child.signal != 0 || child.status != 0) fputs(child.text, stderr);
     CHECK(child.signal == 0 && child.status == 0);
     loops_stop(1);

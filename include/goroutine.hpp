@@ -201,7 +201,7 @@ inline bool probe_exceptions() noexcept {
 }
 
 /** What an `unhandled` callback is being told of. */
-inline thread_local const std::exception_ptr *reported = nullptr;
+inline thread_local std::atomic<const std::exception_ptr *> reported{nullptr}; /* atomic for ThreadSanitizer: goroutines share it */
 
 /** The running handler's exception in words, into `text`. */
 inline void describe(char *text, std::size_t bytes, const char *what) noexcept {
@@ -228,9 +228,9 @@ inline void report(std::uint64_t id, const std::exception_ptr &exception, bool e
         describe(text, sizeof text, nullptr);
     }
     if (expected && status == GOROUTINE_ECANCELED) return;
-    reported = &exception;
+    reported.store(&exception, std::memory_order_relaxed);
     goroutine_report_unhandled(id, status, const_cast<std::exception_ptr *>(&exception), text);
-    reported = nullptr;
+    reported.store(nullptr, std::memory_order_relaxed);
 }
 
 } // namespace detail
@@ -244,7 +244,8 @@ inline bool exceptions_are_kept() noexcept {
 /** For the config's `unhandled`: the exception behind `reason`; null if it is no exception of a function started
  *  here. */
 inline std::exception_ptr unhandled_exception(const void *reason) noexcept {
-    return reason != nullptr && reason == detail::reported ? *detail::reported : nullptr;
+    const std::exception_ptr *reported = detail::reported.load(std::memory_order_relaxed);
+    return reason != nullptr && reason == reported ? *reported : nullptr;
 }
 
 namespace detail {

@@ -106,7 +106,6 @@ std::arch::global_asm!(
     TLS_WORKER = const tls::WORKER,
     TLS_SCHED_SP = const tls::SCHED_SP,
     TLS_BASE_SP = const tls::BASE_SP,
-    SANITIZED_BYTES = const tls::SANITIZED_WORDS * 8,
     C_RAX = const offset_of!(C, rax), C_RBX = const offset_of!(C, rbx), C_RCX = const offset_of!(C, rcx),
     C_RDX = const offset_of!(C, rdx), C_RSI = const offset_of!(C, rsi), C_RDI = const offset_of!(C, rdi),
     C_RBP = const offset_of!(C, rbp), C_R8 = const offset_of!(C, r8), C_R9 = const offset_of!(C, r9),

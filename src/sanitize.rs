@@ -32,7 +32,6 @@
 //!     no change. An attached goroutine (`sched::attach`) is its thread, to ThreadSanitizer.
 
 use crate::abi::GOROUTINE_FLAG_ATTACHED;
-use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::stack;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -102,8 +101,7 @@ fn address() -> Option<Address> {
     })
 }
 
-/// What is known of a thread, in its block. Zeros at first.
-#[repr(C)]
+/// What is known of a thread: by a key of pthreads, for the assembly's block is short of room.
 struct Here {
     /// The goroutine on whose stack AddressSanitizer takes the thread to be; null: on its own.
     on_stack: *mut Goroutine,
@@ -116,7 +114,9 @@ struct Here {
     /// The thread, to ThreadSanitizer, which looks away while no goroutine runs; null: it does not schedule.
     fiber: *mut c_void,
 }
-const _: () = assert!(size_of::<Here>() == tls::SANITIZED_WORDS * 8);
+
+/// Made when the library is loaded, if there is a sanitizer; before that nobody asks.
+static KEY: AtomicU32 = AtomicU32::new(0);
 
 /// ThreadSanitizer's.
 #[derive(Clone, Copy)]
@@ -154,8 +154,42 @@ pub fn orders() -> bool {
 }
 
 fn here() -> &'static mut Here {
+    let key = KEY.load(Ordering::Relaxed);
     // SAFETY: the calling thread's; nobody parks while he has it, and no function here calls another with it in hand.
-    unsafe { &mut *tls::sanitized().cast() }
+    unsafe {
+        let mut place = libc::pthread_getspecific(key).cast::<Here>();
+        if place.is_null() {
+            place = Box::into_raw(Box::new(Here {
+                on_stack: null_mut(),
+                low: std::ptr::null(),
+                bytes: 0,
+                fake_stack: null_mut(),
+                runs: null_mut(),
+                fiber: null_mut(),
+            }));
+            libc::pthread_setspecific(key, place.cast());
+        }
+        &mut *place
+    }
+}
+
+/// The name of the calling thread's stack, for [`acquire`] and [`release`].
+fn stack_here() -> *const u8 {
+    (&raw const *here()).cast()
+}
+
+/// A thread ends. Its last destructors may ask again, and find that nothing is known.
+unsafe extern "C" fn forget(here: *mut c_void) {
+    // SAFETY: the key's values are such.
+    drop(unsafe { Box::from_raw(here.cast::<Here>()) });
+}
+
+/// The library is unloaded, and `forget` with it.
+pub fn delete_key() {
+    if is_watched() && is_present() {
+        // SAFETY: our key; nobody uses it any more.
+        unsafe { libc::pthread_key_delete(KEY.load(Ordering::Relaxed)) };
+    }
 }
 
 /// Whether `goroutine_tracing` is set. Two instructions: the compiler would go to the word by way of the global offset table, and have it
@@ -179,9 +213,14 @@ pub fn is_watched() -> bool {
 static LOAD: extern "C" fn() = load;
 
 extern "C" fn load() {
-    if address().is_some() || threads().is_some() {
-        // SAFETY: an atomic word.
-        unsafe { goroutine_tracing.fetch_or(PRESENT, Ordering::SeqCst) };
+    let mut key = 0;
+    // SAFETY: the destructor stays as long as the key (`delete_key`); an atomic word.
+    unsafe {
+        let present = address().is_some() || threads().is_some();
+        if present && libc::pthread_key_create(&mut key, Some(forget)) == 0 {
+            KEY.store(key, Ordering::Relaxed);
+            goroutine_tracing.fetch_or(PRESENT, Ordering::SeqCst);
+        }
     }
 }
 
@@ -253,8 +292,10 @@ pub unsafe fn enter(g: *mut Goroutine) {
 pub unsafe fn leave(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
-        to_own_stack(g);
-        stop_running(g);
+        if is_present() {
+            to_own_stack(g);
+            stop_running(g);
+        }
     }
 }
 
@@ -284,8 +325,9 @@ pub unsafe fn over(g: *mut Goroutine) {
         release(&raw const ENDS);
         release(g.cast());
         leave(g);
-        if (*g).held != 0 {
-            acquire(g.cast()); // its mutexes are given up here
+        let has_segments = !(*g).segment.is_null() || !(*g).spare.is_null();
+        if (*g).held != 0 || has_segments {
+            acquire(g.cast()); // its mutexes and segments are given up here
         }
         if let Some(threads) = threads()
             && !(*g).fiber.is_null()
@@ -300,8 +342,8 @@ pub unsafe fn over(g: *mut Goroutine) {
 /// # Safety
 /// `g` is the running goroutine.
 pub unsafe fn calls(g: *mut Goroutine) {
-    if is_watched() {
-        acquire(tls::sanitized().cast());
+    if is_watched() && is_present() {
+        acquire(stack_here());
         // SAFETY: the caller's promise.
         unsafe { to_own_stack(g) };
     }
@@ -313,7 +355,7 @@ pub unsafe fn calls(g: *mut Goroutine) {
 /// As [`calls`].
 pub unsafe fn returns(g: *mut Goroutine) {
     if is_watched() && is_present() {
-        release(tls::sanitized().cast());
+        release(stack_here());
         // SAFETY: the caller's promise.
         unsafe { to_stack_of(g) };
     }
@@ -338,7 +380,9 @@ pub unsafe fn landed(g: *mut Goroutine) {
 
 /// The calling thread schedules from now on.
 pub fn begin_scheduling() {
-    let Some(threads) = threads() else { return };
+    let Some(threads) = threads().filter(|_| is_present()) else {
+        return;
+    };
     // SAFETY: the sanitizer's functions.
     unsafe {
         if let Some(benign_race) = goroutine_sanitizer.benign_race {
@@ -346,13 +390,17 @@ pub fn begin_scheduling() {
             benign_race(file, 0, libc::__errno_location().cast(), size_of::<c_int>(), what);
         }
         here().fiber = (threads.current)();
+        (threads.release)(stack_here().cast()); // its thread-local variables are new
+        (threads.release)(back(stack_here()).cast());
         (threads.ignore_begin)();
     }
 }
 
 /// It does not any more.
 pub fn end_scheduling() {
-    let Some(threads) = threads() else { return };
+    let Some(threads) = threads().filter(|_| is_present()) else {
+        return;
+    };
     let here = here();
     here.fiber = null_mut();
     // SAFETY: the sanitizer's functions.
@@ -364,7 +412,9 @@ pub fn end_scheduling() {
 
 /// Calls `f`, which is not the library's, in between.
 pub fn pause_scheduling(f: impl FnOnce()) {
-    let Some(threads) = threads() else { return f() };
+    let Some(threads) = threads().filter(|_| is_present()) else {
+        return f();
+    };
     // SAFETY: the sanitizer's functions.
     unsafe {
         (threads.ignore_end)();
@@ -382,6 +432,37 @@ pub fn look_away<R>(f: impl FnOnce() -> R) -> R {
         let result = f();
         (threads.ignore_end)();
         result
+    }
+}
+
+/// As [`look_away`], until [`end_looking_away`] on the same goroutine or thread.
+#[inline(always)]
+pub fn begin_looking_away() {
+    if is_watched() {
+        ignore(true);
+    }
+}
+
+/// See [`begin_looking_away`].
+#[inline(always)]
+pub fn end_looking_away() {
+    if is_watched() {
+        ignore(false);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ignore(begin: bool) {
+    if let Some(threads) = threads() {
+        // SAFETY: the sanitizer's functions.
+        unsafe {
+            if begin {
+                (threads.ignore_begin)()
+            } else {
+                (threads.ignore_end)()
+            }
+        }
     }
 }
 
@@ -507,15 +588,16 @@ unsafe fn to_stack_of(g: *mut Goroutine) {
     // SAFETY: the caller's promise; I1.
     unsafe {
         let b = stack::running(g);
-        (address.start)(&raw mut here.fake_stack, b.low as *const c_void, b.top - b.low);
+        let low = stack::event::lowest(g, b);
+        (address.start)(&raw mut here.fake_stack, low as *const c_void, b.top - low);
         (address.finish)((*g).fake_stack, &raw mut here.low, &raw mut here.bytes);
     }
 }
 
 /// And on its own again, if it was on that of `g`.
 unsafe fn to_own_stack(g: *mut Goroutine) {
-    let here = here();
     let Some(address) = address() else { return };
+    let here = here();
     if here.on_stack.is_null() || here.on_stack != g {
         return;
     }
@@ -543,6 +625,7 @@ unsafe fn run(g: *mut Goroutine) {
         }
         (threads.switch)((*g).fiber, NO_SYNC);
         (threads.acquire)(g.cast());
+        (threads.acquire)(back(&raw const *here).cast()); // the thread's beginning, when its thread-local variables were made
     }
 }
 

@@ -4,7 +4,7 @@
 //! A root file, as `assembly.rs`: it knows rooms of every floor.
 
 use crate::sched::runtime;
-use crate::{ffi, netpoll, ops, promise, stack, sys, timer};
+use crate::{ffi, netpoll, ops, promise, sanitize, stack, sys, timer};
 
 /// The loader runs it at dlclose, when nobody has a reference to the library any more, and when the program ends.
 #[used]
@@ -13,6 +13,7 @@ static UNLOAD: extern "C" fn() = unload;
 
 extern "C" fn unload() {
     ffi::error::delete_key();
+    sanitize::delete_key();
     // A library that runs has a reference to itself. One that is not a shared object goes with the program.
     if runtime::is_over() && sys::exit::process_goes_on() {
         // SAFETY: nobody runs in the library, and nobody may call it again.

@@ -10,6 +10,8 @@
 #
 # `/* sanitizer: OPTIONS */` adds to ASAN_OPTIONS for its programs.
 #
+# C_TESTS_EXCEPT names sources that are left out (without their endings): whoever sets it says why.
+#
 # For tools/sanitize.sh: C_TESTS_LIBRARIES (where the libraries are), C_TESTS_KINDS (so, a), C_TESTS_STANDARDS (c11, cxx17), C_TESTS_FLAGS (for the compiler),
 # C_TESTS_WRAP (a command in front of the program), C_TESTS_SLOWER (a factor for the time-outs).
 set -euo pipefail
@@ -131,7 +133,7 @@ done
 sources=()
 for name in "$@"; do
     for source in c_tests/{,*/}"$name".{c,cpp} c_tests/{,*/}"$name"_*.{c,cpp}; do
-        [[ ! -e $source ]] || sources+=("$source")
+        [[ ! -e $source || " ${C_TESTS_EXCEPT-} " == *" $(stem "$source") "* ]] || sources+=("$source")
     done
 done
 if [[ ${#sources[@]} -eq 0 ]]; then

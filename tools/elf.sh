@@ -25,7 +25,7 @@ lacks() { ! has "$1" "$2"; }
 small_tls() {
     local bytes
     bytes=$(awk '$1 == "TLS" { print $6 }' <<<"$segments")
-    ((${bytes:-0} <= 288))
+    ((${bytes:-0} <= 256))
 }
 
 expect "the soname is not libgoroutine.so.1" has 'SONAME.*\[libgoroutine\.so\.1\]' "$dynamic"
@@ -34,5 +34,5 @@ expect "no read-only relocations" has '^ *GNU_RELRO ' "$segments"
 expect "there are text relocations" lacks 'TEXTREL' "$dynamic"
 expect "the stack is executable, or nothing says that it is not" has '^ *GNU_STACK .* RW  *0' "$segments"
 expect "a segment is writable and executable" lacks '^ *LOAD .* (RWE|RW E|WE) ' "$segments"
-expect "more than 288 bytes of thread-local storage" small_tls
+expect "more than 256 bytes of thread-local storage" small_tls
 exit "$failed"

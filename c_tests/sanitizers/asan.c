@@ -1,13 +1,23 @@
 /* For tools/user_sanitizers.sh: a program built with AddressSanitizer, and one fault of each kind, or none.
  *
- * asan CASE: `clean` must end with 0 and nothing to say; each other case plants what its name says. */
+ * asan CASE: `clean` must end with 0 and nothing to say; each other case plants what its name says.
+ *
+ * With -DUNTOLD nobody tells AddressSanitizer of switches: then the cases that depend on that must be missed. */
 #include "../check.h"
 
 #include <setjmp.h>
 
+#if defined(UNTOLD)
+/* The library's go here: the program comes first in the loader's order. */
+void __sanitizer_start_switch_fiber(void **fake_stack, const void *low, size_t bytes);
+void __sanitizer_start_switch_fiber(void **fake_stack, const void *low, size_t bytes) { (void)fake_stack, (void)low, (void)bytes; }
+void __sanitizer_finish_switch_fiber(void *fake_stack, const void **low, size_t *bytes);
+void __sanitizer_finish_switch_fiber(void *fake_stack, const void **low, size_t *bytes) { (void)fake_stack, (void)low, (void)bytes; }
+#endif
+
 #define NOINLINE __attribute__((noinline))
 
-static char *volatile leaked;
+static char *volatile leaked, *volatile leaked_by_others;
 
 /* -- the faults -- */
 
@@ -16,12 +26,43 @@ static NOINLINE void leak_a_local(void) {
     memset(gone_local, 1, sizeof gone_local);
     leaked = gone_local;
 }
+/* Others have frames of the same size meanwhile, on the same thread, more than a fake stack has places for: on that of the thread, one of them
+ * would have the place, and the report would name `other_local`. */
+static NOINLINE void have_a_local(int i) {
+    char other_local[64];
+    memset(other_local, i, sizeof other_local);
+    leaked_by_others = other_local;
+}
+static void *have_locals(void *arg) {
+    for (int i = 0; i < 100000; i++) have_a_local(i);
+    return arg;
+}
 static NOINLINE void *use_after_return(void *arg) {
-    (void)arg;
+    GoroutinePromise *other = goroutine_spawn(have_locals, arg);
     leak_a_local();
-    for (int i = 0; i < 10; i++) goroutine_yield();
+    OK(goroutine_promise_await_take(other, GOROUTINE_FOREVER, NULL));
     leaked[5] = 2;
     return NULL;
+}
+/* After its end, too: its fake stack stays with its stack. */
+static void *leave_a_local(void *arg) {
+    leak_a_local();
+    return arg;
+}
+static NOINLINE void *use_after_end(void *arg) {
+    OK(goroutine_promise_await_take(goroutine_spawn(leave_a_local, arg), GOROUTINE_FOREVER, NULL));
+    leaked[5] = 2;
+    return NULL;
+}
+
+/* What only a goroutine had. */
+static NOINLINE void *lose_memory(void *arg) {
+    char *volatile lost = (char *)malloc(4711);
+    CHECK(lost != NULL);
+    memset(lost, 1, 4711);
+    goroutine_yield();
+    lost = NULL;
+    return arg;
 }
 
 static NOINLINE void *overflow_after_parks(void *arg) {
@@ -156,18 +197,24 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         GoroutineFn f;
-    } cases[] = {{"use_after_return", use_after_return},   {"overflow", overflow_after_parks},
+    } cases[] = {{"use_after_return", use_after_return},   {"use_after_end", use_after_end},
+                 {"overflow", overflow_after_parks},
                  {"leaf", call_c_leaf},                    {"blocking", call_c_blocking},
                  {"bound", call_c_bound},                  {"callback_leaf", callback_leaf},
                  {"callback_blocking", callback_blocking}, {"callback_bound", callback_bound},
                  {"after_c", after_c}};
     CHECK_EQ(argc, 2);
-    start_workers(2);
+    start_workers(strcmp(argv[1], "use_after_return") == 0 ? 1 : 2);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name) == 0) {
             run_goroutine(cases[i].f, NULL);
             return 1; /* nobody noticed */
         }
+    }
+    if (strcmp(argv[1], "leak") == 0) {
+        run_goroutine(lose_memory, NULL);
+        stop();
+        return 0; /* and somebody looks, at the end */
     }
     if (strcmp(argv[1], "attached") == 0) {
         attached(NULL);

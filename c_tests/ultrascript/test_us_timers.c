@@ -20,7 +20,7 @@ HOST void fire(uint64_t i) {
 }
 HOST void beat(void) {
     if (ADD(beats, 1) == 1) first_beat = now_ns();
-    CHECK(beats <= BEATS);
+    CHECK(GET(beats) <= BEATS);
 }
 HOST void was(uint64_t i, int64_t is) { cleared[i] = is; }
 

@@ -31,10 +31,6 @@ pub const TRACE_RING: usize = 64;
 pub const TRACE_NUMBER: usize = 72;
 /// Whether goroutines may run here now (`sched::world_word`): a `Stand`.
 pub const STAND: usize = 80;
-/// What sanitizers know of the thread (`sanitize`) ...
-const SANITIZED: usize = 88;
-/// ... in so many words.
-pub const SANITIZED_WORDS: usize = 6;
 
 macro_rules! read {
     ($offset:expr) => {{
@@ -264,11 +260,6 @@ pub fn block() -> usize {
             v = out(reg) address, options(nostack));
     }
     address
-}
-
-/// What `sanitize` keeps of this thread: SANITIZED_WORDS, zeros at first. The address is good until the next switch of goroutines.
-pub fn sanitized() -> *mut [usize; SANITIZED_WORDS] {
-    (block() + SANITIZED) as *mut _
 }
 
 const _: () = assert!(WORKER == CURRENT + 8); // `Seat::runs` reads both at once

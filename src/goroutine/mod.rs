@@ -20,6 +20,7 @@ pub mod thread_word;
 pub mod waits;
 
 use crate::promise::Promise;
+use crate::sanitize;
 use call_word::LentCall;
 use park::ParkWord;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -300,7 +301,7 @@ pub unsafe fn copy_name(name: *const c_char) -> *mut c_char {
         return std::ptr::null_mut();
     }
     // SAFETY: the caller's promise. Null when out of memory: a goroutine without a name.
-    unsafe { libc::strndup(name, NAME_MAX) }
+    sanitize::look_away(|| unsafe { libc::strndup(name, NAME_MAX) })
 }
 
 /// # Safety
@@ -317,7 +318,7 @@ pub unsafe fn free_name(g: *mut Goroutine) {
         std::thread::yield_now(); // it copies a few bytes
     }
     // SAFETY: the name came from `copy_name`, and nobody else has it any more.
-    unsafe { libc::free(name.cast()) };
+    sanitize::look_away(|| unsafe { libc::free(name.cast()) });
 }
 
 /// The name of a goroutine that may end meanwhile, for a report; empty: it has none, or is not `id` any more.
@@ -332,7 +333,7 @@ pub unsafe fn name_of(g: *const Goroutine, id: u64) -> CString {
         if name.is_null() {
             CString::default()
         } else {
-            CStr::from_ptr(name).to_owned()
+            sanitize::look_away(|| CStr::from_ptr(name).to_owned())
         }
     };
     NAME_READERS.fetch_sub(1, Ordering::Release);

@@ -25,6 +25,7 @@ use crate::context::tls;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::goroutine::{Goroutine, ReadyList};
 use crate::netpoll::ring::{self, Entry, Operation, op};
+use crate::sanitize;
 use crate::sched::jobs::{Queue, Work};
 use crate::sched::{bind, budget, runtime};
 use crate::wait::thread::ThreadWait;
@@ -232,6 +233,7 @@ impl Work for Job {
         // SAFETY: the goroutine waits. After `finish` nothing of its is touched but its name (`wait::done`, I1).
         unsafe {
             let done = (*self.0).call.run();
+            sanitize::released(&raw const (*self.0).operation);
             if let Some(claimed) = (*self.0).operation.finish(done) {
                 wake_one(claimed, GOROUTINE_OK);
             }
@@ -270,8 +272,9 @@ unsafe fn until_done(
             operation.join(party)
         })
     };
+    let leave = || operation.leave().inspect(|_| sanitize::acquired(operation));
     let status = park();
-    if let Some(done) = operation.leave() {
+    if let Some(done) = leave() {
         return Ok(done);
     }
     if status != GOROUTINE_OK && withdraw() {
@@ -283,7 +286,7 @@ unsafe fn until_done(
         park();
         // SAFETY: as above.
         unsafe { (*g).cancel_disabled -= 1 };
-        if let Some(done) = operation.leave() {
+        if let Some(done) = leave() {
             return Ok(done);
         }
     }

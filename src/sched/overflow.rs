@@ -32,6 +32,8 @@ unsafe extern "C" fn resume(g: *mut Goroutine, event: *mut c_void) -> *mut Gorou
         let errno = tls::errno();
         close(g);
         crate::stack::segment::settle(g, at.rsp as usize);
+        let b = crate::stack::running(g);
+        crate::stack::forget_frames_below(g, (at.rsp as usize).clamp(b.low, b.top)); // it may be on a stack of the language's own
         tls::set_errno(errno);
         tls::set_current(g);
         goroutine_asm_restore_context(&at)

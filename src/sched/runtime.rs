@@ -32,7 +32,7 @@ use crate::sanitize;
 use crate::stack;
 use crate::sync::fence_seq_cst;
 use crate::sys::time::now_ns;
-use crate::sys::{cpu, exit, futex, library, membarrier, report};
+use crate::sys::{self, cpu, exit, futex, library, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
 use crate::trace;
@@ -891,7 +891,7 @@ trait ForkLock {
     unsafe fn reset(&self);
 }
 
-impl<R: RawMutex, T> ForkLock for lock_api::Mutex<R, T> {
+impl<R: Reset, T> ForkLock for lock_api::Mutex<R, T> {
     fn hold(&self) {
         std::mem::forget(self.lock());
     }
@@ -901,7 +901,28 @@ impl<R: RawMutex, T> ForkLock for lock_api::Mutex<R, T> {
     }
     unsafe fn reset(&self) {
         // SAFETY: the caller's promise: the only thread there is, and it holds the lock.
-        unsafe { std::ptr::from_ref(self.raw()).cast_mut().write(R::INIT) };
+        unsafe { self.raw().reset() };
+    }
+}
+
+/// The same, by the kind of the lock.
+trait Reset: RawMutex {
+    /// # Safety
+    /// As `ForkLock::reset`.
+    unsafe fn reset(&self);
+}
+
+impl Reset for parking_lot::RawMutex {
+    unsafe fn reset(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::from_ref(self).cast_mut().write(Self::INIT) };
+    }
+}
+
+impl Reset for sys::mutex::RawMutex {
+    unsafe fn reset(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { sys::mutex::RawMutex::reset(self) };
     }
 }
 

@@ -340,14 +340,18 @@ pub unsafe extern "C" fn on_exception_at_base(
 }
 
 /// In a program with AddressSanitizer somebody asks for the exceptions of `g`, perhaps to throw one. The sanitizer takes the marks off all frames
-/// of a thread's stack then, for it does not see which ones are unwound; that this is a stack it does not know.
+/// of a thread's stack then, for it does not see which ones are unwound; that this is a stack it does not know. And if the goroutine's
+/// reserve is open, what is said there ([`stack::event`], R2).
 ///
 /// # Safety
-/// Called by the assembly on the running goroutine.
-pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine) -> *mut Exceptions {
+/// Called by the assembly on the running goroutine, at `sp`.
+pub unsafe extern "C" fn on_exceptions_sanitized(g: *mut Goroutine, sp: usize) -> *mut Exceptions {
     // SAFETY: the running goroutine; without their marks its frames are as good as before.
     unsafe {
         stack::forget_frames(g);
+        if (*g).reserve != 0 {
+            stack::event::on_exceptions_with_reserve(g, sp);
+        }
         &raw mut (*g).exceptions
     }
 }

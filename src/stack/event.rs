@@ -17,7 +17,7 @@
 //!     A goroutine that overflows while it is open gets the report and the signal.
 
 use super::own_code::is_own_code;
-use super::{Bounds, running, slab};
+use super::{Bounds, forget_range, running, slab};
 use crate::abi::{GOROUTINE_OVERFLOW_RESERVE, GoroutineContext, GoroutineStackOverflowFn};
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
@@ -162,6 +162,7 @@ pub unsafe fn close(g: *mut Goroutine) {
     unsafe {
         let end = (*g).reserve as usize;
         if end != 0 {
+            forget_range(end - RESERVE, end);
             slab::guard_close(end - RESERVE, RESERVE);
             (*g).reserve = 0;
         }

@@ -101,17 +101,23 @@ unsafe extern "C" {
     static goroutine_asan_unpoison: Option<unsafe extern "C" fn(base: *const c_void, bytes: usize)>;
 }
 
-/// Frames of this stack were abandoned, not returned from: in a program with AddressSanitizer their marks go, or the next
+/// Frames of this stack, and of its segments, were abandoned, not returned from: in a program with AddressSanitizer their marks go, or the next
 /// goroutine here would be blamed for them.
 ///
 /// # Safety
 /// Nobody runs on the stack; or the caller does, and accepts that its live frames lose their marks, too.
 #[cold]
 pub unsafe fn forget_frames(g: *const Goroutine) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; its chain.
     unsafe {
-        let b = running(g);
-        forget_range(b.low, b.top);
+        let own = bounds_of(g);
+        forget_range(own.low, own.top);
+        let mut segment = (*g).segment;
+        while !segment.is_null() {
+            let b = segment::bounds_of_segment(segment);
+            forget_range(b.low, b.top);
+            segment = (*segment).prev;
+        }
     }
 }
 

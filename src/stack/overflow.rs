@@ -9,6 +9,7 @@ use super::{Bounds, GUARD, bounds, classify, crash, event, segment};
 use crate::code;
 use crate::context::tls;
 use crate::goroutine::Goroutine;
+use crate::sanitize;
 use crate::sys::report::Line;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +89,8 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
         // SAFETY: the kernel's ucontext.
         unsafe {
             let at = Place::of(context);
-            if event::begin(g, b, address, (at.rip, at.rsp), context.cast()) {
+            // (The alternate stack is the thread's, and not ordered between its goroutines.)
+            if sanitize::look_away(|| event::begin(g, b, address, (at.rip, at.rsp), context.cast())) {
                 return;
             }
             report(g, b, address, at);

@@ -7,8 +7,7 @@ use super::slab::{CLASS_MAX, CLASS_MIN, Slab};
 use super::{bounds_of, learn};
 use crate::goroutine::Goroutine;
 use crate::sys::mem;
-use crate::sys::mutex::{Mutex, RawMutex};
-use parking_lot::lock_api::RawMutex as _;
+use crate::sys::mutex::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -302,6 +301,6 @@ pub unsafe fn let_go_of_pools() {
 pub unsafe fn reset_pools() {
     for pool in &POOLS {
         // SAFETY: the caller's promise.
-        unsafe { std::ptr::from_ref(pool.raw()).cast_mut().write(RawMutex::INIT) };
+        unsafe { pool.raw().reset() };
     }
 }

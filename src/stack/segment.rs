@@ -25,10 +25,10 @@
 use super::slab::Slab;
 use super::{Bounds, GUARD, classify_segment, forget_range};
 use crate::goroutine::Goroutine;
+use crate::sanitize;
 use crate::sync::fence_heavy;
 use crate::sys::mem;
-use crate::sys::mutex::{Mutex, RawMutex};
-use parking_lot::lock_api::RawMutex as _;
+use crate::sys::mutex::Mutex;
 use std::mem::size_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -206,6 +206,7 @@ const fn room(class: u8) -> u64 {
 fn acquire(class: u8) -> Option<*mut Segment> {
     let mut pool = pool(class).lock();
     if let Some(segment) = pool.spare.pop() {
+        sanitize::acquired(segment);
         return Some(segment);
     }
     if pool.slabs.last().is_none_or(Slab::is_spent) {
@@ -237,6 +238,7 @@ unsafe fn give_back(segment: *mut Segment) {
         (*segment).state.store(USED, Ordering::Relaxed);
         (*segment).class
     };
+    sanitize::released(segment);
     pool(class).lock().spare.push(segment);
 }
 
@@ -322,6 +324,8 @@ pub unsafe fn settle(g: *mut Goroutine, sp: usize) {
         }
         let mut at = (*g).segment;
         while at != segment {
+            let b = bounds_of_segment(at);
+            forget_range(b.low, b.top);
             at = unlink(g);
         }
     }
@@ -475,7 +479,7 @@ pub unsafe fn reset_pools() {
     for (pool, class) in POOLS.iter().zip(CLASSES) {
         // SAFETY: the caller's promise.
         unsafe {
-            std::ptr::from_ref(pool.raw()).cast_mut().write(RawMutex::INIT);
+            pool.raw().reset();
             for base in (*pool.data_ptr()).slabs.iter().flat_map(Slab::carved) {
                 (*header(base, class)).claimed.store(0, Ordering::Relaxed);
             }

@@ -5,8 +5,12 @@
 //! that it has not (`force_unlock`).
 //!
 //! The protocol is `sync::sleep_lock`.
+//!
+//! ThreadSanitizer looks away from who holds one (`sanitize`): it does not see what orders them, and would take what the library moves about with memcpy
+//! for races.
 
 use super::futex;
+use crate::sanitize;
 use crate::sync::sleep_lock::{FREE, Word};
 use parking_lot::lock_api;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,14 +56,31 @@ unsafe impl lock_api::RawMutex for RawMutex {
     #[inline]
     fn lock(&self) {
         self.0.hold();
+        sanitize::begin_looking_away();
     }
     #[inline]
     fn try_lock(&self) -> bool {
-        self.0.try_hold()
+        let held = self.0.try_hold();
+        if held {
+            sanitize::begin_looking_away();
+        }
+        held
     }
     #[inline]
     unsafe fn unlock(&self) {
+        sanitize::end_looking_away();
         self.0.let_go();
+    }
+}
+
+impl RawMutex {
+    /// In a child of fork, whose only thread holds it: free, and nobody waits for it.
+    ///
+    /// # Safety
+    /// As said.
+    pub unsafe fn reset(&self) {
+        sanitize::end_looking_away();
+        self.0.store(FREE, Ordering::Release);
     }
 }
 

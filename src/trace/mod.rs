@@ -192,7 +192,7 @@ unsafe fn spawns_cold(g: *const Goroutine, site: u64) {
         if (*g).spawn_flags & crate::goroutine::EXTRAS != 0 {
             let name = (*g).name.load(Ordering::Relaxed);
             if !name.is_null() {
-                names(g, CStr::from_ptr(name));
+                names(g, sanitize::look_away(|| CStr::from_ptr(name)));
             }
         }
     }
