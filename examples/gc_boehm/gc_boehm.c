@@ -57,6 +57,11 @@ static void collect(void) {
 
 /* ---- objects ---- */
 
+/* Where they are kept. */
+enum { STACK, REGISTER, PROMISE, TIMER, CHANNEL, USER, LOCAL, ARGUMENT, CALLBACK, PLACES };
+static const char *const NAMES[] = {"a parked stack", "a register of emitted code", "a promise", "a timer", "a channel",
+                                    "a user word", "a goroutine-local value", "a spawn's argument", "C below a callback"};
+
 typedef struct Object {
     uint64_t magic, number;
     struct Object *next;
@@ -84,16 +89,16 @@ static __attribute__((noinline)) Object *chain(uint64_t number) {
     return o;
 }
 static __attribute__((noinline)) void check(const Object *o, uint64_t number, unsigned place) {
-    CHECK(o->magic == ~number && o->number == number);
+    if (o->magic != ~number || o->number != number) {
+        fprintf(stderr, "lost: what %s had, object %#" PRIx64 ": %#" PRIx64 " %#" PRIx64 "\n", NAMES[place], number, o->magic, o->number);
+        failed(__LINE__, "an object is still itself");
+    }
     if (o->next != NULL) CHECK(o->next->magic == ~(number + 1));
     ADD(checks[place], 1);
 }
 
 /* ---- where they are kept ---- */
 
-enum { STACK, REGISTER, PROMISE, TIMER, CHANNEL, USER, LOCAL, ARGUMENT, CALLBACK, PLACES };
-static const char *const NAMES[] = {"a parked stack", "a register of emitted code", "a promise", "a timer", "a channel",
-                                    "a user word", "a goroutine-local value", "a spawn's argument", "C below a callback"};
 static uint64_t quit, collections;
 static uint32_t key;
 
@@ -152,15 +157,19 @@ static void *on_argument(void *arg) {
     check((Object *)arg, ((Object *)arg)->number, ARGUMENT);
     return NULL;
 }
-static void *in_callback(void *arg) {
-    (void)arg;
+/* While C runs nobody can look into its frames, so the caller keeps for it what it works on: here a user word. That is emptied where C waits for a
+ * callback: from there to its return C's frame alone has the object. */
+static Object **kept_for_c(void) { return (Object **)((char *)goroutine_current() + GOROUTINE_OFFSET_USER + 16); }
+static void *in_callback(void *frame) {
+    *kept_for_c() = NULL;
     outlive(2);
+    *kept_for_c() = *(Object *volatile *)frame;
     return NULL;
 }
-static void *c_calls_back(void *arg) {
-    Object *volatile here = chain((uint64_t)(uintptr_t)arg);
-    (void)goroutine_callback_run(in_callback, NULL);
-    check(here, (uint64_t)(uintptr_t)arg, CALLBACK);
+static void *c_calls_back(void *number) {
+    Object *volatile here = *kept_for_c();
+    (void)goroutine_callback_run(in_callback, (void *)&here);
+    check(here, (uint64_t)(uintptr_t)number, CALLBACK);
     return NULL;
 }
 /* (Each in a function of its own, so that no other frame has a copy.) */
@@ -174,6 +183,7 @@ static __attribute__((noinline)) void into_user(uint64_t n) {
     Object *o = chain(n);
     memcpy((char *)goroutine_current() + GOROUTINE_OFFSET_USER + 8, &o, sizeof o);
 }
+static __attribute__((noinline)) void into_kept_for_c(uint64_t n) { *kept_for_c() = chain(n); }
 static __attribute__((noinline)) void into_local(uint64_t n) { goroutine_local_set(key, chain(n)); }
 static __attribute__((noinline)) void into_argument(uint64_t n) { CHECK(goroutine_go(on_argument, chain(n)) == GOROUTINE_OK); }
 static __attribute__((noinline)) void garbage(uint64_t n) { (void)chain(n); }
@@ -238,7 +248,9 @@ static void *lives(void *arg) {
         case ARGUMENT: into_argument(number); break;
         case CALLBACK: /* it keeps its thread meanwhile: few */
             if (round / PLACES % 16 != 0) break;
+            into_kept_for_c(number);
             (void)goroutine_ffi_call_leaf((void *)(uintptr_t)c_calls_back, (void *)(uintptr_t)number);
+            *kept_for_c() = NULL;
             break;
         }
     }
