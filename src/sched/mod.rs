@@ -83,6 +83,7 @@ mod predict;
 #[cfg(not(loom))]
 pub mod preempt;
 #[cfg(not(loom))]
+pub mod registers;
 pub mod roots;
 #[cfg(not(loom))]
 pub mod runtime;
