@@ -1,5 +1,5 @@
 /* Who waits in a call of the library is shown with the registers of its caller: emitted code that has a mark in each register that a call keeps,
- * across every kind of call that leaves its stack. */
+ * across every kind of call that leaves its stack. What the library has been passed is shown, too: a buffer may be nobody else's by then. */
 #include "emit.h"
 #include <poll.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@ typedef struct Call {
     uint64_t rip;       /* behind the call */
     uint64_t seen, bare; /* how often the goroutine was shown with the marks, and how often with no registers at all */
     uint64_t goroutine; /* its id; 0: not known yet */
+    uint64_t passed;    /* a pointer that the library has been passed, and that nobody else has; 0: none */
 } Call;
 
 static const unsigned KEPT[6] = {RBX, RBP, R12, R13, R14, R15};
@@ -54,13 +55,21 @@ static uint64_t rips[2];
 
 /* ---- looking ---- */
 
-static uint64_t shown; /* ranges of goroutines by the first one of each: its registers come with that */
+static uint64_t shown;       /* whether the goroutine was: with its first range come its registers */
+static uint64_t found_passed; /* how often what the library was passed lay in its ranges */
+static uint64_t saved;        /* whether what the library had in registers was one */
 static void look(void *arg, const Goroutine *g, const GoroutineContext *r, const void *low, const void *high) {
     Call *c = (Call *)arg;
-    (void)high;
-    if (goroutine_id(g) != c->goroutine || r == NULL) return;
-    shown++;
+    const uint64_t *word;
     CHECK(low < high);
+    if (goroutine_id(g) != c->goroutine) return;
+    if (U(low) > U(g) && U(high) <= U(g) + 256) {
+        CHECK(r == NULL && U(high) - U(low) == 48);
+        saved++;
+    }
+    for (word = (const uint64_t *)low; word < (const uint64_t *)high; word++) found_passed += *word == c->passed;
+    if (r == NULL) return;
+    shown++;
     if (r->rip == 0) { /* C runs, or there is no code but the library's */
         CHECK((r->rbx | r->rbp | r->r12 | r->r13 | r->r14 | r->r15) == 0);
         c->bare++;
@@ -81,10 +90,13 @@ static void look_until(Call *c, const uint64_t *word, uint64_t n) {
     uint64_t deadline = now_ns() + 60 * SECOND;
     while (GET(c->goroutine) == 0) thread_sleep(20 * US);
     while (*word < n) {
+        uint64_t seen = c->seen;
         OK(goroutine_world_stop(20 * SECOND));
-        shown = 0;
+        shown = found_passed = saved = 0;
         goroutine_world_for_each(look, c);
         CHECK(shown <= 1);
+        CHECK(shown == 0 || c->passed == 0 || found_passed != 0);
+        CHECK_EQ(saved, c->seen != seen && c->function != U(CODE(goroutine_yield)));
         goroutine_world_start();
         CHECK(now_ns() < deadline);
         thread_sleep(20 * US);
@@ -114,13 +126,14 @@ static GoroutinePromise *spawn(GoroutineFn f, Call *c) {
     return p;
 }
 /* Looked at until it is cancelled. */
-static void parked(const char *what, void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+static void parked(const char *what, void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d, const void *passed) {
     unsigned misaligned;
     for (misaligned = 0; misaligned <= 8; misaligned += 8) {
         Call *call = new_call(function, misaligned);
         GoroutinePromise *p;
         void *status = NULL;
         call->args[0] = a, call->args[1] = b, call->args[2] = c, call->args[3] = d;
+        call->passed = U(passed);
         p = spawn(begin, call);
         look_until(call, &call->seen, 5);
         if (call->bare != 0) fprintf(stderr, "%s: shown %d times without registers\n", what, (int)call->bare);
@@ -219,6 +232,7 @@ int main(void) {
     size_t chosen;
     uint64_t value = 1;
     int64_t operation;
+    void *result;
     int pipes[2];
     char buffer[8];
     callers[0] = emit_caller(0, &rips[0]);
@@ -244,20 +258,20 @@ int main(void) {
     cases[1].op = GOROUTINE_SELECT_PROMISE;
     cases[1].object = pending;
 
-    parked("sleep", CODE(goroutine_sleep), 3600 * SECOND, 0, 0, 0);
-    parked("park", CODE(goroutine_park), U(keep_ticket), 0, GOROUTINE_FOREVER, 0);
-    parked("await", CODE(goroutine_promise_await), U(pending), GOROUTINE_FOREVER, 0, 0);
-    parked("receive", CODE(goroutine_channel_receive), U(empty), U(&value), GOROUTINE_FOREVER, 0);
-    parked("send", CODE(goroutine_channel_send), U(full), U(&value), GOROUTINE_FOREVER, 0);
-    parked("select", CODE(goroutine_select), U(cases), 2, GOROUTINE_FOREVER, U(&chosen));
-    parked("mutex", CODE(goroutine_mutex_lock), U(mutex), GOROUTINE_FOREVER, 0, 0);
-    parked("rwlock, write", CODE(goroutine_rwlock_write_lock), U(rwlock), GOROUTINE_FOREVER, 0, 0);
-    parked("rwlock, read", CODE(goroutine_rwlock_read_lock), U(rwlock), GOROUTINE_FOREVER, 0, 0);
-    parked("semaphore", CODE(goroutine_semaphore_acquire), U(semaphore), 1, GOROUTINE_FOREVER, 0);
-    parked("wait group", CODE(goroutine_wait_group_wait), U(group), GOROUTINE_FOREVER, 0, 0);
-    parked("async", CODE(goroutine_async_await), (uint64_t)operation, GOROUTINE_FOREVER, 0, 0);
-    parked("fd_wait", CODE(goroutine_fd_wait), (uint64_t)pipes[0], POLLIN, GOROUTINE_FOREVER, U(&chosen));
-    parked("read", CODE(goroutine_read), (uint64_t)pipes[0], U(buffer), sizeof buffer, 0);
+    parked("sleep", CODE(goroutine_sleep), 3600 * SECOND, 0, 0, 0, NULL);
+    parked("park", CODE(goroutine_park), U(keep_ticket), 0, GOROUTINE_FOREVER, 0, NULL);
+    parked("await", CODE(goroutine_promise_await), U(pending), GOROUTINE_FOREVER, U(&result), 0, &result);
+    parked("receive", CODE(goroutine_channel_receive), U(empty), U(&value), GOROUTINE_FOREVER, 0, &value);
+    parked("send", CODE(goroutine_channel_send), U(full), U(&value), GOROUTINE_FOREVER, 0, &value);
+    parked("select", CODE(goroutine_select), U(cases), 2, GOROUTINE_FOREVER, U(&chosen), cases);
+    parked("mutex", CODE(goroutine_mutex_lock), U(mutex), GOROUTINE_FOREVER, 0, 0, mutex);
+    parked("rwlock, write", CODE(goroutine_rwlock_write_lock), U(rwlock), GOROUTINE_FOREVER, 0, 0, rwlock);
+    parked("rwlock, read", CODE(goroutine_rwlock_read_lock), U(rwlock), GOROUTINE_FOREVER, 0, 0, rwlock);
+    parked("semaphore", CODE(goroutine_semaphore_acquire), U(semaphore), 1, GOROUTINE_FOREVER, 0, semaphore);
+    parked("wait group", CODE(goroutine_wait_group_wait), U(group), GOROUTINE_FOREVER, 0, 0, group);
+    parked("async", CODE(goroutine_async_await), (uint64_t)operation, GOROUTINE_FOREVER, U(&result), 0, &result);
+    parked("fd_wait", CODE(goroutine_fd_wait), (uint64_t)pipes[0], POLLIN, GOROUTINE_FOREVER, U(&chosen), &chosen);
+    parked("read", CODE(goroutine_read), (uint64_t)pipes[0], U(buffer), sizeof buffer, 0, buffer);
 
     turns(3, begin, CODE(goroutine_yield), 0, 0, 0, 0, false);
     turns(3, begin, CODE(goroutine_sleep), 0, 0, 0, 0, false);

@@ -103,7 +103,10 @@ impl Places {
     /// `g` stands, has begun, and was left by a switch. [`Self::prepare`] was called.
     pub unsafe fn look(&mut self, g: &Goroutine) -> Waits {
         let mut at: Registers = Registers::default();
-        for (register, value) in CALLEE_SAVED.into_iter().zip([g.rbx, g.rbp, g.r12, g.r13, g.r14, g.r15]) {
+        for (register, value) in CALLEE_SAVED
+            .into_iter()
+            .zip([g.rbx, g.rbp, g.r12, g.r13, g.r14, g.r15])
+        {
             at[register] = value;
         }
         at[RSP] = g.rsp + 8;

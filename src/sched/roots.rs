@@ -177,7 +177,8 @@ unsafe fn registers_of_stopped(g: &Goroutine, held: &mut Held, at: &mut Goroutin
             return false;
         }
         Waits::Inside(caller) => {
-            [at.rbx, at.rbp, at.r12, at.r13, at.r14, at.r15] = unwind::CALLEE_SAVED.map(|register| caller[register]);
+            [at.rbx, at.rbp, at.r12, at.r13, at.r14, at.r15] =
+                unwind::CALLEE_SAVED.map(|register| caller[register]);
             at.rip = caller[RIP];
             at.rsp = caller[RSP];
         }
