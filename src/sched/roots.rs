@@ -64,7 +64,7 @@ pub unsafe fn for_each(visit: Visit, arg: *mut c_void, caller: &Caller) {
     // SAFETY: an all-zero context is valid.
     let mut at: GoroutineContext = unsafe { std::mem::zeroed() };
     world::with_held(|held| {
-        stack::for_each(|g| {
+        stack::for_each_stopped(|g| {
             // SAFETY: control blocks stay mapped; one that is in use belongs to a goroutine that stands, or is the caller.
             unsafe {
                 if (*g).id() != 0 && (*g).is_ours() {
