@@ -84,6 +84,7 @@ mod predict;
 pub mod preempt;
 #[cfg(not(loom))]
 pub mod registers;
+#[cfg(not(loom))]
 pub mod roots;
 #[cfg(not(loom))]
 pub mod runtime;

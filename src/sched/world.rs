@@ -185,11 +185,7 @@ fn pause_now() {
 #[cold]
 pub fn pause_worker(worker: &Worker) {
     pause();
-    // Clear first, then look again: a stop sets the bit after the word.
-    worker.queue.poll.fetch_and(!POLL_WORLD, Ordering::SeqCst);
-    if WORLD.stops() && !is_mine() {
-        worker.queue.poll.fetch_or(POLL_WORLD, Ordering::SeqCst);
-    }
+    WORLD.lower(&worker.queue.poll, POLL_WORLD, is_mine);
 }
 
 // ---- a goroutine ----
@@ -346,7 +342,7 @@ pub fn stop(runtime: Option<&Runtime>, deadline: u64) -> bool {
     STOPPER.store(tls::block(), Ordering::Relaxed);
     WORLD.stop();
     for worker in runtime.iter().flat_map(|runtime| &runtime.workers) {
-        worker.queue.poll.fetch_or(POLL_WORLD, Ordering::SeqCst);
+        WORLD.raise(&worker.queue.poll, POLL_WORLD);
     }
     let mut nap = NAP_NS;
     loop {
