@@ -165,15 +165,17 @@ fn own_code() -> Range<u64> {
             let (info, code) = (&*info, &mut *code.cast::<Range<u64>>());
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
             let here = own_code as *const () as u64;
-            let part = (headers.iter())
-                .filter(|header| header.p_type == libc::PT_LOAD)
+            let parts = (headers.iter())
+                .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
                 .map(|header| {
                     let start = info.dlpi_addr + header.p_vaddr;
                     start..start + header.p_memsz
-                })
-                .find(|part| part.contains(&here));
-            if let Some(part) = part {
-                *code = part;
+                });
+            // (One as a rule. What lies between two is the loader's.)
+            if parts.clone().any(|part| part.contains(&here)) {
+                *code = parts
+                    .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+                    .unwrap_or_default();
                 return 1;
             }
         }
