@@ -123,6 +123,15 @@
     .size \name, . - \name
     .endm
 
+# Behind calls during which a goroutine may leave its stack: says to `sched::registers`, which looks at return addresses, that the frame is the
+# library's; and `last`, that its caller is not, unless that has a mark, too.
+    .macro frame_is_inside
+    nop     dword ptr [rax + {MARK_INSIDE}]
+    .endm
+    .macro frame_is_last
+    nop     dword ptr [rax + {MARK_LAST}]
+    .endm
+
 # Saves everything a switch keeps of the goroutine in rax, but for errno and the control words.
     .macro save_registers
     mov     [rax + {G_RSP}], rsp
@@ -448,6 +457,7 @@ goroutine_asm_run:
     .globl  goroutine_asm_return
     .hidden goroutine_asm_return
 goroutine_asm_return:
+    frame_is_inside                         # and nobody is outside: the function was one of the library's
     mov     rsi, rax
     lea     rdi, [rip + {on_finish}]
     jmp     goroutine_asm_leave
@@ -472,6 +482,7 @@ goroutine_asm_return:
     add     rsp, 64                         # the stack arguments are next, where the callee looks for them
     mov     eax, 8                          # a variadic callee reads al: how many vector registers are used
     call    [r11 + {G_FN}]
+    frame_is_inside
     mov     rsi, rax
     lea     rdi, [rip + {on_finish}]
     jmp     goroutine_asm_leave
@@ -488,6 +499,7 @@ goroutine_asm_return:
     mov     rsi, rdx
     mov     rdx, rcx
     call    rax
+    frame_is_inside
     add     rsp, 8
     .cfi_def_cfa_offset 56
     pop     r15

@@ -91,6 +91,7 @@ __morestack:
 73: mov     rbx, rax                        # rbx = the result
     and     rsp, -16
     call    {on_ffi_return}
+    frame_is_last
     mov     rax, rbx
     mov     rbx, [rbp - 8]
     .cfi_restore rbx
@@ -188,6 +189,7 @@ goroutine_asm_blocking_call:
     mov     rbx, rax                        # rbx = the result
     and     rsp, -16
     call    {on_blocking_exit}
+    frame_is_last
     mov     rax, rbx
     mov     rbx, [rbp - 8]
     .cfi_remember_state
@@ -240,6 +242,7 @@ goroutine_asm_blocking_call:
     cmp     dword ptr [rcx + {G_PREEMPT}], 0
     jne     3f                              # the world may be stopped: C counted as standing, language code does not
 4:  call    rax
+    frame_is_last
     mov     rcx, [rsp + 8]                  # the goroutine: not through fs, for we may be a child of fork by now
     test    dword ptr [rcx + {G_SPAWN_FLAGS}], {ON_THE_SPOT}
     jnz     2f
@@ -290,6 +293,7 @@ goroutine_asm_blocking_call:
     mov     r12, rsi
     mov     r13, rdx
     call    {on_callback_asked}
+    frame_is_last
     mov     rax, rbx
     mov     rdi, rbp
     mov     rsi, r12
@@ -323,6 +327,7 @@ goroutine_asm_blocking_call:
     mov     rsi, r12
     mov     rdx, r13
     call    .Lnative_call
+    frame_is_last
     mov     r12, rax                        # r12 = the result
     mov     rdi, rbx
     call    {on_traced_return}
@@ -369,8 +374,10 @@ goroutine_asm_blocking_call:
     mov     rbx, rsi                        # rbx = function
     mov     r12, rdx                        # r12 = argument
     call    {on_ffi_slow}
+    frame_is_last
     mov     ecx, eax                        # ecx = how
     call    goroutine_asm_ffi_how
+    frame_is_last
     mov     r12, [rbp - 16]
     .cfi_restore r12
     mov     rbx, [rbp - 8]
@@ -419,10 +426,12 @@ goroutine_asm_blocking_call:
     mov     r12, rdx
     mov     r13, rcx                        # r13 = result
     call    {on_ffi_checked}                # a status, or HOW_*
+    frame_is_last
     test    eax, eax
     js      1f
     mov     ecx, eax
     call    goroutine_asm_ffi_how
+    frame_is_last
     test    r13, r13
     jz      2f
     mov     [r13], rax
@@ -473,13 +482,16 @@ goroutine_asm_blocking_call:
     mov     r12, rdx
     mov     rdi, rax
     call    {on_blocking_enter}             # (the goroutine, function) gives the goroutine back
+    frame_is_last
     mov     rsi, rbx
     mov     rdx, r12
     mov     r12, rax                        # r12 = the goroutine
     call    .Lnative_call_quiet
+    frame_is_last
     mov     rdi, r12
     mov     rbx, rax                        # rbx = the result
     call    {on_blocking_exit}
+    frame_is_last
     mov     rax, rbx
     mov     r12, [rbp - 16]
     .cfi_restore r12
@@ -514,10 +526,12 @@ goroutine_asm_blocking_call:
     mov     rsi, rdi                        # from the language itself: a call
     mov     rdi, rax
     call    goroutine_asm_call
+    frame_is_last
     jmp     2f
 1:  mov     rsi, rdi                        # a thread without a goroutine
     mov     rdi, rax
     call    {on_callback_of_thread}
+    frame_is_last
 2:  leave
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
@@ -541,6 +555,7 @@ goroutine_asm_blocking_call:
     .cfi_def_cfa_register rbp
     and     rsp, -16
     call    .Lcallback
+    frame_is_last
     leave
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
@@ -617,6 +632,7 @@ goroutine_asm_blocking_call:
     and     rsp, -16
     mov     rdi, rax
     call    {on_landed}
+    frame_is_last
     leave
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8
@@ -630,6 +646,7 @@ goroutine_asm_blocking_call:
     and     rsp, -16
     mov     rdi, rax
     call    {on_landed_among_segments}
+    frame_is_last
     leave
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8

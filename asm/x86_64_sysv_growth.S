@@ -261,6 +261,7 @@ goroutine_asm_no_more_stack:
     cfi_in_link
 .Llink:
     call    r11
+    frame_is_last
     link_returns
     mov     rcx, [rsp]
     add     rsp, 8
@@ -277,6 +278,7 @@ goroutine_asm_no_more_stack:
 .Llink_paired:
     inc     r11
     call    r11
+    frame_is_last
     link_returns
     sub     rsp, 8                          # F is still there: a `ret`
     .cfi_def_cfa_offset 16
@@ -305,6 +307,7 @@ goroutine_asm_no_more_stack:
     .cfi_def_cfa_register rbp
     and     rsp, -16
     call    goroutine_asm_call
+    frame_is_last
     leave
     .cfi_restore rbp
     .cfi_def_cfa rsp, 8

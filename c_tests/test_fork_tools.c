@@ -62,15 +62,15 @@ static void on_overflow(Goroutine *g, void *address, GoroutineContext *at, void 
     ADD(overflows, 1);
 }
 static void count(void *arg, const Goroutine *g, const GoroutineContext *at, const void *low, const void *high) {
-    (void)at;
-    if (g != NULL) *(uint64_t *)arg += low < high;
+    CHECK(g != NULL && low < high);
+    *(uint64_t *)arg += at != NULL; /* with a goroutine's first range */
 }
 static void count_root(void *arg, void **root) { *(uint64_t *)arg += *root == (void *)&gate_value; }
 
 /* Every tool once. */
 static void *uses_tools(void *path) {
     GoroutinePromise *p, *q, *kept;
-    uint64_t ranges = 0, roots = 0;
+    uint64_t goroutines = 0, roots = 0;
     void *value;
     char *text;
     int fd;
@@ -83,11 +83,11 @@ static void *uses_tools(void *path) {
     while (!GET(reading) || !shown("reader") || !shown("scripts.wait")) OK(goroutine_sleep(MS));
     CHECK(!shown("parents"));
     OK(goroutine_world_stop(20 * SECOND));
-    goroutine_world_for_each(count, &ranges);
+    goroutine_world_for_each(count, &goroutines);
     goroutine_world_for_each_root(count_root, &roots);
     goroutine_world_start();
-    fprintf(stderr, "%" PRIu64 " ranges, %" PRIu64 " roots\n", ranges, roots);
-    CHECK_EQ(ranges, 2); /* ours, and the reader's: none of the parent's */
+    fprintf(stderr, "%" PRIu64 " goroutines, %" PRIu64 " roots\n", goroutines, roots);
+    CHECK_EQ(goroutines, 2); /* ours, and the reader's: none of the parent's */
     CHECK_EQ(roots, 1);
     goroutine_promise_release(kept);
     spawn_named(overflowing, "runs away", &q);

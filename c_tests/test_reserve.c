@@ -23,7 +23,8 @@ static const char *const names[] = {"goroutine_ffi_bind",
                                     "goroutine_report_unhandled",
                                     "a promise",
                                     "a group",
-                                    "a mutex"};
+                                    "a mutex",
+                                    "goroutine_world_for_each"};
 enum { FUNCTIONS = sizeof names / sizeof *names };
 static GoroutineStatus promise(void) {
     void *value;
@@ -46,6 +47,28 @@ static GoroutineStatus mutex(void) {
     goroutine_mutex_free(m);
     return status;
 }
+/* (One is parked, and its registers are looked for by the tables for unwinders.) */
+static uint64_t parked;
+static void *parks(void *arg) {
+    ADD(parked, 1);
+    OK(goroutine_sleep(500 * MS));
+    return arg;
+}
+static void look(void *arg, const Goroutine *g, const GoroutineContext *registers, const void *low, const void *high) {
+    (void)low;
+    (void)high;
+    if (g != goroutine_current() && registers != NULL) *(uint64_t *)arg = registers->rip;
+}
+static GoroutineStatus world(void) {
+    uint64_t rip = 0;
+    GoroutineStatus status = goroutine_go(parks, NULL);
+    while (GET(parked) == 0) goroutine_yield();
+    if (status == GOROUTINE_OK) status = goroutine_world_stop(10 * SECOND);
+    goroutine_world_for_each(look, &rip);
+    goroutine_world_start();
+    CHECK(rip != 0);
+    return status;
+}
 static GoroutineStatus call(int k) {
     switch (k) {
     case 0: return goroutine_ffi_bind();
@@ -62,7 +85,8 @@ static GoroutineStatus call(int k) {
     case 11: goroutine_report_unhandled(1, GOROUTINE_EREJECTED, NULL, "for a test"); return GOROUTINE_OK;
     case 12: return promise();
     case 13: return group();
-    default: return mutex();
+    case 14: return mutex();
+    default: return world();
     }
 }
 __attribute__((noinline)) static GoroutineStatus at_limit(int k) {

@@ -2652,10 +2652,11 @@ void goroutine_world_start(void);
  * further ranges: outer parts of the stack, and of C code that waits for a callback to return, the part of its thread's stack. The caller, if it
  * is a goroutine, is among them. One that has not begun has no range (its arguments are roots: goroutine_world_for_each_root).
  *
- * Registers: at goroutine_safepoint_full all of them; at goroutine_safepoint, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Of a
- * goroutine that waits in another call they are those with which the library has left its stack: what its frames had saved by then lies in the
- * range, which begins with them. Of a goroutine in foreign code `rsp` alone is known: references are spilled before the call. The stacks of C
- * code that runs cannot be shown.
+ * Registers are those of the innermost frame outside the library, and `rip` is where its call comes back to: at goroutine_safepoint_full all of them;
+ * of one that waits in any other call, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Frames of the library that it waits in
+ * lie in the first range, below `rsp`; what these have in callee-saved registers is a last range of 48 bytes, in the control block: it may be all that
+ * points to a buffer that was passed. Of a goroutine in foreign code `rsp` alone is known, the rest is 0: references are spilled before the call. So it is
+ * of one in which no code but the library's is live, or for which there are no unwind tables. The stacks of C code that runs cannot be shown.
  * Context:   T, G. `f` is C code: it keeps the callee-saved registers, and does not use the library.
  * Parks:     never.
  * Since:     ABI 1.

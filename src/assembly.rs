@@ -30,6 +30,8 @@ std::arch::global_asm!(
     include_str!("../asm/x86_64_sysv_growth.S"),
     include_str!("../asm/x86_64_sysv_foreign.S"),
     include_str!("../asm/x86_64_sysv_cxx.S"),
+    MARK_INSIDE = const crate::context::MARK_INSIDE,
+    MARK_LAST = const crate::context::MARK_LAST,
     G_ID = const offset_of!(G, id),
     G_PREEMPT = const offset_of!(G, preempt),
     G_FLAGS = const offset_of!(G, flags),

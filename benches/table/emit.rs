@@ -1,6 +1,7 @@
 //! Machine code as a JIT compiler emits it: loops that call C, in the ways that docs/jit.md describes.
 
 use goroutine::abi::*;
+use goroutine::capi::goroutine::goroutine_safepoint;
 use goroutine::capi::runtime::goroutine_tls_offset;
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -28,12 +29,13 @@ pub enum Way {
     Polls,
 }
 
+const LOOPS: usize = 7;
 const PAGE: usize = 4096;
 
 /// The loop. It is made once, and stays until the process ends.
 pub fn emitted(way: Way) -> Loop {
-    static LOOPS: [OnceLock<Loop>; 7] = [const { OnceLock::new() }; 7];
-    *LOOPS[way as usize].get_or_init(|| emit(way))
+    static MADE: [OnceLock<Loop>; LOOPS] = [const { OnceLock::new() }; LOOPS];
+    *MADE[way as usize].get_or_init(|| emit(way))
 }
 
 /// Registers: rbx the current goroutine, rbp entry, r12 function, r13 rsp across an inline call, r14 times left, r15 argument.
@@ -92,6 +94,33 @@ fn emit(way: Way) -> Loop {
     for (from, to) in to_trap.into_iter().map(|from| (from, trap)).chain([(back, top)]) {
         code[from - 4..from].copy_from_slice(&(to as i32 - from as i32).to_le_bytes());
     }
+    // SAFETY: code of this type.
+    unsafe { std::mem::transmute::<*mut c_void, Loop>(map(&code, way as usize)) }
+}
+
+/// A goroutine's function: a loop without an end that polls, until the byte at its argument is not 0.
+pub fn polls_until() -> GoroutineFn {
+    static LOOP: OnceLock<usize> = OnceLock::new();
+    let code = *LOOP.get_or_init(|| {
+        let mut code = b"\x53\x41\x54\x48\x83\xEC\x08\x49\x89\xFC".to_vec(); // push rbx, r12; sub rsp, 8; mov r12, rdi
+        code.extend(b"\x64\x48\x8B\x1C\x25"); // mov rbx, fs:[current]
+        // SAFETY: callable anywhere.
+        code.extend(unsafe { goroutine_tls_offset() }.to_le_bytes());
+        code.resize(64, 0x90);
+        code.extend(b"\x41\x80\x3C\x24\x00\x75\x14"); // 0: cmp byte [r12], 0; jne 27
+        code.extend([0x83, 0x7B, GOROUTINE_OFFSET_PREEMPT as u8, 0]); // 7: cmp dword [rbx + 16], 0
+        code.extend(b"\x74\xF3\x48\xB8"); // 11: je 0; mov rax, goroutine_safepoint
+        code.extend((goroutine_safepoint as *const () as u64).to_le_bytes());
+        code.extend(b"\xFF\xD0\xEB\xE5"); // 23: call rax; jmp 0
+        code.extend(b"\x31\xC0\x48\x83\xC4\x08\x41\x5C\x5B\xC3"); // 27: xor eax, eax; add rsp, 8; pop r12, rbx; ret
+        map(&code, LOOPS) as usize
+    });
+    // SAFETY: code of this type.
+    Some(unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> *mut c_void>(code) })
+}
+
+/// The code in a page of its own, near the program.
+fn map(code: &[u8], number: usize) -> *mut c_void {
     assert!(code.len() <= PAGE);
     // SAFETY: a fresh page, written before it becomes code, and never unmapped.
     unsafe {
@@ -103,7 +132,7 @@ fn emit(way: Way) -> Loop {
         // Near the library, as a JIT's code is near a shared object. (A branch to more than 4 GiB away takes two cycles more on
         // some CPUs, which would hide a part of what is measured.)
         let here = (emit as fn(Way) -> Loop as usize) & !(PAGE - 1);
-        let near = here - (64 << 20) - way as usize * PAGE;
+        let near = here - (64 << 20) - number * PAGE;
         let page = libc::mmap(near as *mut c_void, PAGE, write, anonymous, -1, 0);
         assert_ne!(page, libc::MAP_FAILED);
         assert!(
@@ -112,6 +141,6 @@ fn emit(way: Way) -> Loop {
         );
         page.cast::<u8>().copy_from(code.as_ptr(), code.len());
         assert_eq!(libc::mprotect(page, PAGE, execute), 0);
-        std::mem::transmute::<*mut c_void, Loop>(page)
+        page
     }
 }

@@ -57,6 +57,11 @@ static void collect(void) {
 
 /* ---- objects ---- */
 
+/* Where they are kept. */
+enum { STACK, REGISTER, YIELD, PROMISE, TIMER, CHANNEL, USER, LOCAL, ARGUMENT, BUFFER, CALLBACK, PLACES };
+static const char *const NAMES[] = {"a parked stack", "a register at a safepoint", "a register across a yield", "a promise", "a timer", "a channel",
+                                    "a user word", "a goroutine-local value", "a spawn's argument", "a call that is to fill it", "C below a callback"};
+
 typedef struct Object {
     uint64_t magic, number;
     struct Object *next;
@@ -84,27 +89,35 @@ static __attribute__((noinline)) Object *chain(uint64_t number) {
     return o;
 }
 static __attribute__((noinline)) void check(const Object *o, uint64_t number, unsigned place) {
-    CHECK(o->magic == ~number && o->number == number);
+    if (o->magic != ~number || o->number != number) {
+        fprintf(stderr, "lost: what %s had, object %#" PRIx64 ": %#" PRIx64 " %#" PRIx64 "\n", NAMES[place], number, o->magic, o->number);
+        failed(__LINE__, "an object is still itself");
+    }
     if (o->next != NULL) CHECK(o->next->magic == ~(number + 1));
     ADD(checks[place], 1);
 }
 
 /* ---- where they are kept ---- */
 
-enum { STACK, REGISTER, PROMISE, TIMER, CHANNEL, USER, LOCAL, ARGUMENT, CALLBACK, PLACES };
-static const char *const NAMES[] = {"a parked stack", "a register of emitted code", "a promise", "a timer", "a channel",
-                                    "a user word", "a goroutine-local value", "a spawn's argument", "C below a callback"};
 static uint64_t quit, collections;
 static uint32_t key;
 
+/* What calls have left below is no reference any more, but a frame that does not write to it would keep it. */
+static __attribute__((noinline)) void wipe(void) {
+    char below[2048];
+    memset(below, 0, sizeof below);
+    __asm__ volatile("" : : "r"(below) : "memory");
+}
 /* Until so many collections have passed. */
 static void outlive(uint64_t n) {
+    wipe();
     uint64_t until = GET(collections) + n;
     while (GET(collections) < until && !GET(quit)) (void)goroutine_sleep(MS / 2);
 }
-/* void *f(uint64_t *collections, uint64_t until, uint64_t hidden): keeps ~hidden in r12 alone, and polls. */
-static void *(*loop)(uint64_t *counter, uint64_t until, uint64_t hidden);
-static void emit_loop(void) {
+/* void *f(uint64_t *collections, uint64_t until, uint64_t hidden): keeps ~hidden in r12 alone, and polls; or yields, all the time. */
+typedef void *(*Loop)(uint64_t *counter, uint64_t until, uint64_t hidden);
+static Loop polls, yields;
+static Loop emit_loop(void (*call)(void), int always) {
     static const uint8_t before[] = {
         0x41, 0x54, 0x53, 0x41, 0x55,       /* push r12; push rbx; push r13 */
         0x56, 0x57,                         /* push rsi; push rdi: rsp is 0 mod 16 */
@@ -130,17 +143,25 @@ static void emit_loop(void) {
     };
     uint8_t *code = (uint8_t *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *at = code;
     int32_t offset = goroutine_tls_offset();
-    void (*safepoint)(void) = goroutine_safepoint;
+    Loop loop;
     CHECK(code != (uint8_t *)MAP_FAILED);
     at = (uint8_t *)memcpy(at, before, sizeof before) + sizeof before;
     at = (uint8_t *)memcpy(at, &offset, 4) + 4;
     at = (uint8_t *)memcpy(at, middle, sizeof middle) + sizeof middle;
-    at = (uint8_t *)memcpy(at, &safepoint, 8) + 8;
+    if (always) at[-4] = at[-3] = 0x90; /* in place of the je: nops */
+    at = (uint8_t *)memcpy(at, &call, 8) + 8;
     memcpy(at, after, sizeof after);
     CHECK(mprotect(code, 4096, PROT_READ | PROT_EXEC) == 0);
     memcpy(&loop, &code, sizeof loop);
+    return loop;
 }
 static __attribute__((noinline)) uint64_t hidden(uint64_t number) { return ~(uint64_t)(uintptr_t)chain(number); }
+
+/* Of ~at the library alone has what it is: the call is a jump, and nobody sends anything. */
+static __attribute__((noinline)) GoroutineStatus receive_into(GoroutineChannel *c, uint64_t at) {
+    wipe();
+    return goroutine_channel_receive(c, &((Object *)(uintptr_t)~at)->next, 5 * MS);
+}
 
 static uint64_t timers_due;
 static void *on_timer(void *arg) {
@@ -152,15 +173,19 @@ static void *on_argument(void *arg) {
     check((Object *)arg, ((Object *)arg)->number, ARGUMENT);
     return NULL;
 }
-static void *in_callback(void *arg) {
-    (void)arg;
+/* While C runs nobody can look into its frames, so the caller keeps for it what it works on: here a user word. That is emptied where C waits for a
+ * callback: from there to its return C's frame alone has the object. */
+static Object **kept_for_c(void) { return (Object **)((char *)goroutine_current() + GOROUTINE_OFFSET_USER + 16); }
+static void *in_callback(void *frame) {
+    *kept_for_c() = NULL;
     outlive(2);
+    *kept_for_c() = *(Object *volatile *)frame;
     return NULL;
 }
-static void *c_calls_back(void *arg) {
-    Object *volatile here = chain((uint64_t)(uintptr_t)arg);
-    (void)goroutine_callback_run(in_callback, NULL);
-    check(here, (uint64_t)(uintptr_t)arg, CALLBACK);
+static void *c_calls_back(void *number) {
+    Object *volatile here = *kept_for_c();
+    (void)goroutine_callback_run(in_callback, (void *)&here);
+    check(here, (uint64_t)(uintptr_t)number, CALLBACK);
     return NULL;
 }
 /* (Each in a function of its own, so that no other frame has a copy.) */
@@ -174,12 +199,13 @@ static __attribute__((noinline)) void into_user(uint64_t n) {
     Object *o = chain(n);
     memcpy((char *)goroutine_current() + GOROUTINE_OFFSET_USER + 8, &o, sizeof o);
 }
+static __attribute__((noinline)) void into_kept_for_c(uint64_t n) { *kept_for_c() = chain(n); }
 static __attribute__((noinline)) void into_local(uint64_t n) { goroutine_local_set(key, chain(n)); }
 static __attribute__((noinline)) void into_argument(uint64_t n) { CHECK(goroutine_go(on_argument, chain(n)) == GOROUTINE_OK); }
 static __attribute__((noinline)) void garbage(uint64_t n) { (void)chain(n); }
 
 static void *lives(void *arg) {
-    uint64_t number = (uint64_t)(uintptr_t)arg << 32, round;
+    uint64_t number = (uint64_t)(uintptr_t)arg << 32, round, at;
     GoroutineChannel *channel = goroutine_channel_new(sizeof(void *), 2);
     GoroutinePromise *promise;
     Object *volatile on_stack = NULL;
@@ -197,9 +223,10 @@ static void *lives(void *arg) {
             on_stack = NULL;
             break;
         case REGISTER: /* few at a time: they do not park */
+        case YIELD:
             if (round / PLACES % 16 != 0) break;
-            out = (Object *)loop(&collections, GET(collections) + 1, hidden(number));
-            check(out, number, REGISTER);
+            out = (Object *)(round % PLACES == REGISTER ? polls : yields)(&collections, GET(collections) + 1, hidden(number));
+            check(out, number, round % PLACES);
             out = NULL;
             break;
         case PROMISE:
@@ -236,9 +263,16 @@ static void *lives(void *arg) {
             goroutine_local_set(key, NULL);
             break;
         case ARGUMENT: into_argument(number); break;
+        case BUFFER:
+            at = hidden(number);
+            CHECK(receive_into(channel, at) == GOROUTINE_ETIMEDOUT);
+            check((Object *)(uintptr_t)~at, number, BUFFER);
+            break;
         case CALLBACK: /* it keeps its thread meanwhile: few */
             if (round / PLACES % 16 != 0) break;
+            into_kept_for_c(number);
             (void)goroutine_ffi_call_leaf((void *)(uintptr_t)c_calls_back, (void *)(uintptr_t)number);
+            *kept_for_c() = NULL;
             break;
         }
     }
@@ -255,7 +289,8 @@ int main(int count, char **arguments) {
     GC_allow_register_threads(); /* or it takes the process for one with a single thread, and no lock */
     push_others = GC_get_push_other_roots();
     GC_set_push_other_roots(push_world);
-    emit_loop();
+    polls = emit_loop(goroutine_safepoint, 0);
+    yields = emit_loop(goroutine_yield, 1);
     CHECK(goroutine_runtime_start(NULL) == GOROUTINE_OK);
     CHECK(goroutine_local_key(NULL, &key) == GOROUTINE_OK);
     for (i = 0; i < goroutines; i++) CHECK(goroutine_go(lives, (void *)(uintptr_t)(i + 1)) == GOROUTINE_OK);

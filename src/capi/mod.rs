@@ -15,13 +15,17 @@ macro_rules! realign {
             ".cfi_def_cfa_register rbp",
             "and rsp, -16",
             "call {f}",
+            "nop dword ptr [rax + {last}]",
             "leave",
             ".cfi_def_cfa rsp, 8",
             "ret",
             ".cfi_endproc",
-            f = sym $f)
+            f = sym $f,
+            last = const crate::context::MARK_LAST)
     };
 }
+
+// (The `nop` behind the call tells `sched::registers` that the frame's caller is outside.)
 
 /// The same for a function of at most three arguments that wants to know who calls: the return address is its fourth.
 macro_rules! realign_with_site {
@@ -36,11 +40,13 @@ macro_rules! realign_with_site {
             "and rsp, -16",
             "mov rcx, [rbp + 8]",
             "call {f}",
+            "nop dword ptr [rax + {last}]",
             "leave",
             ".cfi_def_cfa rsp, 8",
             "ret",
             ".cfi_endproc",
-            f = sym $f)
+            f = sym $f,
+            last = const crate::context::MARK_LAST)
     };
 }
 
@@ -57,6 +63,7 @@ macro_rules! realign_and_close {
             ".cfi_def_cfa_register rbp",
             "and rsp, -16",
             "call {f}",
+            "nop dword ptr [rax + {last}]",
             "leave",
             ".cfi_def_cfa rsp, 8",
             "test rdx, rdx",
@@ -69,7 +76,8 @@ macro_rules! realign_and_close {
             "2:",
             "ret",
             ".cfi_endproc",
-            f = sym $f)
+            f = sym $f,
+            last = const crate::context::MARK_LAST)
     };
 }
 

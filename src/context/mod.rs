@@ -9,9 +9,56 @@ use std::ffi::c_void;
 /// What runs on the thread's stack after a goroutine's was left: gives the goroutine to continue, or null.
 pub type Next = unsafe extern "C" fn(g: *mut G, arg: *mut c_void) -> *mut G;
 
+/// Lies behind a call during which a goroutine may leave its stack, as a `nop` with this displacement: the frame is the library's.
+pub const MARK_INSIDE: u32 = u32::from_le_bytes(*b"gorI");
+/// The same; the frame's caller is outside, unless it has a mark, too.
+pub const MARK_LAST: u32 = u32::from_le_bytes(*b"gorL");
+
+/// `goroutine_asm_park`: leaves the current goroutine's stack; see asm/.
+///
+/// # Safety
+/// On a goroutine; `next` may be called with `arg` on the thread's stack.
+#[inline(always)]
+pub unsafe fn goroutine_asm_park(next: Next, arg: *mut c_void) {
+    // SAFETY: the caller's promise. Written out for what comes behind the call.
+    unsafe {
+        std::arch::asm!(
+            "call {park}",
+            "nop dword ptr [rax + {inside}]",
+            park = sym assembly::goroutine_asm_park,
+            inside = const MARK_INSIDE,
+            in("rdi") next,
+            in("rsi") arg,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// `goroutine_asm_yield`, for the library itself.
+///
+/// # Safety
+/// Callable anywhere.
+#[inline(always)]
+pub unsafe fn yield_here() {
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!(
+            "call {yield_here}",
+            "nop dword ptr [rax + {inside}]",
+            yield_here = sym goroutine_asm_yield,
+            inside = const MARK_INSIDE,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+mod assembly {
+    unsafe extern "C" {
+        pub fn goroutine_asm_park();
+    }
+}
+
 unsafe extern "C" {
-    /// Leaves the current goroutine's stack; see asm/.
-    pub fn goroutine_asm_park(next: Next, arg: *mut c_void);
     /// The same for a goroutine that is over.
     pub fn goroutine_asm_leave(next: Next, arg: *mut c_void) -> !;
     /// Calls `f(a, b, c)`, which may clobber callee-saved registers.

@@ -16,4 +16,4 @@ pub mod layout;
 pub mod live;
 pub mod quit;
 mod stopped;
-mod unwind;
+pub mod unwind;

@@ -13,9 +13,13 @@ use std::ffi::c_void;
 pub const FRAMES_MAX: usize = 100;
 
 const RBP: usize = 6;
-const RSP: usize = 7;
-const RIP: usize = 16;
+/// DWARF's number.
+pub const RSP: usize = 7;
+/// See there.
+pub const RIP: usize = 16;
 const COUNT: usize = 17;
+/// rbx, rbp and r12 to r15, by DWARF's numbers.
+pub const CALLEE_SAVED: [usize; 6] = [3, RBP, 12, 13, 14, 15];
 
 unsafe extern "C" {
     /// libgcc's: the entry of the unwind tables for this address, also of tables that were registered; null: none.
@@ -63,7 +67,7 @@ pub fn backtrace(mut registers: Registers, read: &dyn Fn(u64) -> Option<u64>) ->
 }
 
 /// The caller's registers; None: this is the last frame, or nothing says where the next one is.
-fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Registers> {
+pub fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Registers> {
     let pc = registers[RIP] - 1; // in the call, not after it
     let by_rbp = |f: &code::Function| f.flags & GOROUTINE_CODE_FRAME_POINTER != 0;
     if code::with(pc as usize, by_rbp) == Some(true) {
@@ -84,6 +88,64 @@ fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Regi
         cfi::at(entry)?
     };
     apply(&row(&fde, pc)?, &fde, registers, read)
+}
+
+/// How the caller's registers follow from a frame's where compiled code makes a call: the CFA is a register and an offset, and what was saved lies
+/// at offsets from it, the return address below it.
+#[derive(Clone, Copy, Default)]
+pub struct Plain {
+    register: u8,
+    offset: i32,
+    /// Of CALLEE_SAVED; 0: unchanged.
+    saved: [i32; 6],
+}
+
+impl Plain {
+    /// What the tables say of a frame that goes on at `rip`; None: it is not that simple, or there is none.
+    pub fn at(rip: u64) -> Option<Self> {
+        let mut bases = [0; 3];
+        // SAFETY: as in `step`.
+        let (fde, row) = unsafe {
+            let entry = _Unwind_Find_FDE((rip - 1) as *const c_void, &raw mut bases);
+            let fde = cfi::at(entry.as_ref()?)?;
+            (fde, row(&fde, rip - 1)?)
+        };
+        let Cfa::Offset(register, offset) = row.cfa else {
+            return None;
+        };
+        let mut plain = Self {
+            register: register as u8,
+            offset: i32::try_from(offset).ok()?,
+            saved: [0; 6],
+        };
+        for (i, rule) in row.rules.iter().enumerate() {
+            let place = CALLEE_SAVED.iter().position(|&r| r == i);
+            match (*rule, place) {
+                (Rule::Same, _) if i != RIP => {}
+                (Rule::Offset(-8), None) if i == RIP && fde.return_register as usize == RIP => {}
+                (Rule::Offset(offset), Some(place)) => plain.saved[place] = i32::try_from(offset).ok()?,
+                _ => return None,
+            }
+        }
+        Some(plain)
+    }
+
+    /// The caller's.
+    ///
+    /// # Safety
+    /// `registers` are those of a frame that the tables are right about, on a stack that stands.
+    pub unsafe fn step(&self, registers: &mut Registers) {
+        let cfa = registers[usize::from(self.register)].wrapping_add_signed(self.offset.into());
+        // SAFETY: the caller's promise.
+        let read = |offset: i32| unsafe { *(cfa.wrapping_add_signed(offset.into()) as *const u64) };
+        for (register, offset) in CALLEE_SAVED.into_iter().zip(self.saved) {
+            if offset != 0 {
+                registers[register] = read(offset);
+            }
+        }
+        registers[RIP] = read(-8);
+        registers[RSP] = cfa;
+    }
 }
 
 fn apply(

@@ -27,7 +27,7 @@ pub unsafe fn for_each(show: &mut dyn FnMut(Slot)) {
     let current = tls::current();
     // SAFETY: control blocks stay mapped; goroutines stand.
     unsafe {
-        stack::for_each(|g| {
+        stack::for_each_stopped(|g| {
             if (*g).id() != 0 && (*g).is_ours() {
                 of_goroutine(g, show);
                 if g != current {

@@ -1,7 +1,7 @@
 //! Waiting for time to pass.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_yield, tls};
+use crate::context::{tls, yield_here};
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
@@ -14,7 +14,7 @@ pub fn sleep(ns: u64) -> GoroutineStatus {
     if ns == 0 {
         // SAFETY: callable anywhere; g is the running goroutine, if any.
         unsafe {
-            goroutine_asm_yield();
+            yield_here();
             return if g.as_ref().is_some_and(Goroutine::is_cancelled) {
                 GOROUTINE_ECANCELED
             } else {

@@ -13,7 +13,7 @@
 //!     GOROUTINE_EBADF, and does not read from the next file with the number.
 
 use crate::abi::*;
-use crate::context::{goroutine_asm_yield, tls};
+use crate::context::{tls, yield_here};
 use std::sync::atomic::Ordering;
 
 /// So many calls, then a yield: a call is some 0.3 us and more, a yield to nobody 5 ns.
@@ -62,7 +62,7 @@ pub fn give_way() -> Result<(), GoroutineStatus> {
         if (*g).preempt.load(Ordering::Relaxed) != 0 {
             super::safepoint(g);
         } else if spent || (*g).is_cancelled() {
-            goroutine_asm_yield(); // also in a loop of calls that all fail
+            yield_here(); // also in a loop of calls that all fail
         }
         if (*g).is_cancelled() {
             return Err(GOROUTINE_ECANCELED);

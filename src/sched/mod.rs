@@ -86,6 +86,8 @@ mod predict;
 #[cfg(not(loom))]
 pub mod preempt;
 #[cfg(not(loom))]
+pub mod registers;
+#[cfg(not(loom))]
 pub mod roots;
 #[cfg(not(loom))]
 pub mod runtime;

@@ -107,7 +107,7 @@ pub unsafe fn park_joining<J: Joins>(
     // SAFETY: on a goroutine.
     unsafe {
         if (*g).is_cancelled() {
-            crate::context::goroutine_asm_yield(); // a loop of calls that all fail must not keep the worker
+            crate::context::yield_here(); // a loop of calls that all fail must not keep the worker
             return GOROUTINE_ECANCELED;
         }
         Goroutine::note_waits(g, waits);
@@ -208,7 +208,7 @@ pub unsafe fn park_with(
     // SAFETY: as in park.
     unsafe {
         if (*g).is_cancelled() {
-            crate::context::goroutine_asm_yield();
+            crate::context::yield_here();
             return GOROUTINE_ECANCELED;
         }
         Goroutine::note_waits(g, Waits::on(Kind::Ticket, f as *const c_void));

@@ -9,14 +9,18 @@
 //! | is in foreign code | `foreign_sp`, as it was at the stop (`world`, W2) | the same; the C code that runs now cannot be shown |
 //! | has stopped the world | its `rsp` | the same; from its `rsp`, if C of its calls |
 //!
-//! Whatever lies below is dead, or of the library.
+//! Whatever lies below is dead, or of the library. Of one that waits in the library that has its frames in the first range, and what these have
+//! in registers is a last one: it may be all that points to a buffer that they fill. The registers that are shown are its caller's (`registers`).
 
+use super::registers::Waits;
 use super::world::{self, Held};
 use crate::abi::GoroutineContext;
 use crate::context::{Entry, tls};
 use crate::goroutine::Goroutine;
+use crate::inspect::unwind::{self, RIP, RSP};
 use crate::stack;
 use std::ffi::c_void;
+use std::mem::offset_of;
 
 /// The callee-saved registers of who calls, as the entry pushes them.
 #[repr(C)]
@@ -60,7 +64,7 @@ pub unsafe fn for_each(visit: Visit, arg: *mut c_void, caller: &Caller) {
     // SAFETY: an all-zero context is valid.
     let mut at: GoroutineContext = unsafe { std::mem::zeroed() };
     world::with_held(|held| {
-        stack::for_each(|g| {
+        stack::for_each_stopped(|g| {
             // SAFETY: control blocks stay mapped; one that is in use belongs to a goroutine that stands, or is the caller.
             unsafe {
                 if (*g).id() != 0 && (*g).is_ours() {
@@ -75,7 +79,7 @@ pub unsafe fn for_each(visit: Visit, arg: *mut c_void, caller: &Caller) {
 /// `g` stands, or is the caller.
 unsafe fn show(
     g: *mut Goroutine,
-    held: &Held,
+    held: &mut Held,
     at: &mut GoroutineContext,
     caller: Option<&Caller>,
     visit: Visit,
@@ -86,6 +90,7 @@ unsafe fn show(
         let mut native_stack = (*g).native_stack;
         let low;
         let mut registers = std::ptr::from_ref(at);
+        let mut is_inside = false;
         if let Some(caller) = caller {
             registers_of_caller(caller, at);
             low = at.rsp;
@@ -103,7 +108,7 @@ unsafe fn show(
             }
             low = (*g).rsp;
             if (*g).context.is_null() {
-                registers_of_stopped(&*g, at);
+                is_inside = registers_of_stopped(&*g, held, at);
             } else {
                 registers = (*g).context;
             }
@@ -130,8 +135,16 @@ unsafe fn show(
                 base as *const c_void,
             );
         }
+        if is_inside {
+            let saved = &raw const (*g).rbx;
+            visit(arg, g, std::ptr::null(), saved.cast(), saved.add(SAVED).cast());
+        }
     }
 }
+
+/// rbx, rbp and r12 to r15 of a stopped goroutine: so many words from its `rbx`.
+const SAVED: usize = 6;
+const _: () = assert!(offset_of!(Goroutine, r15) == offset_of!(Goroutine, rbx) + 8 * (SAVED - 1));
 
 fn registers_of_caller(caller: &Caller, at: &mut GoroutineContext) {
     at.r15 = caller.r15;
@@ -144,20 +157,37 @@ fn registers_of_caller(caller: &Caller, at: &mut GoroutineContext) {
     at.rsp = std::ptr::from_ref(caller) as u64 + std::mem::size_of::<Caller>() as u64;
 }
 
-/// As it left its stack, in a park: what frames of the library have saved since its call lies on the stack.
+/// Of its innermost frame outside the library. Whether it is inside.
 ///
 /// # Safety
 /// It stands, and has begun.
-unsafe fn registers_of_stopped(g: &Goroutine, at: &mut GoroutineContext) {
-    at.r15 = g.r15;
-    at.r14 = g.r14;
-    at.r13 = g.r13;
-    at.r12 = g.r12;
-    at.rbx = g.rbx;
-    at.rbp = g.rbp;
+unsafe fn registers_of_stopped(g: &Goroutine, held: &mut Held, at: &mut GoroutineContext) -> bool {
     // SAFETY: the caller's promise.
-    at.rip = unsafe { *(g.rsp as *const u64) };
-    at.rsp = g.rsp + 8;
+    match unsafe { held.places.look(g) } {
+        Waits::Outside => {
+            at.r15 = g.r15;
+            at.r14 = g.r14;
+            at.r13 = g.r13;
+            at.r12 = g.r12;
+            at.rbx = g.rbx;
+            at.rbp = g.rbp;
+            // SAFETY: the caller's promise.
+            at.rip = unsafe { *(g.rsp as *const u64) };
+            at.rsp = g.rsp + 8;
+            return false;
+        }
+        Waits::Inside(caller) => {
+            [at.rbx, at.rbp, at.r12, at.r13, at.r14, at.r15] =
+                unwind::CALLEE_SAVED.map(|register| caller[register]);
+            at.rip = caller[RIP];
+            at.rsp = caller[RSP];
+        }
+        Waits::Alone => {
+            forget(at);
+            at.rsp = g.rsp + 8;
+        }
+    }
+    true
 }
 
 fn forget(at: &mut GoroutineContext) {

@@ -474,7 +474,7 @@ pub unsafe fn safepoint(g: *mut Goroutine) {
         let waited = world::wait_here(g); // `world_word`, I2
         let done = native::is_native(g) && native::look(g);
         if !done && !waited {
-            crate::context::goroutine_asm_yield();
+            crate::context::yield_here();
         }
     }
 }

@@ -22,6 +22,7 @@
 //!     (malloc's lock, say), but there the holder goes on.
 
 use super::native;
+use super::registers::Places;
 use super::run_queue::POLL_WORLD;
 use super::runtime::Runtime;
 use super::worker::Worker;
@@ -53,6 +54,7 @@ static STOPPER_GOROUTINE: AtomicPtr<Goroutine> = AtomicPtr::new(null_mut());
 static HELD: Mutex<Held> = Mutex::new(Held {
     foreign: Vec::new(),
     bases: Vec::new(),
+    places: Places::new(),
 });
 
 /// How often the world was stopped.
@@ -74,6 +76,8 @@ pub struct Held {
     foreign: Vec<Foreign>,
     /// Where threads schedule when no callback is live, sorted.
     bases: Vec<usize>,
+    /// For the registers of those that are parked.
+    pub places: Places,
 }
 
 /// A goroutine that was in foreign code when the world was stopped.
@@ -181,11 +185,7 @@ fn pause_now() {
 #[cold]
 pub fn pause_worker(worker: &Worker) {
     pause();
-    // Clear first, then look again: a stop sets the bit after the word.
-    worker.queue.poll.fetch_and(!POLL_WORLD, Ordering::SeqCst);
-    if WORLD.stops() && !is_mine() {
-        worker.queue.poll.fetch_or(POLL_WORLD, Ordering::SeqCst);
-    }
+    WORLD.lower(&worker.queue.poll, POLL_WORLD, is_mine);
 }
 
 // ---- a goroutine ----
@@ -327,6 +327,7 @@ fn look() -> Result<(), u64> {
     held.foreign.sort_unstable_by_key(|f| f.g);
     held.bases = threads.iter().map(|t| t.block.base_sp()).collect();
     held.bases.sort_unstable();
+    held.places.prepare();
     Ok(())
 }
 
@@ -341,7 +342,7 @@ pub fn stop(runtime: Option<&Runtime>, deadline: u64) -> bool {
     STOPPER.store(tls::block(), Ordering::Relaxed);
     WORLD.stop();
     for worker in runtime.iter().flat_map(|runtime| &runtime.workers) {
-        worker.queue.poll.fetch_or(POLL_WORLD, Ordering::SeqCst);
+        WORLD.raise(&worker.queue.poll, POLL_WORLD);
     }
     let mut nap = NAP_NS;
     loop {
@@ -380,9 +381,9 @@ pub fn start() {
 }
 
 /// What was noted when the world stopped. The caller has stopped it.
-pub fn with_held<R>(f: impl FnOnce(&Held) -> R) -> R {
+pub fn with_held<R>(f: impl FnOnce(&mut Held) -> R) -> R {
     debug_assert!(is_mine());
-    f(&HELD.lock())
+    f(&mut HELD.lock())
 }
 
 // ---- fork ----

@@ -24,6 +24,10 @@
 //!     that was in C all the time has met `preempt`, and looks at the word (I2).
 //! I5. Whoever goes out looks at the word after it, and if the world is being stopped counts an arrival. So the stopper, which read
 //!     the count before c, does not sleep past the last one: either c sees OUT, or the count has changed.
+//! I6. A worker that yields by the short way looks at one word of its own, in which the stopper raises a bit after a. Its owner lowers it, having
+//!     looked at the world's word, and then looks again: whoever stops finds the bit raised, or somebody who will see STOPS.
+//! I7. Others raise `preempt`, too, by plain stores: what they store over may be b's. Whoever takes that away need not have acquired a, but it is as
+//!     in I1: if it comes back after the fence it sees STOPS, and if before, c sees that it did; then b raises it again.
 
 use crate::sync::{AtomicU32, Ordering, fence_heavy, fence_light, mutated};
 
@@ -72,6 +76,19 @@ impl WorldWord {
     #[inline(always)]
     pub fn stops(&self) -> bool {
         self.word.load(Ordering::Acquire) == STOPS
+    }
+
+    /// I6: brings the owner of `poll` to where it looks. After `stop`.
+    pub fn raise(&self, poll: &AtomicU32, bit: u32) {
+        poll.fetch_or(bit, Ordering::SeqCst);
+    }
+
+    /// I6: by the owner, which has looked. It does not stop for itself: `is_mine`.
+    pub fn lower(&self, poll: &AtomicU32, bit: u32, is_mine: impl FnOnce() -> bool) {
+        poll.fetch_and(!bit, Ordering::SeqCst);
+        if self.stops() && !is_mine() && !mutated!("world_lowers_unseen") {
+            poll.fetch_or(bit, Ordering::SeqCst);
+        }
     }
 
     /// I5: read before [`all_stand`].

@@ -29,7 +29,8 @@ mod slab;
 pub use pool::{Cache, acquire, counts, free_all, give_back, hold_pools, let_go_of_pools, reset_pools, trim};
 pub use segment::{Segment, give_back_all, running, segments_of};
 pub use slab::{
-    CLASS_MAX, CLASS_MIN, REGION_SHIFT, REGIONS, classify, classify_segment, for_each, valgrind_stack_reset,
+    CLASS_MAX, CLASS_MIN, REGION_SHIFT, REGIONS, classify, classify_segment, for_each, for_each_stopped,
+    valgrind_stack_reset,
 };
 
 use crate::abi::GOROUTINE_STACK_RESERVE;

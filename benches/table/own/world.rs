@@ -1,15 +1,14 @@
 //! What it costs to be stoppable, and to stop.
 
 use super::{join, median, percentiles_and_most, run, spawn};
-use crate::emit::{Way, emitted};
+use crate::emit::{Way, emitted, polls_until};
 use goroutine::abi::*;
-use goroutine::capi::goroutine::*;
 use goroutine::capi::promise::*;
 use goroutine::capi::world::*;
 use goroutine::goroutine::Goroutine;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// An emitted loop of two instructions, and the same with a poll of `preempt`, ns per iteration.
@@ -31,33 +30,17 @@ pub fn poll() -> String {
     })
 }
 
-unsafe extern "C" fn polls(quit: *mut c_void) -> *mut c_void {
-    // SAFETY: the caller waits for us; the running goroutine's header.
-    unsafe {
-        let quit = &*quit.cast::<AtomicBool>();
-        let preempt = &*goroutine_current()
-            .byte_add(GOROUTINE_OFFSET_PREEMPT)
-            .cast::<AtomicU32>();
-        while !quit.load(Ordering::Relaxed) {
-            if preempt.load(Ordering::Relaxed) != 0 {
-                goroutine_safepoint();
-            }
-        }
-    }
-    null_mut()
-}
-
 fn stop() -> u32 {
     let start = Instant::now();
     assert_eq!(goroutine_world_stop(20_000_000_000), GOROUTINE_OK);
     start.elapsed().as_nanos() as u32
 }
 
-/// From a plain thread, while 8 goroutines compute and poll: us, p50, p99, most.
+/// From a plain thread, while 8 goroutines are in emitted loops that poll: us, p50, p99, most.
 pub fn loops() -> String {
     let quit = AtomicBool::new(false);
     let all: Vec<_> = (0..8)
-        .map(|_| spawn(polls, (&raw const quit).cast_mut().cast()))
+        .map(|_| spawn(polls_until().expect("code"), (&raw const quit).cast_mut().cast()))
         .collect();
     std::thread::sleep(Duration::from_millis(20));
     let stops = (0..1000).map(|_| {
