@@ -122,7 +122,7 @@ pub unsafe extern "C" fn goroutine_runtime_run(
     arg: *mut c_void,
     result: *mut *mut c_void,
 ) -> GoroutineStatus {
-    realign!(inner::runtime_run)
+    realign_with_site!(inner::runtime_run)
 }
 
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
@@ -301,6 +301,7 @@ mod inner {
         main_fn: GoroutineFn,
         arg: *mut c_void,
         result: *mut *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let Some(f) = main_fn else { return GOROUTINE_EINVAL };
         if bind::is_on_our_thread() {
@@ -308,7 +309,7 @@ mod inner {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            match crate::ops::main::run(f as usize as u64, arg) {
+            match crate::ops::main::run(f as usize as u64, arg, site) {
                 Ok(outcome) => {
                     if !result.is_null()
                         && (outcome.status == GOROUTINE_OK || outcome.status == GOROUTINE_EREJECTED)

@@ -25,8 +25,9 @@
 
 use super::live::all;
 use super::stopped::{self, Seen};
+use crate::code::place;
 use crate::goroutine::waits::Kind;
-use crate::goroutine::{Goroutine, name_of};
+use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::ops::{channel, mutex, select};
 use crate::promise::Promise;
 use crate::sched::Runtime;
@@ -315,7 +316,13 @@ fn say(node: &Node, helpers: &[u64]) {
             line.text(if i == 0 { " " } else { ", " }).dec(*id);
         }
     }
+    spawned(&mut line, node);
     line.emit();
+}
+
+fn spawned(line: &mut Line, node: &Node) {
+    // SAFETY: a control block.
+    place::spawned_at(line, unsafe { site_of(node.g, node.id) });
 }
 
 fn say_asleep(look: &Look) {
@@ -335,6 +342,7 @@ fn say_asleep(look: &Look) {
         if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
             line.text(" ").text(&super::dump::what(&stopped));
         }
+        spawned(&mut line, node);
         line.emit();
     }
     if nodes.len() > MOST {

@@ -9,7 +9,7 @@ use super::unwind;
 use crate::abi::*;
 use crate::code;
 use crate::goroutine::waits::Kind;
-use crate::goroutine::{Goroutine, name_of};
+use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::netpoll::table;
 use crate::ops::mutex;
 use crate::promise::Promise;
@@ -110,7 +110,7 @@ unsafe fn describe(
         if matches!(seen, Seen::Gone) {
             return;
         }
-        let name = name_of(g, id);
+        let (name, site) = (name_of(g, id), site_of(g, id));
         let (flags, spawn_flags) = (
             (*g).flags.load(Ordering::Relaxed),
             (&raw const (*g).spawn_flags).read_volatile(),
@@ -146,6 +146,9 @@ unsafe fn describe(
             text.push_str(", told to stop");
         }
         text.push('\n');
+        if site != 0 {
+            let _ = writeln!(text, "    spawned at {}", symbol(site, site - 1));
+        }
         if let Seen::Parked(stopped) = &seen {
             for (i, pc) in frames(stopped).into_iter().enumerate() {
                 let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - 1));

@@ -119,6 +119,7 @@ impl Group {
         &self,
         f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let member = new_object(Member {
             group: self,
@@ -131,7 +132,7 @@ impl Group {
         }
         // SAFETY: the member is ours until its promise has it.
         unsafe {
-            let status = self.start(member, f, arg);
+            let status = self.start(member, f, arg, site);
             if status != GOROUTINE_OK {
                 free_object(member);
                 return status;
@@ -154,6 +155,7 @@ impl Group {
         member: *mut Member,
         f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let mut members = self.members.lock();
         if members.cancelled {
@@ -167,7 +169,7 @@ impl Group {
         }
         // SAFETY: the caller's promise. A spawn never parks.
         unsafe {
-            match spawn::plain(f as usize as u64, arg, true, 0) {
+            match spawn::plain(f as usize as u64, arg, true, site) {
                 Ok(promise) => {
                     (*promise).observe();
                     (*member).promise = promise;

@@ -9,9 +9,9 @@ use std::ffi::c_void;
 ///
 /// # Safety
 /// `f` is a GoroutineFn. Not on a goroutine.
-pub unsafe fn run(f: u64, arg: *mut c_void) -> Result<Outcome, GoroutineStatus> {
+pub unsafe fn run(f: u64, arg: *mut c_void, site: u64) -> Result<Outcome, GoroutineStatus> {
     // SAFETY: the caller's promise.
-    let promise = unsafe { spawn::plain(f, arg, true, 0) }?;
+    let promise = unsafe { spawn::plain(f, arg, true, site) }?;
     // SAFETY: we have a reference.
     let outcome = super::promise::wait(unsafe { &*promise }, GOROUTINE_FOREVER);
     // SAFETY: ours.

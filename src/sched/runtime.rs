@@ -24,8 +24,9 @@ use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use super::world;
 use crate::abi::*;
+use crate::code::place;
 use crate::context::{self, note_control_words, tls};
-use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
+use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of, site_of};
 use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
 use crate::sanitize;
@@ -490,6 +491,8 @@ fn stuck(runtime: &Runtime, deadline: u64) -> GoroutineStatus {
             if let Some((_, thread)) = holds {
                 line.text(", bound to ").text(thread);
             }
+            // SAFETY: as above.
+            place::spawned_at(&mut line, unsafe { site_of(g, id) });
             line.emit();
         }
     });
@@ -758,11 +761,7 @@ impl Runtime {
     pub unsafe fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
         if !self.hand_unhandled(g, outcome) {
             // SAFETY: the caller's promise.
-            unhandled_line(
-                unsafe { g.as_ref() }.map_or((0, null()), id_and_name),
-                outcome,
-                None,
-            );
+            unhandled_line(unsafe { g.as_ref() }.map_or((0, null(), 0), who), outcome, None);
         }
     }
 
@@ -979,18 +978,18 @@ pub fn report_unhandled(id: u64, outcome: Outcome, text: Option<&CStr>) {
     let to_whom = if own { g } else { std::ptr::null_mut() };
     if !enter().is_some_and(|inside| inside.hand_unhandled(to_whom, outcome)) {
         // SAFETY: null, or the running goroutine.
-        let id_and_name = unsafe { to_whom.as_ref() }.map_or((id, null()), id_and_name);
-        unhandled_line(id_and_name, outcome, text);
+        let who = unsafe { to_whom.as_ref() }.map_or((id, null(), 0), who);
+        unhandled_line(who, outcome, text);
     }
 }
 
-/// Of a goroutine that runs here, or just ended here.
-fn id_and_name(g: &Goroutine) -> (u64, *const c_char) {
-    (g.id(), g.name.load(Ordering::Relaxed))
+/// Id, name and site of a goroutine that runs here, or just ended here.
+fn who(g: &Goroutine) -> (u64, *const c_char, u64) {
+    (g.id(), g.name.load(Ordering::Relaxed), g.site)
 }
 
 /// `name` is null, or a string.
-fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Option<&CStr>) {
+fn unhandled_line((id, name, site): (u64, *const c_char, u64), outcome: Outcome, text: Option<&CStr>) {
     let mut line = report::Line::new();
     match id {
         0 => line.text("unhandled: a promise was released that had been rejected with "),
@@ -998,7 +997,9 @@ fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Opti
         id => unsafe { line.text("unhandled: goroutine ").dec(id).name(name) }.text(" ended with "),
     };
     if let Some(text) = text {
-        line.raw(text.to_bytes()).emit();
+        line.raw(text.to_bytes());
+        place::spawned_at(&mut line, site);
+        line.emit();
         return;
     }
     match describe(outcome.status) {
@@ -1007,7 +1008,9 @@ fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Opti
             .text(if outcome.status < 0 { "status -" } else { "status " })
             .dec(u64::from(outcome.status.unsigned_abs())),
     };
-    line.text(", reason ").hex(outcome.value as u64).emit();
+    line.text(", reason ").hex(outcome.value as u64);
+    place::spawned_at(&mut line, site);
+    line.emit();
 }
 
 /// What plain threads announced with `goroutine_external_begin`, and took back. Of the process: they know no runtime.
