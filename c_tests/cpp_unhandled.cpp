@@ -204,10 +204,10 @@ int main() {
     expect(" ended with goroutine::error: GOROUTINE_EPIPE: The channel is closed., spawned at 0x", 1);
     in_child(of_futures, 0);
     expect("nobody cares", 2); // one of them is over when its future goes
-    expect("at any moment\n", 500);
+    expect("at any moment", 500);
     expect("unhandled: ", 502);
     in_child(of_futures_in_goroutines, 0);
-    expect("at any moment\n", 500);
+    expect("at any moment", 500);
     in_child(of_nobody, 0);
     expect("unhandled: ", 0);
     in_child(of_leftover, 0);
