@@ -622,11 +622,12 @@ private:
 
 /** Runs f(args...) as a goroutine, waits until nothing is left that keeps the program alive, and gives its result, or
  *  throws its exception. Starts the runtime if need be. Blocks the thread; on a goroutine throws
- *  error(GOROUTINE_EDEADLK). */
+ *  error(GOROUTINE_EDEADLK), and with GOROUTINE_CONFIG_DEADLOCK_REPORT also when all goroutines that are left are asleep for good. */
 template <class F, class... Args> GOROUTINE_IN_CALLER auto run(F &&f, Args &&...args) ->
     typename decltype(spawn(std::forward<F>(f), std::forward<Args>(args)...))::value_type {
     if (goroutine_current() != nullptr) throw error(GOROUTINE_EDEADLK);
     auto result = spawn(std::forward<F>(f), std::forward<Args>(args)...);
+    if (goroutine_runtime_wait(GOROUTINE_FOREVER) == GOROUTINE_EDEADLK) throw error(GOROUTINE_EDEADLK); // f may be in it
     result.wait();
     check(goroutine_runtime_wait(GOROUTINE_FOREVER));
     return result.get();

@@ -110,7 +110,8 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// Context:   T.
 /// Output:    `*result` (may be NULL): the value, or the reason.
 /// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine, or a
-/// thread of the library), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+/// thread of the library; with GOROUTINE_CONFIG_DEADLOCK_REPORT also when all goroutines that are left are asleep for good, as
+/// goroutine_runtime_wait has it: they stay, and `main_fn` may be one of them), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety

@@ -11,7 +11,7 @@ use crate::code;
 use crate::goroutine::waits::Kind;
 use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::netpoll::table;
-use crate::ops::mutex;
+use crate::ops::{mutex, rwlock};
 use crate::promise::Promise;
 use crate::sched::{Runtime, Worker, runtime};
 use crate::sys::{mem, time::now_ns};
@@ -220,7 +220,9 @@ pub fn what(stopped: &Stopped) -> String {
             format!("sleeps{}", left.trim_start_matches(','))
         }
         Kind::Mutex => format!("waits for mutex {object:#x}{}", holder(object)),
-        Kind::RwLock => format!("waits for readers-writer lock {object:#x}"),
+        Kind::RwLock => format!("waits for readers-writer lock {object:#x}{}", writer(object)),
+        Kind::ReadLock => format!("waits to read readers-writer lock {object:#x}{}", writer(object)),
+        Kind::Once => format!("waits for a once, of mutex {object:#x}{}", holder(object)),
         Kind::Semaphore => format!("waits for semaphore {object:#x}"),
         Kind::WaitGroup => format!("waits for wait group {object:#x}"),
         Kind::Condition => format!("waits for condition {object:#x}"),
@@ -241,7 +243,15 @@ pub fn what(stopped: &Stopped) -> String {
 }
 
 fn holder(mutex: u64) -> String {
-    match mutex::owner_of(mutex as usize) {
+    held_by(mutex::owner_of(mutex as usize))
+}
+
+fn writer(lock: u64) -> String {
+    held_by(rwlock::writer_of(lock as usize))
+}
+
+fn held_by(holder: Option<mutex::Holder>) -> String {
+    match holder {
         Some(mutex::Holder::Goroutine(id)) => format!(", held by goroutine {id}"),
         Some(mutex::Holder::Thread) => ", held by a thread of the program's".into(),
         None => String::new(),

@@ -53,6 +53,31 @@ pub fn all() -> &'static List<Group> {
     &GROUPS
 }
 
+/// What somebody waits for who waits for a group.
+pub struct Joined {
+    /// Its members' promises, none of which was settled a moment ago.
+    pub promises: Vec<u64>,
+    /// A failure of one cancels the others.
+    pub cancel_on_error: bool,
+}
+
+/// The group that waits with the wait group at `address`, if it is a group's. None: it is not, or a member is about to be over.
+pub fn joined(address: usize) -> Option<Joined> {
+    let groups = GROUPS.lock();
+    let group = groups
+        .iter()
+        .find(|group| &raw const group.running as usize == address)?;
+    let members = group.members.lock();
+    // SAFETY: listed, so alive.
+    let promises: Vec<u64> = (members.all.iter())
+        .map(|&member| unsafe { (*member).promise } as u64)
+        .collect();
+    (promises.len() == group.running.left() as usize).then_some(Joined {
+        promises,
+        cancel_on_error: group.cancel_on_error,
+    })
+}
+
 /// Where the reasons of failures lie.
 pub fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
     for group in GROUPS.lock().iter() {

@@ -47,6 +47,9 @@ pub fn from_environment() -> Result<GoroutineConfig, GoroutineStatus> {
     Ok(config)
 }
 
+/// From look to look.
+const LOOK_MS: u64 = 200;
+
 fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
@@ -63,6 +66,12 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
             Err(GOROUTINE_EINVAL)
         }
     }
+}
+
+/// From look to look for deadlocks, for whoever runs the program: GOROUTINE_DEADLOCK_LOOK_MS, at least 1.
+pub fn look_ns() -> Result<u64, GoroutineStatus> {
+    let ms = number("GOROUTINE_DEADLOCK_LOOK_MS")?.unwrap_or(LOOK_MS);
+    Ok(ms.clamp(1, 3_600_000) * 1_000_000)
 }
 
 /// Fills in what is 0, refuses what is out of range. GOROUTINE_IO_URING=0 is looked at for every start: it is for whoever runs

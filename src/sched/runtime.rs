@@ -218,6 +218,10 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Ok(checked) => checked,
         Err(status) => return status,
     };
+    let look_ns = match super::config::look_ns() {
+        Ok(ns) => ns,
+        Err(status) => return status,
+    };
     let pinning = match Pinning::new(&config) {
         Ok(pinning) => pinning,
         Err(status) => return status,
@@ -270,7 +274,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
         since: Since::new(count),
-        detector: Detector::default(),
+        detector: Detector::new(look_ns),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -840,7 +844,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 23] {
+fn fork_locks() -> [&'static dyn ForkLock; 24] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -857,6 +861,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 23] {
         crate::ops::channel::all(),
         crate::ops::channel::users(),
         crate::ops::group::all(),
+        crate::ops::rwlock::reads(),
         crate::ops::io::threads(),
         crate::ops::local::spare(),
         slot::spare(),

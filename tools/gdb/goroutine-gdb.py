@@ -24,7 +24,8 @@ KINDS = ("waits for its ticket, committed by {symbol}", "sleeps", "waits for mut
          "waits for semaphore {object:#x}", "waits for wait group {object:#x}", "waits for condition {object:#x}",
          "sends to channel {object:#x}", "receives from channel {object:#x}", "selects", "awaits promise {object:#x}",
          "waits for a descriptor", "waits for a file operation", "waits for its call on lane {object:#x}",
-         "waits for a thread to bind to")
+         "waits for a thread to bind to", "waits for a worker", "waits for the next callback",
+         "waits to read readers-writer lock {object:#x}", "waits for a once, of mutex {object:#x}{holder}")
 FLAG_BOUND, FLAG_ATTACHED, FLAG_CANCEL = 1, 2, 4
 SPAWN_FLAGS = ((4, "daemon"), (2, "priority"), (8, "pinned"))
 WAITING, COMMITTING = 1, 3
