@@ -25,8 +25,8 @@
 //! A cancel is not foreseen, by whomever. Nor is a read-unlock by one who did not lock: from the first of these on, who reads a lock is not known.
 //!
 //! Who will use a channel is not known to anybody. What is known is who did: so those who can help one who receives are the goroutines that have ever
-//! sent to it, and those that are parked and have its address on their stacks; the other way round for one who sends. If a plain thread has used that end, or nobody has, or very many
-//! have, or the channel was made before the start, nobody is known. This can be wrong: the first send of a goroutine that has the channel's address in the heap only, or runs, is not
+//! sent to it, and those that are parked and have its address on their stacks; the other way round for one who sends. If a plain thread has used that end, or nobody has, or one who
+//! is over by now, or very many have, or the channel was made before the start, nobody is known. This can be wrong: the first send of a goroutine that has the channel's address in the heap only, or runs, is not
 //! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
 //!
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
@@ -211,7 +211,10 @@ fn helpers(node: &Node, look: &Look) -> Option<Helpers> {
 /// Those who are known to use a channel's other end, for one who receives, or sends. Some: at least one.
 fn users(node: &Node, channel: u64, receives: bool, look: &Look) -> Option<Vec<u64>> {
     let mut users = channel::users_of(channel as usize, receives)?;
-    users.retain(|id| *id != node.id && look.exists(*id));
+    if users.is_empty() || !users.iter().all(|&id| look.exists(id)) {
+        return None; // where users come and go, another one may come
+    }
+    users.retain(|&id| id != node.id);
     for other in look.nodes.values() {
         if other.id != node.id && !users.contains(&other.id) && knows(other, channel) {
             users.push(other.id);
