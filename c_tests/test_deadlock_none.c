@@ -185,6 +185,7 @@ static void program(uint64_t seed) {
         rwlocks[i] = goroutine_rwlock_new();
         onces[i] = goroutine_once_new();
     }
+    goroutine_external_begin(); /* we will spawn those who ask */
     for (i = 0; i < SERVERS; i++) OK(goroutine_go(serves, NULL));
     for (i = 0; i < CLIENTS; i++) {
         clients[i].seed = random_seed(seed, i);
@@ -193,6 +194,7 @@ static void program(uint64_t seed) {
         OK(goroutine_go(client, &clients[i]));
     }
     OK(goroutine_go(closes, NULL));
+    goroutine_external_end();
     OK(goroutine_runtime_wait(60 * SECOND));
     for (i = 0; i < CLIENTS; i++) OK(goroutine_channel_free(clients[i].answers));
     for (i = 0; i < LOCKS; i++) {

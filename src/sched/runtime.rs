@@ -222,6 +222,13 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Ok(ns) => ns,
         Err(status) => return status,
     };
+    let dump_signal = match super::config::dump_signal(&config) {
+        Ok(signal) => signal,
+        Err(status) => return status,
+    };
+    if let Some(signal) = dump_signal {
+        settings.open_signals |= 1 << (signal - 1);
+    }
     let pinning = match Pinning::new(&config) {
         Ok(pinning) => pinning,
         Err(status) => return status,
@@ -247,6 +254,9 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
         crate::inspect::quit::install();
+        if let Some(signal) = dump_signal {
+            crate::inspect::asked::install(signal);
+        }
     }
     report::set_fatal(config.fatal, config.fatal_arg);
     let now = now_ns();
@@ -328,6 +338,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
 fn forget_config() {
     stack::overflow::uninstall();
     crate::inspect::quit::uninstall();
+    crate::inspect::asked::uninstall();
     stack::event::set_callback(None, std::ptr::null_mut());
     report::set_fatal(None, std::ptr::null_mut());
 }
@@ -438,7 +449,10 @@ pub fn shutdown(deadline: u64) -> Ended {
     drop(unsafe { Box::from_raw(runtime) });
     forget_config();
     let mut ended = Ended::from(GOROUTINE_OK);
-    if !stack::overflow::is_installed() && !crate::inspect::quit::is_installed() {
+    let installed = stack::overflow::is_installed()
+        || crate::inspect::quit::is_installed()
+        || crate::inspect::asked::is_installed();
+    if !installed {
         // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)
         ended.library = std::mem::take(&mut lifecycle.library) as *mut c_void;
     }
@@ -844,7 +858,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 24] {
+fn fork_locks() -> [&'static dyn ForkLock; 25] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -866,6 +880,7 @@ fn fork_locks() -> [&'static dyn ForkLock; 24] {
         crate::ops::local::spare(),
         slot::spare(),
         crate::code::registry(),
+        crate::inspect::asked::asking(),
         crate::promise::pool::spare(),
         world::threads(),
         world::held(),
@@ -941,6 +956,7 @@ extern "C" fn after_fork_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     forget_name_readers();
     crate::code::forget_readers();
+    crate::inspect::asked::forget();
     thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
