@@ -198,6 +198,28 @@ static void read_twice(void *how) {
     look_on();
 }
 
+/* ---- Who waits for itself: to write what it reads, and for its own group. ---- */
+
+static void *upgrades(void *arg) {
+    OK(goroutine_rwlock_read_lock(lock, GOROUTINE_FOREVER));
+    goroutine_rwlock_write_lock(lock, GOROUTINE_FOREVER);
+    return arg;
+}
+static void *joins_itself(void *arg) {
+    goroutine_group_wait(group, GOROUTINE_FOREVER, NULL);
+    return arg;
+}
+static void waits_for_itself(void *joins) {
+    start();
+    group = goroutine_group_new(0);
+    if (joins == NULL) {
+        spawn_named("one", upgrades, NULL);
+    } else {
+        OK(goroutine_group_spawn(group, joins_itself, NULL));
+    }
+    look_on();
+}
+
 /* ---- Selects: of each other's channels, and of a promise. ---- */
 
 static void use(GoroutineChannel *c, bool sends) {
@@ -375,6 +397,8 @@ int main(void) {
     found("a group", a_group, NULL, "\"one\" waits for wait group 0x", ", for the end of goroutine ");
     found("a group of one that cancels", a_group, P(GOROUTINE_GROUP_CANCEL_ON_ERROR), "\"one\" waits for wait group 0x", ", for the end of goroutine ");
     found("a select", a_select, NULL, "\"two\" selects, which, as far as is known, can be ended only by goroutine ", "\"one\" receives from channel 0x");
+    expect_child("an upgrade", waits_for_itself, NULL, 0, 0, "goroutine: deadlock: a goroutine waits for itself:\n");
+    expect_child("its own group", waits_for_itself, P(1), 0, 0, "goroutine: deadlock: a goroutine waits for itself:\n");
     quietly("a promise that anybody may settle", a_select, P(1));
     quietly("a writer with a time-out", read_twice, P(WITH_A_TIME_OUT));
     quietly("a thread waits to write", read_twice, P(AND_A_THREAD));

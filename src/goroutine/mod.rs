@@ -4,7 +4,7 @@
 //! | bytes | lines | what |
 //! |---|---|---|
 //! | 0-63 | 1 | header for emitted code |
-//! | 64-127 | 2 | park word, links, entry |
+//! | 64-127 | 2 | park word, links, entry, where it was spawned |
 //! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | name, what to do at the end: of few goroutines |
 //! | 256-319 | 5 | the C++ runtime's exceptions, linked segments, sanitizers: of goroutines that throw, or outgrow their stack |

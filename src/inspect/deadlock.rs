@@ -30,7 +30,7 @@
 //! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
 //!
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
-//! settle, a mutex that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
+//! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
 //! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
 
 use super::live::all;
@@ -396,8 +396,13 @@ fn circle(id: u64, stuck: &BTreeMap<u64, Helpers>) -> Vec<u64> {
 
 fn say_circle(circle: &[u64], stuck: &BTreeMap<u64, Helpers>, look: &Look) {
     let mut line = Line::new();
-    line.text("deadlock: ").dec(circle.len() as u64);
-    line.text(" goroutines wait for each other:").emit();
+    line.text("deadlock: ");
+    if circle.len() == 1 {
+        line.text("a goroutine waits for itself:").emit(); // to write what it reads, for its own group
+    } else {
+        line.dec(circle.len() as u64);
+        line.text(" goroutines wait for each other:").emit();
+    }
     for id in circle {
         say(&look.nodes[id], &stuck[id].who);
     }
