@@ -212,6 +212,7 @@ static GoroutineFn below_rsp(void) {
     Emit e = emit_begin(4096);
     size_t again, differs;
     EMIT(&e, "\x55\x48\x89\xE5");
+    emit_constant(&e, RDI, 0x5AB1E0BE10Cull); /* as no handler's frame has it */
     again = e.used;
     emit_store(&e, RDI, RSP, -1024);
     emit_store(&e, RDI, RSP, -4000);
