@@ -190,6 +190,9 @@
     .endm
 
     .text
+    .globl  goroutine_asm_begin             # up to goroutine_asm_end: what switches, and what leads there (src/inspect/asked.rs)
+    .hidden goroutine_asm_begin
+goroutine_asm_begin:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # void goroutine_asm_yield(void)

@@ -64,3 +64,6 @@ goroutine_exceptions_of_thread:
     .size   goroutine_exceptions_of_thread, . - goroutine_exceptions_of_thread
 
     .text
+    .globl  goroutine_asm_end               # x86_64_sysv.S
+    .hidden goroutine_asm_end
+goroutine_asm_end:

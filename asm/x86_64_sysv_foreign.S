@@ -84,7 +84,7 @@ __morestack:
     mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     [rbx + {G_NATIVE_STACK}], rsp
     mov     qword ptr [rsp + 8], 0
-    or      dword ptr [rbx + {G_FOREIGN}], {FOREIGN_DISCARDED}
+    or      dword ptr [rbx + {G_SPAWN_FLAGS}], {FOREIGN_DISCARDED}
     mov     dword ptr [rbx + {G_PREEMPT}], 1
     jmp     72b
     .if \polls
@@ -202,7 +202,7 @@ goroutine_asm_blocking_call:
 3:  mov     fs:[r8 + {TLS_SCHED_SP}], rsp
     mov     [rbx + {G_NATIVE_STACK}], rsp
     mov     qword ptr [rsp + 8], 0
-    or      dword ptr [rbx + {G_FOREIGN}], {FOREIGN_DISCARDED}
+    or      dword ptr [rbx + {G_SPAWN_FLAGS}], {FOREIGN_DISCARDED}
     mov     dword ptr [rbx + {G_PREEMPT}], 1
     mov     qword ptr [rbx + {G_FOREIGN_SP}], 0
     lea     rsp, [rbp - 8]
@@ -530,6 +530,7 @@ goroutine_asm_blocking_call:
     jmp     2f
 1:  mov     rsi, rdi                        # a thread without a goroutine
     mov     rdi, rax
+    mov     rdx, [rbp + 8]                  # who calls
     call    {on_callback_of_thread}
     frame_is_last
 2:  leave

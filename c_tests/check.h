@@ -131,7 +131,7 @@ static inline void *run_goroutine(GoroutineFn f, void *arg) {
 typedef struct Child {
     int signal; /* 0: it ended by itself */
     int status;
-    char text[65536]; /* what it wrote to stderr */
+    char text[131072]; /* what it wrote to stderr */
 } Child;
 
 /* Runs f(arg) in a forked child; returning from f is exit status 0. Call it before the runtime starts. */

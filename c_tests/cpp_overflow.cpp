@@ -90,13 +90,10 @@ static void *catches(void *) {
     return P(1);
 }
 
-int main() {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    if (is_slow()) return 77; /* valgrind counts the faults */
-#endif
+static void on(uint32_t workers) {
     GoroutineConfig config;
     goroutine_config_init(&config);
-    config.workers = 2;
+    config.workers = workers;
     config.flags = GOROUTINE_CONFIG_OWN_CODE;
     config.stack_overflow = throws;
     config.stack_overflow_arg = P(0x77);
@@ -121,5 +118,12 @@ int main() {
     }
     CHECK(told);
     stop();
+}
+
+int main() {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    if (is_slow()) return 77; /* valgrind counts the faults */
+#endif
+    for (uint32_t workers : {1u, 2u, 8u}) on(workers);
     return 0;
 }

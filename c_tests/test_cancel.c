@@ -88,6 +88,14 @@ static void *exits(void *arg) {
     ADD(step, 1);
     goroutine_exit(goroutine_sleep(SECOND * 3600), P(9));
 }
+/* It ends in the middle of what must not be cancelled. What comes after it on its stack may be. */
+static void *ends_disabled(void *arg) {
+    ADD(step, 1);
+    goroutine_cancel_disable();
+    OK(goroutine_sleep(5 * MS)); /* cancelled meanwhile */
+    if (arg != NULL) goroutine_exit(GOROUTINE_OK, P(7));
+    return P(7);
+}
 
 /* Cancels once the goroutine has begun, from a plain thread. */
 static void stop_one(GoroutineFn f, void *arg, intptr_t value, bool let_it_park) {
@@ -250,6 +258,10 @@ static void all_on(uint32_t workers) {
         OK(goroutine_async_cancel(id));
         stop_one(is_sticky, NULL, 6, parked != 0);
         stop_one(puts_it_off, NULL, 7, parked != 0);
+        stop_one(ends_disabled, NULL, 7, parked != 0);
+        stop_one(in_sleep, P(3600 * SECOND), 1, parked != 0);
+        stop_one(ends_disabled, P(1), 7, parked != 0);
+        stop_one(in_sleep, P(3600 * SECOND), 1, parked != 0);
     }
     goroutine_promise_release(pending);
 

@@ -264,7 +264,7 @@ static void states(void) {
     snprintf(line, sizeof line, ", held by goroutine %" PRIu64, holder_id);
     expect_address(text, "locker", "waits for mutex ", mutex, line);
     expect_address(text, "locker of a thread's", "waits for mutex ", of_thread, ", held by a thread");
-    expect_address(text, "reader of a lock", "waits for readers-writer lock ", rwlock, "");
+    expect_address(text, "reader of a lock", "waits to read readers-writer lock ", rwlock, ", held by a thread");
     expect_address(text, "waiter for a condition", "waits for condition ", condition, "");
     expect_address(text, "acquirer", "waits for semaphore ", semaphore, "");
     expect_address(text, "waiter", "waits for wait group ", group, "");

@@ -117,7 +117,7 @@ static void report_names_it(const char *name) {
     again = strstr(child.text, "stack overflow");
     CHECK(strstr(again + 1, "stack overflow") == NULL); /* once */
     CHECK(strstr(child.text, "fault address") != NULL);
-    CHECK(strstr(child.text, " (more: stack_bytes, GOROUTINE_STACK_BYTES)\n") != NULL);
+    CHECK(strstr(child.text, " (more: stack_bytes, GOROUTINE_STACK_BYTES), spawned at 0x") != NULL);
     CHECK(strstr(child.text, "another") == NULL);
 }
 

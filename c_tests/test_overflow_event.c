@@ -1,16 +1,8 @@
 /* sanitizer: handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0 */
 /* A stack overflow that the language hears of: the goroutines that overflow end, or go on where the callback says, and everything else goes on.
- * Where it would not be safe it is the report and the signal, as without a callback. */
-#include "check.h"
-#include "emit.h"
+ * Where it would not be safe it is the report and the signal, as without a callback. (Many at a time: test_overflow_storm.c.) */
+#include "overflow.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
-enum { GOROUTINES = 1000, EVERY = 10, ROUNDS = 100 };
 static uint64_t events, unhandled_count;
 
 static void start_with(GoroutineStackOverflowFn f, void *arg, uint32_t flags, uint64_t stack_bytes_max) {
@@ -24,42 +16,7 @@ static void start_with(GoroutineStackOverflowFn f, void *arg, uint32_t flags, ui
     OK(goroutine_runtime_start(&config));
 }
 
-/* ---- What overflows. ---- */
-static uint64_t recursion(volatile uint64_t *above, uint64_t depth) {
-    volatile uint64_t frame[16];
-    frame[depth % 16] = depth + *above;
-    return depth == UINT64_MAX ? 0 : recursion(frame, depth + 1) + frame[(depth + 1) % 16];
-}
-static void *in_c(void *arg) {
-    volatile uint64_t top = U(arg);
-    return P(recursion(&top, 1));
-}
-/* push rdi; call itself */
-static GoroutineFn emitted, emitted_checked;
-static void *emit_recursion(bool checked) {
-    Emit e = emit_begin(4096);
-    if (checked) {
-        size_t fits;
-        EMIT(&e, "\x64\x48\x8B\x04\x25");
-        emit_u32(&e, (uint32_t)goroutine_tls_offset());
-        EMIT(&e, "\x48\x3B\x20"); /* cmp rsp, [rax] */
-        fits = emit_jump_if(&e, 3);
-        EMIT(&e, "\x41\xBA\x40\0\0\0\x45\x31\xDB"); /* mov r10d, 64; xor r11d, r11d */
-        emit_call(&e, CODE(goroutine_more_stack_prologue));
-        emit_land(&e, fits);
-    }
-    EMIT(&e, "\x57\xE8"); /* push rdi; call */
-    emit_u32(&e, (uint32_t) - (int32_t)(e.used + 4));
-    EMIT(&e, "\x5F\xC3");
-    return emit_end(&e);
-}
-static void *on_segment(void *arg) { return goroutine_more_stack(in_c, arg); }
-static void *good(void *arg) {
-    goroutine_yield();
-    return P(U(arg) * 3);
-}
-
-/* ---- Exactly those. ---- */
+/* ---- What a callback sees. ---- */
 static void count_event(Goroutine *g, void *fault_address, GoroutineContext *at, void *arg) {
     volatile char room[11000]; /* of the reserve, whose end this frame is near */
     void *low = at->stack_base;
@@ -73,29 +30,6 @@ static void count_event(Goroutine *g, void *fault_address, GoroutineContext *at,
     CHECK(at->rip != 0 && at->rsp != 0);
     ADD(events, 1);
 }
-static void storm(void) {
-    static GoroutinePromise *promises[GOROUTINES];
-    GoroutineFn const bad[] = {in_c, emitted, emitted_checked, on_segment};
-    uint64_t i, round;
-    start_with(count_event, &events, GOROUTINE_CONFIG_OWN_CODE, 1 << 20);
-    for (round = 0; round < scaled(ROUNDS, 10); round++) {
-        SET(events, 0);
-        for (i = 0; i < GOROUTINES; i++) {
-            promises[i] = goroutine_spawn(i % EVERY == 3 ? bad[i / EVERY % 4] : good, P(i));
-            CHECK(promises[i] != NULL);
-        }
-        for (i = 0; i < GOROUTINES; i++) {
-            void *value = P(1);
-            GoroutineStatus status = goroutine_promise_await_take(promises[i], 60 * SECOND, &value);
-            CHECK_EQ(status, i % EVERY == 3 ? GOROUTINE_ESTACKOVERFLOW : GOROUTINE_OK);
-            CHECK_EQ(U(value), i % EVERY == 3 ? 1 : i * 3);
-        }
-        CHECK_EQ(GET(events), GOROUTINES / EVERY);
-    }
-    OK(goroutine_runtime_wait(30 * SECOND));
-    stop();
-}
-
 /* ---- Bound goroutines, and those that nobody awaits. ---- */
 static void count_unhandled(const Goroutine *g, GoroutineStatus status, void *reason, void *arg) {
     CHECK(g != NULL && status == GOROUTINE_ESTACKOVERFLOW && reason == NULL && arg == NULL);
@@ -172,19 +106,6 @@ static void resume_all(void) {
 }
 
 /* ---- Not where it would not be safe. ---- */
-static uint64_t to_the_edge(char *low, volatile uint64_t *above, uint64_t depth) {
-    volatile uint64_t frame[8];
-    char text[32];
-    frame[depth % 8] = *above + depth;
-    if ((char *)(uintptr_t)frame - low < 900) return (uint64_t)snprintf(text, sizeof text, "%f", (double)depth);
-    return to_the_edge(low, frame, depth + 1) + frame[depth % 8];
-}
-static void *in_libc(void *arg) {
-    volatile uint64_t top = U(arg);
-    void *low, *high;
-    OK(goroutine_stack_bounds(&low, &high));
-    return P(to_the_edge((char *)low, &top, 1));
-}
 static void *callback_in_c(void *arg) { return goroutine_callback_run(in_c, arg); }
 static void *under_c(void *arg) { return goroutine_ffi_call_leaf(CODE(callback_in_c), arg); }
 static void overflows_too(Goroutine *g, void *fault_address, GoroutineContext *at, void *arg) {
@@ -232,7 +153,6 @@ int main(void) {
     reported("C frames are live", under_c, count_event, GOROUTINE_CONFIG_OWN_CODE);
     reported("the callback itself", in_c, overflows_too, GOROUTINE_CONFIG_OWN_CODE);
     refused();
-    storm();
     others();
     resume_all();
     return 0;

@@ -152,8 +152,8 @@ typedef struct GoroutineGroup GoroutineGroup;
 /** Config flag: install no signal handlers. */
 #define GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS 2
 /**
- * Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels remember who
- * used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
+ * Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels and
+ * readers-writer locks remember who used them). When all are asleep for good, goroutine_runtime_wait and goroutine_runtime_run give GOROUTINE_EDEADLK.
  */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
 /**
@@ -841,7 +841,8 @@ GoroutineStatus goroutine_runtime_start(const struct GoroutineConfig *config);
  * Context:   T.
  * Output:    `*result` (may be NULL): the value, or the reason.
  * Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine, or a
- * thread of the library), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+ * thread of the library; with GOROUTINE_CONFIG_DEADLOCK_REPORT also when all goroutines that are left are asleep for good, as
+ * goroutine_runtime_wait has it: they stay, and `main_fn` may be one of them), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2834,9 +2835,12 @@ GoroutineStatus goroutine_code_unregister(uint64_t id,
 
 /**
  * Writes what every goroutine does: its id and name; whether it runs (on which worker and thread), is runnable, or is parked, for how long, and for
- * what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in; whether it is bound, a daemon, pinned; and of a parked one
+ * what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in, and where it was
+ * spawned; whether it is bound, a daemon, pinned; and of a parked one
  * the backtrace, through emitted code that was registered. Nothing stops for it: each goroutine is described as it was at a
  * moment of its own. Times are what was seen by a thread that looks now and then: at least that long.
+ * With GOROUTINE_DUMP_SIGNAL=N in the environment when the runtime starts, N a signal that nobody uses, goroutines that run have frames, too
+ * (docs/inspect.md); each is waited for 50 ms at most, and all of them 500.
  *
  * With GOROUTINE_SIGQUIT=1 in the environment when the runtime starts, SIGQUIT (ctrl-\\) makes the library write this to stderr. A handler that
  * the program had installed before runs, too; without one the signal no longer ends the process.

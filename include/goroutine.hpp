@@ -516,8 +516,11 @@ private:
 
 namespace detail {
 
+/* In whoever spawns: dumps say where that is. */
+#define GOROUTINE_IN_CALLER inline __attribute__((always_inline))
+
 /** f(arg) in a new goroutine; its promise if `promised`. */
-inline GoroutinePromise *start(GoroutineFn f, void *arg, const options *how, bool promised) {
+GOROUTINE_IN_CALLER GoroutinePromise *start(GoroutineFn f, void *arg, const options *how, bool promised) {
     GoroutinePromise *promise = nullptr;
     if (how == nullptr && promised && (promise = goroutine_spawn(f, arg)) != nullptr) return promise;
     GoroutineSpawn request; // or once more, for the status that says why not
@@ -534,14 +537,14 @@ inline GoroutinePromise *start(GoroutineFn f, void *arg, const options *how, boo
 }
 
 struct spawner {
-    template <class F, class... Args> static auto spawn(const options *how, F &&f, Args &&...args) {
+    template <class F, class... Args> GOROUTINE_IN_CALLER static auto spawn(const options *how, F &&f, Args &&...args) {
         using task = detail::task<call<F, Args...>>;
         need_exceptions();
         auto one = std::make_unique<task>(std::forward<F>(f), std::forward<Args>(args)...);
         one->promise = start(task::run, one.get(), how, true); // S2: what it writes of the task is not this
         return future<typename task::value_type>(one.release());
     }
-    template <class F, class... Args> static void go(const options *how, F &&f, Args &&...args) {
+    template <class F, class... Args> GOROUTINE_IN_CALLER static void go(const options *how, F &&f, Args &&...args) {
         using call = detail::call<F, Args...>;
         need_exceptions();
         auto one = std::make_unique<call>(std::forward<F>(f), std::forward<Args>(args)...);
@@ -560,18 +563,18 @@ template <class F> using unless_options = std::enable_if_t<!std::is_same_v<std::
 
 /** Runs f(args...) in a new goroutine. f and args are copied or moved, as std::thread does; std::ref for references.
  *  Throws error(GOROUTINE_ENOMEM), error(GOROUTINE_ESHUTDOWN), error(GOROUTINE_ENOSYS). Never parks. */
-template <class F, class... Args, detail::unless_options<F> = 0> auto spawn(F &&f, Args &&...args) {
+template <class F, class... Args, detail::unless_options<F> = 0> GOROUTINE_IN_CALLER auto spawn(F &&f, Args &&...args) {
     return detail::spawner::spawn(nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
-template <class F, class... Args> auto spawn(const options &how, F &&f, Args &&...args) {
+template <class F, class... Args> GOROUTINE_IN_CALLER auto spawn(const options &how, F &&f, Args &&...args) {
     return detail::spawner::spawn(&how, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /** The same without a future. What f returns is dropped; an exception that leaves it goes to `unhandled`. */
-template <class F, class... Args, detail::unless_options<F> = 0> void go(F &&f, Args &&...args) {
+template <class F, class... Args, detail::unless_options<F> = 0> GOROUTINE_IN_CALLER void go(F &&f, Args &&...args) {
     detail::spawner::go(nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
-template <class F, class... Args> void go(const options &how, F &&f, Args &&...args) {
+template <class F, class... Args> GOROUTINE_IN_CALLER void go(const options &how, F &&f, Args &&...args) {
     detail::spawner::go(&how, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
@@ -620,15 +623,18 @@ private:
 
 /** Runs f(args...) as a goroutine, waits until nothing is left that keeps the program alive, and gives its result, or
  *  throws its exception. Starts the runtime if need be. Blocks the thread; on a goroutine throws
- *  error(GOROUTINE_EDEADLK). */
-template <class F, class... Args> auto run(F &&f, Args &&...args) ->
+ *  error(GOROUTINE_EDEADLK), and with GOROUTINE_CONFIG_DEADLOCK_REPORT also when all goroutines that are left are asleep for good. */
+template <class F, class... Args> GOROUTINE_IN_CALLER auto run(F &&f, Args &&...args) ->
     typename decltype(spawn(std::forward<F>(f), std::forward<Args>(args)...))::value_type {
     if (goroutine_current() != nullptr) throw error(GOROUTINE_EDEADLK);
     auto result = spawn(std::forward<F>(f), std::forward<Args>(args)...);
+    if (goroutine_runtime_wait(GOROUTINE_FOREVER) == GOROUTINE_EDEADLK) throw error(GOROUTINE_EDEADLK); // f may be in it
     result.wait();
     check(goroutine_runtime_wait(GOROUTINE_FOREVER));
     return result.get();
 }
+
+#undef GOROUTINE_IN_CALLER
 
 /* ---- The running goroutine ---- */
 

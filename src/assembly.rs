@@ -38,7 +38,6 @@ std::arch::global_asm!(
     G_NATIVE_STACK = const offset_of!(G, native_stack),
     G_FOREIGN_SP = const offset_of!(G, foreign_sp),
     G_CLASS = const offset_of!(G, class),
-    G_FOREIGN = const offset_of!(G, foreign),
     G_SPAWN_FLAGS = const offset_of!(G, spawn_flags),
     G_CALLS = const offset_of!(G, calls),
     G_LENT = const offset_of!(G, lent),

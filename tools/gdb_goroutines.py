@@ -30,8 +30,8 @@ for pattern, n in (
     (r"is parked: waits for mutex 0x[0-9a-f]+, held by goroutine %s; began in locks" % holder, 200),
     (r"is parked: sleeps; began in sleeps", 100),
     (r"is parked: awaits promise 0x[0-9a-f]+; began in awaits", 96),
-    (r'^goroutine \d+ "bound" is parked.* daemon, bound$', 1),
-    (r'^goroutine \d+ "spinner" runs on worker [01], thread \d+; began in spins$', 1),
+    (r'^goroutine \d+ "bound" is parked.* daemon, bound; spawned at 0x[0-9a-f]+ in spawn_named \(.*gdb_goroutines\.c:\d+\)$', 1),
+    (r'^goroutine \d+ "spinner" runs on worker [01], thread \d+; began in spins; spawned at 0x[0-9a-f]+ in spawn_named \(.*gdb_goroutines\.c:\d+\)$', 1),
     (r"is runnable", 0),
 ):
     if count(lines, pattern) != n:

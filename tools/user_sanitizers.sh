@@ -24,6 +24,7 @@ LEFT_OUT=(
     "test_fork: its children start the runtime, and ThreadSanitizer has no threads in a child of fork"
     "test_fork_tools: the same"
     "test_overflow_event: stacks run out in ThreadSanitizer's functions, which no program says is its own code: a report and a signal, as in libc"
+    "test_overflow_storm: the same"
     "test_overflow_reserve: the same"
     "cpp_overflow: the same"
     "test_learn: it counts page faults, and ThreadSanitizer's shadow has three for one"

@@ -8,8 +8,8 @@ use core::ffi::{c_char, c_void};
 pub const GOROUTINE_CONFIG_OWN_CODE: u32 = 1;
 /// Config flag: install no signal handlers.
 pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
-/// Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels remember who
-/// used them). When all are asleep for good, goroutine_runtime_wait gives GOROUTINE_EDEADLK.
+/// Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels and
+/// readers-writer locks remember who used them). When all are asleep for good, goroutine_runtime_wait and goroutine_runtime_run give GOROUTINE_EDEADLK.
 pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
 /// Config flag: learn from samples how much stack the goroutines of each function use, and have it there before the next one runs, so that it does
 /// not take a page fault for each page. Linux 5.14; before that the start gives GOROUTINE_ENOSYS.

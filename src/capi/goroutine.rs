@@ -395,7 +395,7 @@ mod inner {
         let g = tls::current();
         if !g.is_null() {
             // SAFETY: the running goroutine's own count.
-            unsafe { (*g).cancel_disabled += 1 };
+            unsafe { Goroutine::disable_cancel(g) };
         }
     }
 
@@ -409,7 +409,7 @@ mod inner {
             if (*g).cancel_disabled == 0 {
                 report::fatal("goroutine_cancel_enable without a goroutine_cancel_disable");
             }
-            (*g).cancel_disabled -= 1;
+            Goroutine::enable_cancel(g);
         }
     }
 

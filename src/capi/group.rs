@@ -35,7 +35,7 @@ pub unsafe extern "C" fn goroutine_group_spawn(
     f: GoroutineFn,
     arg: *mut c_void,
 ) -> GoroutineStatus {
-    realign!(inner::spawn)
+    realign_with_site!(inner::spawn)
 }
 
 /// Waits until no member is left.
@@ -104,11 +104,12 @@ mod inner {
         group: *mut GoroutineGroup,
         f: GoroutineFn,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         // SAFETY: the caller's promise.
         unsafe {
             match (group.as_ref(), f) {
-                (Some(group), Some(f)) => group.spawn(f, arg),
+                (Some(group), Some(f)) => group.spawn(f, arg, site),
                 _ => GOROUTINE_EINVAL,
             }
         }

@@ -158,7 +158,7 @@ pub unsafe extern "C" fn goroutine_promise_then(
     f: GoroutineThenFn,
     arg: *mut c_void,
 ) -> GoroutineStatus {
-    realign!(inner::promise_then)
+    realign_with_site!(inner::promise_then)
 }
 
 /// Resolves with all values (`void *[n]`, in input order, owned by the promise), or settles as the first that is not resolved does,
@@ -302,9 +302,10 @@ mod inner {
         promise: *mut GoroutinePromise,
         f: GoroutineThenFn,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         match (alive(promise, "goroutine_promise_then"), f) {
-            (Some(promise), Some(f)) => ops::then(promise, f, arg),
+            (Some(promise), Some(f)) => ops::then(promise, f, arg, site),
             _ => GOROUTINE_EINVAL,
         }
     }

@@ -110,7 +110,8 @@ pub unsafe extern "C" fn goroutine_runtime_start(config: *const GoroutineConfig)
 /// Context:   T.
 /// Output:    `*result` (may be NULL): the value, or the reason.
 /// Returns:   what `main_fn` ended with (GOROUTINE_OK, GOROUTINE_EREJECTED, ...); GOROUTINE_EINVAL, GOROUTINE_EDEADLK (on a goroutine, or a
-/// thread of the library), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
+/// thread of the library; with GOROUTINE_CONFIG_DEADLOCK_REPORT also when all goroutines that are left are asleep for good, as
+/// goroutine_runtime_wait has it: they stay, and `main_fn` may be one of them), GOROUTINE_ENOMEM, GOROUTINE_ESHUTDOWN.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn goroutine_runtime_run(
     arg: *mut c_void,
     result: *mut *mut c_void,
 ) -> GoroutineStatus {
-    realign!(inner::runtime_run)
+    realign_with_site!(inner::runtime_run)
 }
 
 /// Waits until no goroutine (but daemons), timer (but unreferenced ones) or async operation is left.
@@ -301,6 +302,7 @@ mod inner {
         main_fn: GoroutineFn,
         arg: *mut c_void,
         result: *mut *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let Some(f) = main_fn else { return GOROUTINE_EINVAL };
         if bind::is_on_our_thread() {
@@ -308,7 +310,7 @@ mod inner {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            match crate::ops::main::run(f as usize as u64, arg) {
+            match crate::ops::main::run(f as usize as u64, arg, site) {
                 Ok(outcome) => {
                     if !result.is_null()
                         && (outcome.status == GOROUTINE_OK || outcome.status == GOROUTINE_EREJECTED)

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn __new_goroutine_system_cleanup() {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __runtime_spawn_main_goroutine(function: *mut c_void) {
-    realign!(inner::spawn_main)
+    realign_with_site!(inner::spawn_main)
 }
 
 /// The same as __runtime_spawn_main_goroutine.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn __runtime_spawn_main_goroutine(function: *mut c_void) {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __runtime_spawn_main_goroutine_v2(function: *mut c_void) {
-    realign!(inner::spawn_main)
+    realign_with_site!(inner::spawn_main)
 }
 
 /// Blocks the thread until no goroutine, timer or async handle is left. The main goroutine may have returned long before.
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn __goroutine_spawn_func_ptr_with_scope(
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __goroutine_spawn_and_wait_direct(function: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn_and_wait)
+    realign_with_site!(inner::spawn_and_wait)
 }
 
 /// The same as __goroutine_spawn_and_wait_direct.
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn __goroutine_spawn_and_wait_direct(function: *mut c_void
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __goroutine_spawn_and_wait_fast(function: *mut c_void) -> *mut c_void {
-    realign!(inner::spawn_and_wait)
+    realign_with_site!(inner::spawn_and_wait)
 }
 
 /// Waits until a promise is settled. A handle, or any promise of goroutine.h.
@@ -607,9 +607,9 @@ mod inner {
         ended
     }
 
-    pub unsafe extern "C" fn spawn_main(function: *mut c_void) {
+    pub unsafe extern "C" fn spawn_main(function: *mut c_void, _: usize, _: usize, site: u64) {
         // SAFETY: the caller's promise.
-        if let Err(status) = unsafe { start(function, null_mut(), false, 0) } {
+        if let Err(status) = unsafe { start(function, null_mut(), false, site) } {
             complain("__runtime_spawn_main_goroutine", status);
         }
     }
@@ -652,10 +652,15 @@ mod inner {
         handle(unsafe { spawn::with(&request, true, site) })
     }
 
-    pub unsafe extern "C" fn spawn_and_wait(function: *mut c_void) -> *mut c_void {
+    pub unsafe extern "C" fn spawn_and_wait(
+        function: *mut c_void,
+        _: usize,
+        _: usize,
+        site: u64,
+    ) -> *mut c_void {
         // SAFETY: the caller's promise; our own reference is given back once.
         unsafe {
-            let Ok(promise) = start(function, null_mut(), true, 0) else {
+            let Ok(promise) = start(function, null_mut(), true, site) else {
                 return null_mut();
             };
             let outcome = ops::promise::wait(&*promise, GOROUTINE_FOREVER);

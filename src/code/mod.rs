@@ -6,6 +6,7 @@
 //! | `unwinder` | the unwinder of C++ and Rust |
 //! | `gdb`, `elf` | debuggers |
 //! | `perf` | perf |
+//! | `place` | people who read a report |
 //! | `cfi` | unwind tables: read and written |
 //!
 //! Functions lie in chunks, sorted by address. A chunk never changes: another one takes its place. It has one ELF image, and one unwind
@@ -24,6 +25,7 @@ pub mod cfi;
 mod elf;
 mod gdb;
 mod perf;
+pub mod place;
 mod unwinder;
 
 use crate::abi::*;

@@ -19,6 +19,7 @@
 use super::{error, jobs};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::Goroutine;
 use crate::ops::promise as ops;
 use crate::promise::{Outcome, Promise};
 use crate::sched::runtime;
@@ -174,12 +175,12 @@ fn wait(promise: *const Promise) {
     let g = tls::current();
     // SAFETY: the running goroutine, if any; the promise is the caller's.
     unsafe {
-        if let Some(g) = g.as_mut() {
-            g.cancel_disabled += 1;
+        if !g.is_null() {
+            Goroutine::disable_cancel(g);
         }
         while ops::wait(&*promise, GOROUTINE_FOREVER).is_err() {} // a woken thread that found no outcome
-        if let Some(g) = g.as_mut() {
-            g.cancel_disabled -= 1;
+        if !g.is_null() {
+            Goroutine::enable_cancel(g);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! | bytes | lines | what |
 //! |---|---|---|
 //! | 0-63 | 1 | header for emitted code |
-//! | 64-127 | 2 | park word, links, entry |
+//! | 64-127 | 2 | park word, links, entry, where it was spawned |
 //! | 128-191 | 3 | everything a switch saves |
 //! | 192-255 | 4 | name, what to do at the end: of few goroutines |
 //! | 256-319 | 5 | the C++ runtime's exceptions, linked segments, sanitizers: of goroutines that throw, or outgrow their stack |
@@ -24,7 +24,7 @@ use crate::sanitize;
 use call_word::LentCall;
 use park::ParkWord;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use thread_word::ThreadWord;
 use waits::Waits;
 
@@ -44,10 +44,8 @@ pub struct Goroutine {
     pub(crate) user: [u64; 3],
 
     pub(crate) foreign_sp: u64,
-    /// errno, when it does not fit `errno`.
-    pub(crate) errno_wide: i32,
-    /// What the park returns; written by the winner of the park word.
-    pub(crate) wake_status: i32,
+    /// Where the call returns to that spawned it; 0: the library itself did. For reports: written at spawn, read racily.
+    pub(crate) site: u64,
     pub(crate) park: ParkWord,
     /// The promise of its result, which it settles; null: nobody asked for one.
     pub(crate) promise: *mut Promise,
@@ -59,9 +57,9 @@ pub struct Goroutine {
     pub(crate) class: u8,
     /// Mutexes that it holds, 255: or more (`ops::mutex`). Its own.
     pub(crate) held: u8,
-    /// Depth of goroutine_cancel_disable.
-    pub(crate) cancel_disabled: u32,
-    /// GOROUTINE_SPAWN_* it was spawned with, and `EXTRAS`.
+    /// What the park returns; written by the winner of the park word.
+    pub(crate) wake_status: i32,
+    /// GOROUTINE_SPAWN_* it was spawned with, `EXTRAS`, and the bits below it.
     pub(crate) spawn_flags: u32,
     /// FORKS when it was spawned.
     pub(crate) forks: u32,
@@ -91,8 +89,8 @@ pub struct Goroutine {
     pub(crate) calls: u32,
     /// The promise that a bound goroutine awaits, or awaited last, without a time-out. For reports: read racily.
     pub(crate) waits_for: AtomicPtr<Promise>,
-    /// FOREIGN_*; the goroutine's own.
-    pub(crate) foreign: u32,
+    /// Depth of goroutine_cancel_disable. Its own; who would cancel it reads it while it is parked.
+    pub(crate) cancel_disabled: u32,
     /// Its goroutine-local values (`ops::local`), 0: none. Its own.
     pub(crate) locals: u32,
     /// The worker that it gave up for a blocking call (`sched::blocking`).
@@ -111,6 +109,8 @@ pub struct Goroutine {
     pub(crate) reserve: u64,
     /// Of the stack, not of the goroutine: what `stack::learn` knows about it (L2). No spawn writes it.
     pub(crate) learned: u32,
+    /// errno, when it does not fit `errno`.
+    pub(crate) errno_wide: i32,
     /// AddressSanitizer's stand-in for the stack, while somebody else runs, and ThreadSanitizer's name for the goroutine; or null
     /// (`sanitize`). The first one outlives the goroutine.
     pub(crate) fake_stack: *mut c_void,
@@ -127,16 +127,16 @@ pub struct Exceptions {
     pub(crate) uncaught: u32,
 }
 
-/// In `foreign`: C frames were jumped over.
-pub const FOREIGN_DISCARDED: u32 = 1;
-
-/// In `spawn_flags`: line 4 of the control block holds something, or its end has more to see to (mutexes, locals, segments, being pinned). Most goroutines never touch that line: its `name` and
-/// `end` are empty from one goroutine to the next.
+/// In `spawn_flags`: line 4 of the control block holds something, or its end has more to see to (mutexes, locals, segments, being pinned). Most goroutines never touch that line: its `name`,
+/// `end` and `cancel_disabled` are empty from one goroutine to the next.
 pub const EXTRAS: u32 = 1 << 30;
 
 /// In `spawn_flags`: bound because C frames are live, not because it wants to be; it is unbound when the outermost one
 /// returns.
 pub const ON_THE_SPOT: u32 = 1 << 29;
+
+/// In `spawn_flags`: C frames were jumped over.
+pub const FOREIGN_DISCARDED: u32 = 1 << 27;
 
 /// In `spawn_flags`, with `EXTRAS`: whether it binds is taken for a sample of its function's (`sched::predict`).
 pub const SAMPLED: u32 = 1 << 28;
@@ -185,6 +185,29 @@ impl Goroutine {
             let word = AtomicU64::from_ptr((&raw mut (*g).next).cast());
             word.store(Waits(word.load(Ordering::Relaxed)).timed().0, Ordering::Relaxed);
         }
+    }
+
+    /// It is not to be cancelled, until as many [`Goroutine::enable_cancel`].
+    ///
+    /// # Safety
+    /// `g` is the running goroutine.
+    #[inline]
+    pub unsafe fn disable_cancel(g: *mut Self) {
+        // SAFETY: its own.
+        unsafe {
+            (*g).cancel_disabled += 1;
+            (*g).spawn_flags |= EXTRAS; // it may end so
+        }
+    }
+
+    /// Ends a [`Goroutine::disable_cancel`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn enable_cancel(g: *mut Self) {
+        // SAFETY: its own.
+        unsafe { (*g).cancel_disabled -= 1 };
     }
 
     /// Its id; 0: not in use, or the dummy.
@@ -319,6 +342,23 @@ pub unsafe fn free_name(g: *mut Goroutine) {
     }
     // SAFETY: the name came from `copy_name`, and nobody else has it any more.
     sanitize::look_away(|| unsafe { libc::free(name.cast()) });
+}
+
+/// Where the goroutine `id` was spawned, for a report; 0: by the library, or it is not `id` any more.
+///
+/// # Safety
+/// `g` is a control block.
+pub unsafe fn site_of(g: *const Goroutine, id: u64) -> u64 {
+    // SAFETY: control blocks stay mapped. It is written before the id is, and not again until that goroutine is over.
+    unsafe {
+        let site = (&raw const (*g).site).read_volatile();
+        fence(Ordering::Acquire);
+        if (*g).id.load(Ordering::Relaxed) == id {
+            site
+        } else {
+            0
+        }
+    }
 }
 
 /// The name of a goroutine that may end meanwhile, for a report; empty: it has none, or is not `id` any more.

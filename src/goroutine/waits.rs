@@ -17,6 +17,7 @@ pub enum Kind {
     /// The object is the deadline.
     Sleep,
     Mutex,
+    /// To write.
     RwLock,
     Semaphore,
     WaitGroup,
@@ -38,9 +39,13 @@ pub enum Kind {
     Worker,
     /// The next callback: it stands for a thread that the library did not make. (Never in the word.)
     Callback,
+    /// A readers-writer lock, to read.
+    ReadLock,
+    /// The object is the mutex of a once.
+    Once,
 }
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 19] = [
     Kind::Ticket,
     Kind::Sleep,
     Kind::Mutex,
@@ -58,6 +63,8 @@ const KINDS: [Kind; 17] = [
     Kind::Thread,
     Kind::Worker,
     Kind::Callback,
+    Kind::ReadLock,
+    Kind::Once,
 ];
 
 impl Kind {
@@ -86,6 +93,8 @@ impl Kind {
             Self::Thread => "a thread",
             Self::Worker => "a worker",
             Self::Callback => "the next callback",
+            Self::ReadLock => "read lock",
+            Self::Once => "once",
         }
     }
 }

@@ -1,48 +1,70 @@
 //! Goroutines that wait for each other: GOROUTINE_CONFIG_DEADLOCK_REPORT.
 //!
-//! The monitor looks every LOOK_NS. What it sees twice in a row, with every park the same one (`stopped`, I1), was so at one moment between.
+//! The monitor looks every 200 ms, or as GOROUTINE_DEADLOCK_LOOK_MS says. What it sees twice in a row, with every park the same one (`stopped`, I1), was so at one moment between.
 //!
 //! **A circle.** Some goroutines can go on only if others do, which are known:
 //!
 //! | waits for | who can help |
 //! |---|---|
 //! | a mutex | the goroutine that has it |
+//! | a once | the goroutine that runs it: it has the mutex of the once |
 //! | a promise of a goroutine | that goroutine |
+//! | a readers-writer lock that somebody writes under | that goroutine |
+//! | a readers-writer lock, to write | those who read, and each of them has to |
+//! | a readers-writer lock, to read | those who wait to write: while there are any, nobody overtakes them, and one of them came before |
+//! | a task group | its members, and each of them has to (or a failure of any cancels the others, GOROUTINE_GROUP_CANCEL_ON_ERROR) |
 //! | a channel | see below |
+//! | a select of promises of goroutines and channels | whoever can help with one of them |
 //!
-//! A goroutine is stuck if it has no time-out, all who can help are known, there is at least one, and all of them are stuck: that is the
-//! largest set that fits, and there is a circle in it if it is not empty. Everything else, a ticket, a promise that anybody may settle, a
-//! semaphore, a wait group, a condition, a select, I/O, counts as something that may happen.
+//! A goroutine is stuck if it has no time-out, all who can help are known, there is at least one, and all of them are stuck, or one of
+//! them, where each has to help: that is the largest set that fits, and there is a circle in it if it is not empty. None of them moves while it
+//! is put together: they are looked at again afterwards. Everything else, a ticket, a promise that anybody may settle, a
+//! semaphore, a wait group (anybody may count down), a condition (anybody may signal), I/O, counts as something that may happen, and so do locks that were made
+//! before the start, except for who writes.
+//!
+//! A cancel is not foreseen, by whomever. Nor is a read-unlock by one who did not lock: from the first of these on, who reads a lock is not known.
 //!
 //! Who will use a channel is not known to anybody. What is known is who did: so those who can help one who receives are the goroutines that have ever
-//! sent to it, and those that are parked and have its address on their stacks; the other way round for one who sends. If a plain thread has used that end, or nobody has, or very many
-//! have, or the channel was made before the start, nobody is known. This can be wrong: the first send of a goroutine that has the channel's address in the heap only, or runs, is not
+//! sent to it, and those that are parked and have its address on their stacks; the other way round for one who sends. If a plain thread has used that end, or nobody has, or one who
+//! is over by now, or very many have, or the channel was made before the start, nobody is known. This can be wrong: the first send of a goroutine that has the channel's address in the heap only, or runs, is not
 //! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
 //!
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
-//! settle, a mutex that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
+//! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
 //! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
 
 use super::live::all;
 use super::stopped::{self, Seen};
+use crate::abi::{GOROUTINE_SELECT_PROMISE, GOROUTINE_SELECT_RECEIVE};
+use crate::code::place;
 use crate::goroutine::waits::Kind;
-use crate::goroutine::{Goroutine, name_of};
-use crate::ops::{channel, mutex, select};
+use crate::goroutine::{Goroutine, name_of, site_of};
+use crate::ops::rwlock::{self, Held};
+use crate::ops::{channel, group, mutex, select};
 use crate::promise::Promise;
 use crate::sched::Runtime;
 use crate::sys::mutex::Mutex;
 use crate::sys::report::Line;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// From look to look.
-pub const LOOK_NS: u64 = 200_000_000;
-
 /// A park: whose, and which.
 type Park = (u64, u64);
 
 /// What was seen at the last look, and what was said.
-#[derive(Default)]
-pub struct Detector(Mutex<State>);
+pub struct Detector {
+    state: Mutex<State>,
+    look_ns: u64,
+}
+
+impl Detector {
+    /// It looks every so often.
+    pub fn new(look_ns: u64) -> Self {
+        Self {
+            state: Mutex::new(State::default()),
+            look_ns,
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -62,6 +84,15 @@ struct Node {
     timed: bool,
     kind: Option<Kind>,
     object: u64,
+}
+
+impl Node {
+    /// Whether it has not moved since it was looked at.
+    fn stands(&self) -> bool {
+        // SAFETY: a control block.
+        let seen = unsafe { stopped::glance(self.g, self.id) };
+        matches!(seen, Seen::Parked(stopped) if stopped.sequence == self.sequence)
+    }
 }
 
 /// Everything at a moment of its own; None: somebody is not parked.
@@ -101,29 +132,95 @@ fn settler(promise: u64) -> Option<u64> {
     unsafe { g.as_ref() }.map(Goroutine::id).filter(|&id| id != 0)
 }
 
-/// Who can help this one; None: that is not known.
-fn helpers(node: &Node, look: &Look) -> Option<Vec<u64>> {
+/// Who can help one who waits.
+struct Helpers {
+    who: Vec<u64>,
+    /// Each of them has to.
+    all: bool,
+}
+
+impl Helpers {
+    fn any(who: Vec<u64>) -> Self {
+        Self { who, all: false }
+    }
+
+    /// Whether nobody helps as long as nobody `is_stuck` does.
+    fn are_stuck(&self, is_stuck: impl Fn(&u64) -> bool) -> bool {
+        if self.all {
+            self.who.iter().any(is_stuck)
+        } else {
+            self.who.iter().all(is_stuck)
+        }
+    }
+}
+
+/// Who can help this one, at least one; None: that is not known.
+fn helpers(node: &Node, look: &Look) -> Option<Helpers> {
     if node.timed {
         return None;
     }
-    match node.kind? {
-        Kind::Mutex => match mutex::owner_of(node.object as usize)? {
-            mutex::Holder::Goroutine(id) => Some(vec![id]),
-            mutex::Holder::Thread => None,
+    let object = node.object as usize;
+    let helpers = match node.kind? {
+        Kind::Mutex | Kind::Once => match mutex::owner_of(object)? {
+            mutex::Holder::Goroutine(id) => Helpers::any(vec![id]),
+            mutex::Holder::Thread => return None,
         },
-        Kind::Promise => settler(node.object).map(|id| vec![id]),
+        kind @ (Kind::RwLock | Kind::ReadLock) => match rwlock::held(object)? {
+            Held::Writer(mutex::Holder::Goroutine(id)) => Helpers::any(vec![id]),
+            Held::Writer(mutex::Holder::Thread) | Held::Threads => return None,
+            Held::Readers(who, _) if kind == Kind::RwLock => Helpers { who, all: true },
+            Held::Readers(_, writers) => {
+                let waits = |other: &&Node| other.kind == Some(Kind::RwLock) && other.object == node.object;
+                let who: Vec<u64> = look.nodes.values().filter(waits).map(|other| other.id).collect();
+                if who.len() != writers {
+                    return None; // a thread, or one that does not wait yet, or no longer
+                }
+                Helpers::any(who)
+            }
+        },
+        Kind::WaitGroup => {
+            let joined = group::joined(object)?;
+            let who: Option<Vec<u64>> = joined.promises.into_iter().map(settler).collect();
+            Helpers {
+                who: who?,
+                all: !joined.cancel_on_error,
+            }
+        }
+        Kind::Promise => Helpers::any(vec![settler(node.object)?]),
         kind @ (Kind::Send | Kind::Receive) => {
-            let mut users = channel::users_of(node.object as usize, kind == Kind::Receive)?;
-            users.retain(|id| *id != node.id && look.exists(*id));
-            for other in look.nodes.values() {
-                if other.id != node.id && !users.contains(&other.id) && knows(other, node.object) {
-                    users.push(other.id);
+            Helpers::any(users(node, node.object, kind == Kind::Receive, look)?)
+        }
+        Kind::Select => {
+            let mut who = Vec::new();
+            for (op, object) in select::cases_of(object)? {
+                if op == GOROUTINE_SELECT_PROMISE {
+                    who.push(settler(object)?);
+                } else {
+                    who.extend(users(node, object, op == GOROUTINE_SELECT_RECEIVE, look)?);
                 }
             }
-            (!users.is_empty()).then_some(users)
+            who.sort_unstable();
+            who.dedup();
+            Helpers::any(who)
         }
-        _ => None,
+        _ => return None,
+    };
+    (!helpers.who.is_empty()).then_some(helpers)
+}
+
+/// Those who are known to use a channel's other end, for one who receives, or sends. Some: at least one.
+fn users(node: &Node, channel: u64, receives: bool, look: &Look) -> Option<Vec<u64>> {
+    let mut users = channel::users_of(channel as usize, receives)?;
+    if users.is_empty() || !users.iter().all(|&id| look.exists(id)) {
+        return None; // where users come and go, another one may come
     }
+    users.retain(|&id| id != node.id);
+    for other in look.nodes.values() {
+        if other.id != node.id && !users.contains(&other.id) && knows(other, channel) {
+            users.push(other.id);
+        }
+    }
+    (!users.is_empty()).then_some(users)
 }
 
 impl Look {
@@ -152,17 +249,29 @@ fn knows(node: &Node, object: u64) -> bool {
 }
 
 /// The largest set of goroutines that can only be helped by each other, each with those who can.
-fn stuck(look: &Look) -> BTreeMap<u64, Vec<u64>> {
-    let mut stuck: BTreeMap<u64, Vec<u64>> = (look.nodes.values())
+fn stuck(look: &Look) -> BTreeMap<u64, Helpers> {
+    let mut stuck: BTreeMap<u64, Helpers> = (look.nodes.values())
         .filter_map(|node| Some((node.id, helpers(node, look)?)))
         .collect();
+    shrink(&mut stuck);
+    // What one of these has, it had all the time if it did not move; and that nobody else can give.
+    let before = stuck.len();
+    stuck.retain(|id, _| look.nodes[id].stands());
+    if stuck.len() != before {
+        shrink(&mut stuck);
+    }
+    stuck
+}
+
+/// Without those who can be helped.
+fn shrink(stuck: &mut BTreeMap<u64, Helpers>) {
     loop {
         let free: Vec<u64> = (stuck.iter())
-            .filter(|(_, helpers)| helpers.iter().any(|id| !stuck.contains_key(id)))
+            .filter(|(_, helpers)| !helpers.are_stuck(|id| stuck.contains_key(id)))
             .map(|(&id, _)| id)
             .collect();
         if free.is_empty() {
-            return stuck;
+            return;
         }
         for id in free {
             stuck.remove(&id);
@@ -174,18 +283,19 @@ fn stuck(look: &Look) -> BTreeMap<u64, Vec<u64>> {
 fn sleeps(node: &Node) -> bool {
     !node.timed
         && match node.kind {
-            Some(Kind::Mutex) => mutex::owner_of(node.object as usize) != Some(mutex::Holder::Thread),
+            Some(Kind::Mutex | Kind::Once) => {
+                mutex::owner_of(node.object as usize) != Some(mutex::Holder::Thread)
+            }
+            Some(Kind::RwLock | Kind::ReadLock) => !matches!(
+                rwlock::held(node.object as usize),
+                Some(Held::Threads | Held::Writer(mutex::Holder::Thread))
+            ),
             Some(Kind::Promise) => settler(node.object).is_some(),
-            Some(Kind::Select) => select::promises_of(node.object as usize)
-                .is_some_and(|promises| promises.into_iter().all(|promise| settler(promise).is_some())),
-            Some(
-                Kind::RwLock
-                | Kind::Semaphore
-                | Kind::WaitGroup
-                | Kind::Condition
-                | Kind::Send
-                | Kind::Receive,
-            ) => true,
+            Some(Kind::Select) => select::cases_of(node.object as usize).is_some_and(|cases| {
+                (cases.into_iter())
+                    .all(|(op, object)| op != GOROUTINE_SELECT_PROMISE || settler(object).is_some())
+            }),
+            Some(Kind::Semaphore | Kind::WaitGroup | Kind::Condition | Kind::Send | Kind::Receive) => true,
             _ => false,
         }
 }
@@ -205,11 +315,11 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
     if !runtime.reports_deadlocks() {
         return u64::MAX;
     }
-    let mut state = runtime.detector.0.lock();
+    let mut state = runtime.detector.state.lock();
     if now < state.next_look {
         return state.next_look;
     }
-    state.next_look = now + LOOK_NS;
+    state.next_look = now + runtime.detector.look_ns;
     if runtime.is_stopping() || runtime.external_open() {
         *state = State {
             next_look: state.next_look,
@@ -223,7 +333,9 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
     let asleep = asleep(runtime, &look);
     let all_asleep = !asleep.is_empty() && asleep == state.asleep;
     let confirmed: BTreeSet<Park> = parks.intersection(&state.stuck).copied().collect();
-    state.said.retain(|park| parks.contains(park));
+    // Until it is over: a moment in which something looked different says nothing.
+    let lasts = |&(id, sequence): &Park| look.nodes.get(&id).is_some_and(|node| node.sequence == sequence);
+    state.said.retain(lasts);
     for &(id, sequence) in &confirmed {
         if state.said.contains(&(id, sequence)) {
             continue;
@@ -264,15 +376,17 @@ pub fn is_dead(runtime: &Runtime) -> bool {
     if !runtime.reports_deadlocks() || runtime.external_open() {
         return false;
     }
-    let dead = runtime.detector.0.lock().dead.clone();
+    let dead = runtime.detector.state.lock().dead.clone();
     !dead.is_empty() && asleep(runtime, &look()) == dead
 }
 
-/// From `id` on along the first who can help, to the circle that this leads to.
-fn circle(id: u64, stuck: &BTreeMap<u64, Vec<u64>>) -> Vec<u64> {
+/// From `id` on along the first who can help, and is stuck, to the circle that this leads to.
+fn circle(id: u64, stuck: &BTreeMap<u64, Helpers>) -> Vec<u64> {
     let mut path = vec![id];
     loop {
-        let next = stuck[path.last().expect("not empty")][0];
+        let helpers = &stuck[path.last().expect("not empty")].who;
+        let is_stuck = |id: &&u64| stuck.contains_key(id);
+        let next = *helpers.iter().find(is_stuck).expect("one of them is");
         if let Some(i) = path.iter().position(|&other| other == next) {
             return path.split_off(i);
         }
@@ -280,12 +394,17 @@ fn circle(id: u64, stuck: &BTreeMap<u64, Vec<u64>>) -> Vec<u64> {
     }
 }
 
-fn say_circle(circle: &[u64], stuck: &BTreeMap<u64, Vec<u64>>, look: &Look) {
+fn say_circle(circle: &[u64], stuck: &BTreeMap<u64, Helpers>, look: &Look) {
     let mut line = Line::new();
-    line.text("deadlock: ").dec(circle.len() as u64);
-    line.text(" goroutines wait for each other:").emit();
+    line.text("deadlock: ");
+    if circle.len() == 1 {
+        line.text("a goroutine waits for itself:").emit(); // to write what it reads, for its own group
+    } else {
+        line.dec(circle.len() as u64);
+        line.text(" goroutines wait for each other:").emit();
+    }
     for id in circle {
-        say(&look.nodes[id], &stuck[id]);
+        say(&look.nodes[id], &stuck[id].who);
     }
 }
 
@@ -305,17 +424,30 @@ fn say(node: &Node, helpers: &[u64]) {
     if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
         line.text(" ").text(&super::dump::what(&stopped));
     }
-    if matches!(node.kind, Some(Kind::Send | Kind::Receive)) {
-        line.text(if node.kind == Some(Kind::Send) {
-            ", from which, as far as is known, receives only goroutine"
-        } else {
-            ", to which, as far as is known, sends only goroutine"
-        });
+    let who = match node.kind {
+        Some(Kind::Send) => ", from which, as far as is known, receives only goroutine",
+        Some(Kind::Receive) => ", to which, as far as is known, sends only goroutine",
+        Some(Kind::Select) => ", which, as far as is known, can be ended only by goroutine",
+        Some(Kind::WaitGroup) => ", for the end of goroutine",
+        Some(Kind::RwLock) if rwlock::writer_of(node.object as usize).is_none() => ", read by goroutine",
+        Some(Kind::ReadLock) if rwlock::writer_of(node.object as usize).is_none() => {
+            ", behind who waits to write, goroutine"
+        }
+        _ => "",
+    };
+    if !who.is_empty() {
+        line.text(who);
         for (i, id) in helpers.iter().enumerate() {
             line.text(if i == 0 { " " } else { ", " }).dec(*id);
         }
     }
+    spawned(&mut line, node);
     line.emit();
+}
+
+fn spawned(line: &mut Line, node: &Node) {
+    // SAFETY: a control block.
+    place::spawned_at(line, unsafe { site_of(node.g, node.id) });
 }
 
 fn say_asleep(look: &Look) {
@@ -335,6 +467,7 @@ fn say_asleep(look: &Look) {
         if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
             line.text(" ").text(&super::dump::what(&stopped));
         }
+        spawned(&mut line, node);
         line.emit();
     }
     if nodes.len() > MOST {

@@ -3,15 +3,16 @@
 //! Nothing stops for it. So each goroutine is told of as it was at a moment of its own, and one that ended meanwhile is left out. What
 //! is said of a parked one is all of one moment (`stopped`, I1).
 
+use super::asked::{self, Asked};
 use super::live::all;
 use super::stopped::{self, Seen, Stopped};
 use super::unwind;
 use crate::abi::*;
 use crate::code;
 use crate::goroutine::waits::Kind;
-use crate::goroutine::{Goroutine, name_of};
+use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::netpoll::table;
-use crate::ops::mutex;
+use crate::ops::{mutex, rwlock};
 use crate::promise::Promise;
 use crate::sched::{Runtime, Worker, runtime};
 use crate::sys::{mem, time::now_ns};
@@ -42,9 +43,10 @@ pub fn dump(fd: i32) -> Result<(), GoroutineStatus> {
         all.len(),
         threads.len(),
     );
+    let mut patience = asked::PATIENCE_OF_DUMP_NS;
     for (g, id) in all {
         // SAFETY: a control block.
-        unsafe { describe(&mut text, g, id, runtime.as_deref(), &threads) };
+        unsafe { describe(&mut text, g, id, runtime.as_deref(), &threads, &mut patience) };
         if text.len() > 1 << 16 {
             write_all(fd, &text)?;
             text.clear();
@@ -103,6 +105,7 @@ unsafe fn describe(
     id: u64,
     runtime: Option<&Runtime>,
     threads: &[Thread],
+    patience: &mut u64,
 ) {
     // SAFETY: the caller's promise; what is read is only printed.
     unsafe {
@@ -110,7 +113,7 @@ unsafe fn describe(
         if matches!(seen, Seen::Gone) {
             return;
         }
-        let name = name_of(g, id);
+        let (name, site) = (name_of(g, id), site_of(g, id));
         let (flags, spawn_flags) = (
             (*g).flags.load(Ordering::Relaxed),
             (&raw const (*g).spawn_flags).read_volatile(),
@@ -146,12 +149,43 @@ unsafe fn describe(
             text.push_str(", told to stop");
         }
         text.push('\n');
+        if site != 0 {
+            let _ = writeln!(text, "    spawned at {}", symbol(site, site - 1));
+        }
         if let Seen::Parked(stopped) = &seen {
             for (i, pc) in frames(stopped).into_iter().enumerate() {
                 let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - 1));
             }
+        } else if let Some(thread) = runs.filter(|_| asked::is_installed()) {
+            asking(text, id, thread, patience);
         }
     }
+}
+
+/// The frames of goroutine `id`, which `thread` runs, or why there are none. `patience`: how long all of the dump may still wait.
+fn asking(text: &mut String, id: u64, thread: &Thread, patience: &mut u64) {
+    let began = now_ns();
+    let asked = if *patience == 0 {
+        Asked::Silent
+    } else {
+        asked::ask(thread.id)
+    };
+    *patience = patience.saturating_sub(now_ns() - began);
+    let why_not = match asked {
+        Asked::Answered(answer) if answer.id == id && !answer.between => {
+            let frames = unwind::backtrace(answer.registers, true, &|address| answer.word(address));
+            for (i, pc) in frames.into_iter().enumerate() {
+                let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - u64::from(i != 0)));
+            }
+            return;
+        }
+        Asked::Answered(answer) if answer.id == id => "its thread is between two goroutines",
+        Asked::Answered(_) => "its thread runs another one by now",
+        Asked::Silent => "its thread did not answer in time",
+        Asked::Blocks => "its thread blocks the signal of GOROUTINE_DUMP_SIGNAL",
+        Asked::Gone => "its thread is over",
+    };
+    let _ = writeln!(text, "    no frames: {why_not}");
 }
 
 fn running(
@@ -217,7 +251,9 @@ pub fn what(stopped: &Stopped) -> String {
             format!("sleeps{}", left.trim_start_matches(','))
         }
         Kind::Mutex => format!("waits for mutex {object:#x}{}", holder(object)),
-        Kind::RwLock => format!("waits for readers-writer lock {object:#x}"),
+        Kind::RwLock => format!("waits for readers-writer lock {object:#x}{}", writer(object)),
+        Kind::ReadLock => format!("waits to read readers-writer lock {object:#x}{}", writer(object)),
+        Kind::Once => format!("waits for a once, of mutex {object:#x}{}", holder(object)),
         Kind::Semaphore => format!("waits for semaphore {object:#x}"),
         Kind::WaitGroup => format!("waits for wait group {object:#x}"),
         Kind::Condition => format!("waits for condition {object:#x}"),
@@ -238,7 +274,15 @@ pub fn what(stopped: &Stopped) -> String {
 }
 
 fn holder(mutex: u64) -> String {
-    match mutex::owner_of(mutex as usize) {
+    held_by(mutex::owner_of(mutex as usize))
+}
+
+fn writer(lock: u64) -> String {
+    held_by(rwlock::writer_of(lock as usize))
+}
+
+fn held_by(holder: Option<mutex::Holder>) -> String {
+    match holder {
         Some(mutex::Holder::Goroutine(id)) => format!(", held by goroutine {id}"),
         Some(mutex::Holder::Thread) => ", held by a thread of the program's".into(),
         None => String::new(),
@@ -265,7 +309,7 @@ pub fn frames(stopped: &Stopped) -> Vec<u64> {
     (registers[3], registers[6], registers[7], registers[16]) = (r.rbx, r.rbp, r.rsp + 8, rip);
     registers[12..16].copy_from_slice(&[r.r12, r.r13, r.r14, r.r15]);
     let end = r.rsp + stopped.words.len() as u64 * 8;
-    unwind::backtrace(registers, &|address| {
+    unwind::backtrace(registers, false, &|address| {
         if (r.rsp..end).contains(&address) && address % 8 == 0 {
             stopped.words.get((address - r.rsp) as usize / 8).copied()
         } else {

@@ -29,18 +29,20 @@ pub struct Layout {
     words: [Word; WORDS],
     /// From `fs` to the word of the running goroutine; the worker's comes next. 0 before a start.
     tls_offset: AtomicU64,
+    more: [Word; MORE],
 }
 // SAFETY: constants, and an atomic.
 unsafe impl Sync for Layout {}
 
 const WORDS: usize = 26;
+const MORE: usize = 1;
 
 /// What debuggers read.
 #[unsafe(no_mangle)]
 #[used]
 pub static goroutine_debug_layout: Layout = Layout {
     words: [
-        number(WORDS + 1),
+        number(WORDS + 1 + MORE),
         Word {
             address: stack::REGIONS.as_ptr().cast(),
         },
@@ -72,6 +74,7 @@ pub static goroutine_debug_layout: Layout = Layout {
         number(crate::wait::lock::NUMBER_SHIFT as usize),
     ],
     tls_offset: AtomicU64::new(0),
+    more: [number(offset_of!(Goroutine, site))],
 };
 
 /// At a start: what only a running process knows. (And a use, so that no linker leaves the table out.)

@@ -7,10 +7,15 @@
 use crate::abi::GOROUTINE_CODE_FRAME_POINTER;
 use crate::code;
 use crate::code::cfi::{self, Fde, Reader};
+use crate::stack;
+use crate::sys::mem;
 use std::ffi::c_void;
 
 /// Most frames of a backtrace.
 pub const FRAMES_MAX: usize = 100;
+
+/// Most times that it goes on on another kind of stack, each a foreign call or a callback.
+const CROSSINGS_MAX: usize = 32;
 
 const RBP: usize = 6;
 /// DWARF's number.
@@ -52,26 +57,76 @@ struct Row<'a> {
     rules: [Rule<'a>; COUNT],
 }
 
-/// The return addresses, innermost first. `read` gives a word of memory.
-pub fn backtrace(mut registers: Registers, read: &dyn Fn(u64) -> Option<u64>) -> Vec<u64> {
-    let mut frames = Vec::new();
+/// The return addresses, innermost first. `read` gives a word of memory. `interrupted`: the first is where it was, anywhere, and not after a call.
+pub fn backtrace(
+    mut registers: Registers,
+    mut interrupted: bool,
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Vec<u64> {
+    let (mut frames, mut crossings) = (Vec::new(), 0);
     while frames.len() < FRAMES_MAX && registers[RIP] != 0 {
         frames.push(registers[RIP]);
         let below = registers[RSP];
-        match step(&registers, read) {
+        match step(&registers, interrupted, read) {
             Some(next) if next[RSP] > below => registers = next,
+            // From C on a thread's stack to the language on a goroutine's, or back.
+            Some(next) if crossings < CROSSINGS_MAX && is_goroutines(next[RSP]) != is_goroutines(below) => {
+                crossings += 1;
+                registers = next;
+            }
             _ => break,
         }
+        interrupted = false;
     }
     frames
 }
 
+fn is_goroutines(address: u64) -> bool {
+    stack::classify(address as usize).is_some() || stack::segment::around(address as usize).is_some()
+}
+
+/// Where the return address is, above `rsp`, of a function with a frame pointer that was interrupted before it had made its frame, or
+/// after it had given it up. None: it has it.
+fn without_frame(f: &code::Function, pc: u64) -> Option<u64> {
+    const PUSH_RBP: u8 = 0x55;
+    const RET: u8 = 0xC3;
+    const MOVES: [[u8; 3]; 2] = [[0x48, 0x89, 0xE5], [0x48, 0x8B, 0xEC]]; // mov rbp, rsp
+    let (mut bytes, pc) = ([0; 4], pc as usize);
+    let before = usize::from(pc != f.start);
+    let end = 1 + (f.end - pc).min(3);
+    if !mem::peek(pc - before, &mut bytes[1 - before..end]) {
+        return None;
+    }
+    match bytes {
+        [_, PUSH_RBP, ..] if pc - f.start <= 4 => Some(0), // after an endbr64, perhaps
+        [_, RET, ..] => Some(0),
+        [PUSH_RBP, a, b, c] if MOVES.contains(&[a, b, c]) => Some(8),
+        _ => None,
+    }
+}
+
 /// The caller's registers; None: this is the last frame, or nothing says where the next one is.
-pub fn step(registers: &Registers, read: &dyn Fn(u64) -> Option<u64>) -> Option<Registers> {
-    let pc = registers[RIP] - 1; // in the call, not after it
-    let by_rbp = |f: &code::Function| f.flags & GOROUTINE_CODE_FRAME_POINTER != 0;
-    if code::with(pc as usize, by_rbp) == Some(true) {
+pub fn step(
+    registers: &Registers,
+    interrupted: bool,
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Option<Registers> {
+    let pc = registers[RIP] - u64::from(!interrupted); // in the call, not after it
+    let by_rbp = |f: &code::Function| {
+        (f.flags & GOROUTINE_CODE_FRAME_POINTER != 0)
+            .then(|| interrupted.then(|| without_frame(f, pc)).flatten())
+    };
+    if let Some(no_frame) = code::with(pc as usize, by_rbp).flatten() {
         let mut caller = *registers;
+        if let Some(above) = no_frame {
+            let rsp = registers[RSP];
+            if above != 0 {
+                caller[RBP] = read(rsp)?;
+            }
+            caller[RIP] = read(rsp.wrapping_add(above))?;
+            caller[RSP] = rsp.wrapping_add(above + 8);
+            return Some(caller);
+        }
         let rbp = registers[RBP];
         caller[RBP] = read(rbp)?;
         caller[RIP] = read(rbp.wrapping_add(8))?;

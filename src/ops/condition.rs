@@ -5,6 +5,7 @@ use super::object::{free_object, new_object};
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
 use crate::context::tls;
+use crate::goroutine::Goroutine;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::sched::park;
 use crate::wait::Party;
@@ -90,11 +91,11 @@ unsafe fn lock_again(mutex: &Mutex, depth: u32, status: GoroutineStatus) -> Goro
     // SAFETY: the running goroutine, if any.
     let locked = unsafe {
         if !g.is_null() {
-            (*g).cancel_disabled += 1;
+            Goroutine::disable_cancel(g);
         }
         let locked = mutex.lock_to_depth(depth);
         if !g.is_null() {
-            (*g).cancel_disabled -= 1;
+            Goroutine::enable_cancel(g);
         }
         locked
     };

@@ -282,10 +282,10 @@ unsafe fn until_done(
     }
     loop {
         // SAFETY: the running goroutine's own.
-        unsafe { (*g).cancel_disabled += 1 };
+        unsafe { Goroutine::disable_cancel(g) };
         park();
         // SAFETY: as above.
-        unsafe { (*g).cancel_disabled -= 1 };
+        unsafe { Goroutine::enable_cancel(g) };
         if let Some(done) = leave() {
             return Ok(done);
         }

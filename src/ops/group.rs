@@ -53,6 +53,31 @@ pub fn all() -> &'static List<Group> {
     &GROUPS
 }
 
+/// What somebody waits for who waits for a group.
+pub struct Joined {
+    /// Its members' promises, none of which was settled a moment ago.
+    pub promises: Vec<u64>,
+    /// A failure of one cancels the others.
+    pub cancel_on_error: bool,
+}
+
+/// The group that waits with the wait group at `address`, if it is a group's. None: it is not, or a member is about to be over.
+pub fn joined(address: usize) -> Option<Joined> {
+    let groups = GROUPS.lock();
+    let group = groups
+        .iter()
+        .find(|group| &raw const group.running as usize == address)?;
+    let members = group.members.lock();
+    // SAFETY: listed, so alive.
+    let promises: Vec<u64> = (members.all.iter())
+        .map(|&member| unsafe { (*member).promise } as u64)
+        .collect();
+    (promises.len() == group.running.left() as usize).then_some(Joined {
+        promises,
+        cancel_on_error: group.cancel_on_error,
+    })
+}
+
 /// Where the reasons of failures lie.
 pub fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
     for group in GROUPS.lock().iter() {
@@ -119,6 +144,7 @@ impl Group {
         &self,
         f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let member = new_object(Member {
             group: self,
@@ -131,7 +157,7 @@ impl Group {
         }
         // SAFETY: the member is ours until its promise has it.
         unsafe {
-            let status = self.start(member, f, arg);
+            let status = self.start(member, f, arg, site);
             if status != GOROUTINE_OK {
                 free_object(member);
                 return status;
@@ -154,6 +180,7 @@ impl Group {
         member: *mut Member,
         f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
         arg: *mut c_void,
+        site: u64,
     ) -> GoroutineStatus {
         let mut members = self.members.lock();
         if members.cancelled {
@@ -167,7 +194,7 @@ impl Group {
         }
         // SAFETY: the caller's promise. A spawn never parks.
         unsafe {
-            match spawn::plain(f as usize as u64, arg, true, 0) {
+            match spawn::plain(f as usize as u64, arg, true, site) {
                 Ok(promise) => {
                     (*promise).observe();
                     (*member).promise = promise;

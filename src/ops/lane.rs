@@ -504,7 +504,7 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                 // It runs: no cancel can end that.
                 Stage::Running if status != GOROUTINE_OK => {
                     drop(state);
-                    (*g).cancel_disabled += 1;
+                    Goroutine::disable_cancel(g);
                     while park::park(
                         Waits::on(Kind::Lane, lane),
                         Some(join),
@@ -513,7 +513,7 @@ unsafe fn wait_goroutine(lane: &Lane, call: *mut Call, g: *mut Goroutine) -> Gor
                     ) != GOROUTINE_OK
                         || !is_done(lane, call)
                     {}
-                    (*g).cancel_disabled -= 1;
+                    Goroutine::enable_cancel(g);
                     return GOROUTINE_OK;
                 }
                 _ => {}

@@ -56,5 +56,6 @@ pub unsafe fn leave_behind(g: *mut Goroutine) {
         if (*g).locals != 0 {
             local::drop_all(g);
         }
+        (*g).cancel_disabled = 0;
     }
 }

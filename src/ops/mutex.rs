@@ -40,6 +40,8 @@ pub struct GoroutineMutex {
     /// How often its owner has taken it, but for the first time (I2).
     depth: Cell<u32>,
     recursive: bool,
+    /// What it is part of: who waits for it waits for that.
+    kind: Kind,
     /// Waits for a condition that were begun with it, above BEGUN_SHIFT, and those of them that have not locked it again, below (I4).
     waits: AtomicU64,
     /// Where it is in `ALL`; under that lock.
@@ -137,21 +139,32 @@ pub enum Holder {
     Thread,
 }
 
+impl Holder {
+    /// By the number of a `Me`, or 0.
+    pub(super) fn of(number: u64) -> Option<Self> {
+        match number >> NUMBER_SHIFT {
+            0 => None,
+            n if n & 1 == 0 => Some(Self::Goroutine(n >> 1)),
+            _ => Some(Self::Thread),
+        }
+    }
+}
+
 /// Where its owner is written.
 pub const WORD: usize = std::mem::offset_of!(Mutex, lock) + Lock::<Party>::WORD;
 
 /// Who has the mutex at `address`, which may not be there any more: it means nothing then. None: nobody.
 pub fn owner_of(address: usize) -> Option<Holder> {
-    let number = Lock::<Party>::owner_in(mem::peek_word(address + WORD)?) >> NUMBER_SHIFT;
-    match number {
-        0 => None,
-        n if n & 1 == 0 => Some(Holder::Goroutine(n >> 1)),
-        _ => Some(Holder::Thread),
-    }
+    Holder::of(Lock::<Party>::owner_in(mem::peek_word(address + WORD)?))
 }
 
 /// `goroutine_mutex_new`.
 pub fn new(recursive: bool) -> *mut Mutex {
+    new_as(recursive, Kind::Mutex)
+}
+
+/// Part of something of this kind.
+pub(super) fn new_as(recursive: bool, kind: Kind) -> *mut Mutex {
     let mut all = ALL.lock();
     if all.0.try_reserve(1).is_err() {
         return null_mut();
@@ -160,6 +173,7 @@ pub fn new(recursive: bool) -> *mut Mutex {
         lock: Lock::new(),
         depth: Cell::new(0),
         recursive,
+        kind,
         waits: AtomicU64::new(0),
         index: Cell::new(all.0.len()),
     });
@@ -272,7 +286,7 @@ impl Mutex {
         let (place, result) = (&raw mut waiter, &raw mut take);
         // SAFETY: the waiter stays in place until it was granted the lock or left.
         unsafe {
-            let status = wait(&word, deadline, Waits::on(Kind::Mutex, self), move |party| {
+            let status = wait(&word, deadline, Waits::on(self.kind, self), move |party| {
                 (*place).party = party;
                 match join(&self.lock, place, me.number) {
                     Take::Held => true,

@@ -7,6 +7,7 @@ use super::mutex::Mutex;
 use super::object::{free_object, new_object};
 use crate::abi::*;
 use crate::context::goroutine_asm_call;
+use crate::goroutine::waits::Kind;
 use crate::sanitize;
 use crate::wait::once;
 use std::ffi::c_void;
@@ -22,7 +23,7 @@ pub use GoroutineOnce as Once;
 
 /// `goroutine_once_new`.
 pub fn new() -> *mut Once {
-    let mutex = super::mutex::new(false);
+    let mutex = super::mutex::new_as(false, Kind::Once);
     if mutex.is_null() {
         return null_mut();
     }

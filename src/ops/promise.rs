@@ -238,6 +238,8 @@ struct Then {
     promise: *const Promise,
     f: unsafe extern "C" fn(*mut c_void, GoroutineStatus, *mut c_void),
     arg: *mut c_void,
+    /// Of the call.
+    site: u64,
     waiter: PromiseWaiter,
 }
 
@@ -247,6 +249,7 @@ pub fn then(
     promise: &Promise,
     f: unsafe extern "C" fn(*mut c_void, GoroutineStatus, *mut c_void),
     arg: *mut c_void,
+    site: u64,
 ) -> GoroutineStatus {
     drop(match runtime::enter_or_start() {
         Ok(inside) => inside,
@@ -258,6 +261,7 @@ pub fn then(
         promise,
         f,
         arg,
+        site,
         waiter: Waiter::new(Owner::Operation {
             run: run_then,
             data: std::ptr::null_mut(),
@@ -291,7 +295,7 @@ unsafe fn start_then(then: *mut Then) {
     const RETRY_NS: u64 = 1_000_000;
     let f = then_body as *const () as u64;
     // SAFETY: then_body has the type of a GoroutineFn.
-    match unsafe { spawn::internal(f, then.cast(), then_end) } {
+    match unsafe { spawn::internal(f, then.cast(), then_end, (*then).site) } {
         Ok(()) => {}
         Err(GOROUTINE_ENOMEM) => {
             let target = crate::timer::slot::Target::Call {

@@ -166,20 +166,21 @@ unsafe fn poll(cases: &mut [GoroutineSelectCase], promises_only: bool) -> Option
     None
 }
 
-/// The promises among what the one selects whose `Join` is at `address`, which may not be there any more: it means nothing then.
-pub fn promises_of(address: usize) -> Option<Vec<u64>> {
+/// What the one selects among whose `Join` is at `address`, as GOROUTINE_SELECT_* and address. It may not be there any more: it means
+/// nothing then.
+pub fn cases_of(address: usize) -> Option<Vec<(u32, u64)>> {
     let cases = mem::peek_word(address + offset_of!(Join, cases))?;
     let count = mem::peek_word(address + offset_of!(Join, count))?;
-    let mut promises = Vec::new();
+    let mut all = Vec::new();
     for i in 0..count {
         let case = (cases + i * size_of::<GoroutineSelectCase>() as u64) as usize;
         let op = mem::peek_word(case)? as u32; // it comes first, in 4 bytes
         let object = mem::peek_word(case + offset_of!(GoroutineSelectCase, object))?;
-        if op == GOROUTINE_SELECT_PROMISE && object != 0 {
-            promises.push(object);
+        if object != 0 {
+            all.push((op, object));
         }
     }
-    Some(promises)
+    Some(all)
 }
 
 /// `goroutine_select`. Ok: the case that was chosen.

@@ -42,6 +42,11 @@ impl WaitGroup {
         Self { count: Count::new() }
     }
 
+    /// See [`Count::left`].
+    pub(super) fn left(&self) -> u32 {
+        self.count.left()
+    }
+
     /// See [`Count::is_over`].
     pub(super) fn is_over(&self) -> bool {
         self.count.is_over()

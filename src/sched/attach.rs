@@ -75,7 +75,7 @@ struct Run {
 ///
 /// # Safety
 /// Called by the assembly. `f` is a GoroutineFn, which may clobber any register.
-pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut c_void {
+pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void, site: u64) -> *mut c_void {
     // SAFETY: the caller's promise, and see the module's head.
     unsafe {
         let inside = match runtime::enter_or_start() {
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn on_callback_of_thread(f: u64, arg: *mut c_void) -> *mut
                 status: GOROUTINE_OK,
             },
         };
-        arm(&*seat, f, arg, &raw mut run);
+        arm(&*seat, f, arg, site, &raw mut run);
         // A thread of ours may be in the middle of something.
         let (worker, sp, base) = (tls::worker(), tls::scheduler_sp(), tls::base_sp());
         tls::set_worker(null_mut());
@@ -300,12 +300,13 @@ pub unsafe fn forget_all() {
 }
 
 /// Makes its goroutine start with `f(arg)`, bound to this thread.
-unsafe fn arm(seat: &Seat, f: u64, arg: *mut c_void, run: *mut Run) {
+unsafe fn arm(seat: &Seat, f: u64, arg: *mut c_void, site: u64, run: *mut Run) {
     // SAFETY: the seat is the calling thread's, and its stack is empty.
     unsafe {
         let g = seat.g;
         let (user, held) = ((*g).user, (*g).held);
-        spawn::init(g, seat.class, seat.id, f, arg as u64);
+        spawn::init(g, seat.class, seat.id, f, arg as u64, site);
+        (*g).cancel_disabled = 0;
         (*g).user = user;
         (*g).held = held;
         (*g).entry_arg = run as u64;

@@ -2,6 +2,7 @@
 
 use super::idle::MAX_WORKERS;
 use crate::abi::*;
+use crate::inspect::asked;
 use crate::stack;
 use crate::sys::cpu;
 use crate::sys::report::{Line, out_of_range, wrong_field};
@@ -47,6 +48,9 @@ pub fn from_environment() -> Result<GoroutineConfig, GoroutineStatus> {
     Ok(config)
 }
 
+/// From look to look.
+const LOOK_MS: u64 = 200;
+
 fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
@@ -62,6 +66,29 @@ fn number(name: &str) -> Result<Option<u64>, GoroutineStatus> {
                 .emit();
             Err(GOROUTINE_EINVAL)
         }
+    }
+}
+
+/// From look to look for deadlocks, for whoever runs the program: GOROUTINE_DEADLOCK_LOOK_MS, at least 1.
+pub fn look_ns() -> Result<u64, GoroutineStatus> {
+    let ms = number("GOROUTINE_DEADLOCK_LOOK_MS")?.unwrap_or(LOOK_MS);
+    Ok(ms.clamp(1, 3_600_000) * 1_000_000)
+}
+
+/// The signal that asks threads what they do, for whoever runs the program: GOROUTINE_DUMP_SIGNAL, a number (`inspect::asked`).
+pub fn dump_signal(config: &GoroutineConfig) -> Result<Option<i32>, GoroutineStatus> {
+    let Some(signal) = number("GOROUTINE_DUMP_SIGNAL")?.filter(|&n| n != 0) else {
+        return Ok(None);
+    };
+    if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS != 0 {
+        return Ok(None);
+    }
+    match i32::try_from(signal) {
+        Ok(signal) if asked::is_free(signal) => Ok(Some(signal)),
+        _ => Err(wrong_field(
+            "GOROUTINE_DUMP_SIGNAL",
+            "is no signal that can be had: synchronous, the C library's, or somebody else's",
+        )),
     }
 }
 

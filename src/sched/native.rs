@@ -101,7 +101,7 @@ unsafe fn discarded(g: *mut Goroutine) {
     // SAFETY: the caller's promise: `g` is the running goroutine.
     unsafe {
         stack::segment::settle(g, here); // a callback that was jumped over may have been on a linked segment
-        (*g).foreign &= !FOREIGN_DISCARDED;
+        (*g).spawn_flags &= !FOREIGN_DISCARDED;
         keep_thread(g);
     }
     retire_thread();
@@ -124,7 +124,7 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
         if (*g).lent_call.is_lent() {
             take_back_worker(g);
         }
-        if (*g).foreign_sp != 0 || (*g).foreign & FOREIGN_DISCARDED != 0 {
+        if (*g).foreign_sp != 0 || (*g).spawn_flags & FOREIGN_DISCARDED != 0 {
             // C itself called goroutine_exit, or frames of it were jumped over.
             if !bind::is_bound(g) {
                 bind::bind_on_the_spot(g);
@@ -132,7 +132,7 @@ pub unsafe fn over(g: *mut Goroutine, value: *mut c_void, status: GoroutineStatu
             retire_thread();
         }
         (*g).foreign_sp = 0;
-        (*g).foreign = 0;
+        (*g).spawn_flags &= !FOREIGN_DISCARDED;
         attach::is_attached(g).then(|| attach::over(g, value, status))
     }
 }
@@ -157,7 +157,7 @@ unsafe fn take_back_worker(g: *mut Goroutine) {
 pub unsafe fn look(g: *mut Goroutine) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*g).foreign & FOREIGN_DISCARDED != 0 {
+        if (*g).spawn_flags & FOREIGN_DISCARDED != 0 {
             discarded(g);
         }
         if (*g).spawn_flags & ON_THE_SPOT == 0 {
@@ -249,7 +249,7 @@ pub unsafe extern "C" fn on_blocking_exit(g: *mut Goroutine) {
     unsafe {
         trace::returns(g);
         // Over whose C frames somebody jumped keeps the thread, whether there is a worker for it or not: see `discarded`.
-        let stays = frames_live(g) || (*g).foreign & FOREIGN_DISCARDED != 0;
+        let stays = frames_live(g) || (*g).spawn_flags & FOREIGN_DISCARDED != 0;
         if (*g).lent_call.is_lent() {
             if stays {
                 take_back_worker(g);

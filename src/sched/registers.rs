@@ -141,7 +141,7 @@ impl Places {
             let Some(step) = Plain::at(rip) else {
                 // SAFETY: as above.
                 let read = |address: u64| Some(unsafe { *(address as *const u64) });
-                return match unwind::step(at, &read) {
+                return match unwind::step(at, false, &read) {
                     Some(caller) => {
                         *at = caller;
                         true

@@ -24,8 +24,9 @@ use super::turnstile::Turnstile;
 use super::worker::{Counts, Worker};
 use super::world;
 use crate::abi::*;
+use crate::code::place;
 use crate::context::{self, note_control_words, tls};
-use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of};
+use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of, site_of};
 use crate::inspect::deadlock::{self, Detector};
 use crate::promise::Outcome;
 use crate::sanitize;
@@ -217,6 +218,17 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         Ok(checked) => checked,
         Err(status) => return status,
     };
+    let look_ns = match super::config::look_ns() {
+        Ok(ns) => ns,
+        Err(status) => return status,
+    };
+    let dump_signal = match super::config::dump_signal(&config) {
+        Ok(signal) => signal,
+        Err(status) => return status,
+    };
+    if let Some(signal) = dump_signal {
+        settings.open_signals |= 1 << (signal - 1);
+    }
     let pinning = match Pinning::new(&config) {
         Ok(pinning) => pinning,
         Err(status) => return status,
@@ -242,6 +254,9 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
         stack::overflow::install();
         crate::inspect::quit::install();
+        if let Some(signal) = dump_signal {
+            crate::inspect::asked::install(signal);
+        }
     }
     report::set_fatal(config.fatal, config.fatal_arg);
     let now = now_ns();
@@ -269,7 +284,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
         predictor: Predictor::new(config.flags & GOROUTINE_CONFIG_NO_PREDICTION == 0),
         net: Net::new(),
         since: Since::new(count),
-        detector: Detector::default(),
+        detector: Detector::new(look_ns),
         phase: AtomicU32::new(RUNNING),
         waiters: AtomicU32::new(0),
         pins: AtomicU32::new(0),
@@ -323,6 +338,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
 fn forget_config() {
     stack::overflow::uninstall();
     crate::inspect::quit::uninstall();
+    crate::inspect::asked::uninstall();
     stack::event::set_callback(None, std::ptr::null_mut());
     report::set_fatal(None, std::ptr::null_mut());
 }
@@ -433,7 +449,10 @@ pub fn shutdown(deadline: u64) -> Ended {
     drop(unsafe { Box::from_raw(runtime) });
     forget_config();
     let mut ended = Ended::from(GOROUTINE_OK);
-    if !stack::overflow::is_installed() && !crate::inspect::quit::is_installed() {
+    let installed = stack::overflow::is_installed()
+        || crate::inspect::quit::is_installed()
+        || crate::inspect::asked::is_installed();
+    if !installed {
         // Nobody calls us any more. (A handler that was installed after ours may pass faults on to ours for ever.)
         ended.library = std::mem::take(&mut lifecycle.library) as *mut c_void;
     }
@@ -490,6 +509,8 @@ fn stuck(runtime: &Runtime, deadline: u64) -> GoroutineStatus {
             if let Some((_, thread)) = holds {
                 line.text(", bound to ").text(thread);
             }
+            // SAFETY: as above.
+            place::spawned_at(&mut line, unsafe { site_of(g, id) });
             line.emit();
         }
     });
@@ -758,11 +779,7 @@ impl Runtime {
     pub unsafe fn unhandled(&self, g: *const Goroutine, outcome: Outcome) {
         if !self.hand_unhandled(g, outcome) {
             // SAFETY: the caller's promise.
-            unhandled_line(
-                unsafe { g.as_ref() }.map_or((0, null()), id_and_name),
-                outcome,
-                None,
-            );
+            unhandled_line(unsafe { g.as_ref() }.map_or((0, null(), 0), who), outcome, None);
         }
     }
 
@@ -841,7 +858,7 @@ impl Runtime {
 
 /// Every lock of the library that is not part of the runtime, so that none is held by a ghost in the child.
 /// In the order in which they are taken: a job is submitted under its queue's lock.
-fn fork_locks() -> [&'static dyn ForkLock; 23] {
+fn fork_locks() -> [&'static dyn ForkLock; 25] {
     [
         crate::ffi::jobs::LOADS.lock(),
         crate::ffi::jobs::CALLS.lock(),
@@ -858,10 +875,12 @@ fn fork_locks() -> [&'static dyn ForkLock; 23] {
         crate::ops::channel::all(),
         crate::ops::channel::users(),
         crate::ops::group::all(),
+        crate::ops::rwlock::reads(),
         crate::ops::io::threads(),
         crate::ops::local::spare(),
         slot::spare(),
         crate::code::registry(),
+        crate::inspect::asked::asking(),
         crate::promise::pool::spare(),
         world::threads(),
         world::held(),
@@ -958,6 +977,7 @@ extern "C" fn after_fork_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     forget_name_readers();
     crate::code::forget_readers();
+    crate::inspect::asked::forget();
     thread::restore_mask();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
@@ -1000,18 +1020,18 @@ pub fn report_unhandled(id: u64, outcome: Outcome, text: Option<&CStr>) {
     let to_whom = if own { g } else { std::ptr::null_mut() };
     if !enter().is_some_and(|inside| inside.hand_unhandled(to_whom, outcome)) {
         // SAFETY: null, or the running goroutine.
-        let id_and_name = unsafe { to_whom.as_ref() }.map_or((id, null()), id_and_name);
-        unhandled_line(id_and_name, outcome, text);
+        let who = unsafe { to_whom.as_ref() }.map_or((id, null(), 0), who);
+        unhandled_line(who, outcome, text);
     }
 }
 
-/// Of a goroutine that runs here, or just ended here.
-fn id_and_name(g: &Goroutine) -> (u64, *const c_char) {
-    (g.id(), g.name.load(Ordering::Relaxed))
+/// Id, name and site of a goroutine that runs here, or just ended here.
+fn who(g: &Goroutine) -> (u64, *const c_char, u64) {
+    (g.id(), g.name.load(Ordering::Relaxed), g.site)
 }
 
 /// `name` is null, or a string.
-fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Option<&CStr>) {
+fn unhandled_line((id, name, site): (u64, *const c_char, u64), outcome: Outcome, text: Option<&CStr>) {
     let mut line = report::Line::new();
     match id {
         0 => line.text("unhandled: a promise was released that had been rejected with "),
@@ -1019,7 +1039,9 @@ fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Opti
         id => unsafe { line.text("unhandled: goroutine ").dec(id).name(name) }.text(" ended with "),
     };
     if let Some(text) = text {
-        line.raw(text.to_bytes()).emit();
+        line.raw(text.to_bytes());
+        place::spawned_at(&mut line, site);
+        line.emit();
         return;
     }
     match describe(outcome.status) {
@@ -1028,7 +1050,9 @@ fn unhandled_line((id, name): (u64, *const c_char), outcome: Outcome, text: Opti
             .text(if outcome.status < 0 { "status -" } else { "status " })
             .dec(u64::from(outcome.status.unsigned_abs())),
     };
-    line.text(", reason ").hex(outcome.value as u64).emit();
+    line.text(", reason ").hex(outcome.value as u64);
+    place::spawned_at(&mut line, site);
+    line.emit();
 }
 
 /// What plain threads announced with `goroutine_external_begin`, and took back. Of the process: they know no runtime.

@@ -19,12 +19,13 @@ const FLAGS: u32 =
     GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_PRIORITY | GOROUTINE_SPAWN_DAEMON | GOROUTINE_SPAWN_PINNED;
 const STACK_ARGS_MAX: u64 = 65_536;
 
-/// Writes the control block of a goroutine that is about to start: `f(arg)`, no promise, no flags.
+/// Writes the control block of a goroutine that is about to start: `f(arg)`, no promise, no flags. `site`: the code that wants it, for
+/// reports; 0: none.
 ///
 /// # Safety
 /// `g` is a control block of this class that belongs to the caller.
 #[inline(always)]
-pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64) {
+pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u64, site: u64) {
     let base = g as u64 & !((1 << class) - 1);
     // SAFETY: the caller's promise. The page may hold anything in lines 1 to 3, so all that is ever read there is written
     // but for `context`, `native_stack` and `foreign_sp`, which are 0 whenever a goroutine is over, and `next`. Line 4 is
@@ -32,6 +33,7 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
     unsafe {
         let block = &mut *g;
         block.stack_limit = base + stack::GUARD as u64 + LIMIT;
+        block.site = site;
         block.preempt = AtomicU32::new(0);
         block.flags = AtomicU32::new(0);
         block.user = [0; 3];
@@ -39,7 +41,6 @@ pub(super) unsafe fn init(g: *mut Goroutine, class: u8, id: u64, f: u64, arg: u6
         block.last_worker = 0;
         block.class = class;
         block.held = 0;
-        block.cancel_disabled = 0;
         block.spawn_flags = 0;
         block.forks = FORKS.load(Ordering::Relaxed);
         block.entry_fn = f;
@@ -87,11 +88,12 @@ unsafe fn set_name(g: *mut Goroutine, name: *const c_char) {
 /// A goroutine of the library's own: `f(arg)`, and `end(arg)` off its stack when it is over, however that comes about.
 ///
 /// # Safety
-/// `f` is a GoroutineFn.
+/// `f` is a GoroutineFn. `site`: as [`init`].
 pub unsafe fn internal(
     f: u64,
     arg: *mut c_void,
     end: unsafe fn(arg: *mut c_void),
+    site: u64,
 ) -> Result<(), GoroutineStatus> {
     let runtime = runtime::enter_or_start()?;
     if runtime.is_stopping() {
@@ -111,15 +113,14 @@ pub unsafe fn internal(
         } else {
             (*worker).next_id()
         };
-        init(g, runtime.class, id, f, arg as u64);
+        init(g, runtime.class, id, f, arg as u64, site);
         at_end(g, end, arg);
-        launch(g, &runtime, 0);
+        launch(g, &runtime);
     }
     Ok(())
 }
 
-/// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not. `site`: the code that wants it,
-/// for traces.
+/// `f(arg)` in a goroutine of the default kind; with a promise if `promised`. The promise is null if not. `site`: as [`init`].
 ///
 /// # Safety
 /// `f` is a function of type GoroutineFn.
@@ -146,7 +147,7 @@ pub unsafe fn plain(
             return Err(GOROUTINE_ENOMEM);
         };
         let class = local.stacks.class();
-        init(g, class, worker.next_id(), f, arg as u64);
+        init(g, class, worker.next_id(), f, arg as u64, site);
         let mut promise = std::ptr::null_mut();
         if promised {
             promise = pool::take_from(&mut local.promises);
@@ -158,7 +159,7 @@ pub unsafe fn plain(
             (*g).promise = promise;
         }
         bump(&worker.counts.opened, 1);
-        trace::spawns(g, site);
+        trace::spawns(g);
         if worker.queue.push(Runnable(g)) == super::run_queue::Pushed::Share {
             super::share::share(worker);
         }
@@ -181,13 +182,13 @@ unsafe fn plain_outside(
     let g = stack::acquire(class, f).ok_or(GOROUTINE_ENOMEM)?;
     // SAFETY: the stack is ours from the pool.
     unsafe {
-        init(g, class, foreign_id(), f, arg as u64);
+        init(g, class, foreign_id(), f, arg as u64, site);
         if promised && !give_promise(g) {
             discard(g, class);
             return Err(GOROUTINE_ENOMEM);
         }
         let promise = (*g).promise;
-        launch(g, &runtime, site);
+        launch(g, &runtime);
         Ok(promise)
     }
 }
@@ -228,11 +229,11 @@ unsafe fn discard(g: *mut Goroutine, class: u8) {
 ///
 /// # Safety
 /// `g` is ready to run and the caller's.
-unsafe fn launch(g: *mut Goroutine, runtime: &Runtime, site: u64) {
+unsafe fn launch(g: *mut Goroutine, runtime: &Runtime) {
     // SAFETY: the caller's promise; the thread holds its worker, if any.
     unsafe {
         count_opened(g, runtime);
-        trace::spawns(g, site);
+        trace::spawns(g);
         let worker = tls::worker();
         if worker.is_null() {
             runtime.queue_from_outside(Runnable(g));
@@ -349,7 +350,7 @@ pub unsafe fn with(
         } else {
             (*worker).next_id()
         };
-        init(g, class, id, request.r#fn as u64, request.int_args[0]);
+        init(g, class, id, request.r#fn as u64, request.int_args[0], site);
         let needed = if short {
             0
         } else {
@@ -382,10 +383,10 @@ pub unsafe fn with(
         fill(g, request, short, from_context);
         let promise = (*g).promise;
         if start == Start::Unbound {
-            launch(g, &runtime, site);
+            launch(g, &runtime);
         } else {
             count_opened(g, &runtime);
-            trace::spawns(g, site);
+            trace::spawns(g);
             bind::launch_bound(runtime.shared(), g, start);
         }
         Ok(promise)
@@ -471,7 +472,7 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
         let Some(g) = stack else {
             return timers::postpone(worker, number);
         };
-        init(g, class, worker.next_id(), f, u64::from(number));
+        init(g, class, worker.next_id(), f, u64::from(number), 0);
         (*g).spawn_flags |= GOROUTINE_SPAWN_PRIORITY;
         at_end(g, timers::finish, number as usize as *mut c_void);
         if let Some((s, name)) = options {
@@ -480,7 +481,7 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
             set_name(g, name);
         }
         bump(&worker.counts.opened, 1);
-        trace::spawns(g, 0);
+        trace::spawns(g);
         timers::trace_firing(g, number);
         worker.enqueue_urgent(g);
     }

@@ -11,6 +11,7 @@ use super::share;
 use super::worker::{TURNS, Worker, bump};
 use super::world;
 use crate::abi::*;
+use crate::code::place;
 use crate::context::{note_control_words, tls};
 use crate::goroutine::{self, EXTRAS, Exceptions, Goroutine, Runnable};
 use crate::promise::Outcome;
@@ -331,6 +332,7 @@ pub unsafe extern "C" fn on_exception_at_base(
         });
         // SAFETY: the running goroutine's name does not change.
         unsafe { line.dec(g.id()).name(g.name.load(Ordering::Relaxed)) };
+        place::spawned_at(&mut line, g.site);
         if forced {
             fatal_line(&mut line);
         }

@@ -1,7 +1,8 @@
 //! A line on stderr about a signal that is about to end the process, if a goroutine ran into it: which one, where, and what it was about.
 //!
 //! ```text
-//! goroutine: goroutine 17 "fetch", worker 2: SIGSEGV at 0x10, rip 0x7f5c3a1052d4 (parse+0x44 in libhtml.so)
+//! goroutine: goroutine 17 "fetch", worker 2: SIGSEGV at 0x10, rip 0x7f5c3a1052d4 (parse+0x44 in libhtml.so),
+//! spawned at 0x55d0c81f2a9e (serve+0x6e in httpd)
 //! ```
 //!
 //! Only where nobody handles the signal (`overflow`): a program with a handler of its own hears of it as without us. Async-signal-safe as
@@ -9,10 +10,10 @@
 //! crashed thread may hold itself (it is recursive), and no other holds while it waits for us.
 
 use super::running;
-use crate::code;
+use crate::code::place;
 use crate::context::tls;
 use crate::sys::report::Line;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One line per process: a crash may crash again, or others at the same time.
@@ -50,7 +51,8 @@ pub unsafe fn say(signal: c_int, info: &libc::siginfo_t, context: *mut c_void) {
             line.text(" at ").hex(info.si_addr() as u64);
         }
         line.text(", rip ").hex(rip);
-        name_code(&mut line, rip);
+        place::name(&mut line, rip as usize, rip as usize);
+        place::spawned_at(&mut line, (*g).site);
         line.emit();
     }
 }
@@ -63,36 +65,5 @@ fn name_of(signal: c_int) -> &'static str {
         libc::SIGILL => "SIGILL",
         libc::SIGABRT => "SIGABRT",
         _ => "a signal",
-    }
-}
-
-/// The function there, if anybody knows it.
-fn name_code(line: &mut Line, rip: u64) {
-    let mut name = code::NAME_BUFFER;
-    if let Some((bytes, offset)) = code::describe(rip as usize, &mut name) {
-        line.text(" (")
-            .raw(&name[..bytes])
-            .text("+")
-            .hex(offset as u64)
-            .text(")");
-        return;
-    }
-    // SAFETY: zeros are a Dl_info; strings of loaded objects, which this thread runs in.
-    unsafe {
-        let mut info: libc::Dl_info = std::mem::zeroed();
-        if libc::dladdr(rip as *const c_void, &mut info) == 0 {
-            return;
-        }
-        line.text(" (");
-        if !info.dli_sname.is_null() {
-            line.raw(CStr::from_ptr(info.dli_sname).to_bytes());
-            line.text("+").hex(rip - info.dli_saddr as u64).text(" in ");
-        }
-        let path = CStr::from_ptr(info.dli_fname).to_bytes();
-        line.raw(path.rsplit(|&byte| byte == b'/').next().unwrap_or(path));
-        if info.dli_sname.is_null() {
-            line.text("+").hex(rip - info.dli_fbase as u64);
-        }
-        line.text(")");
     }
 }

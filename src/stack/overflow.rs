@@ -222,6 +222,8 @@ fn report(g: *mut Goroutine, b: Bounds, address: usize, at: Place) {
         } else {
             " (more: stack_bytes, GOROUTINE_STACK_BYTES)"
         });
+        // SAFETY: the running goroutine.
+        code::place::spawned_at(&mut line, unsafe { (*g).site });
     }
     line.emit();
     let mut frames = [std::ptr::null_mut::<c_void>(); 48];

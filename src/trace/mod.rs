@@ -169,25 +169,25 @@ pub unsafe fn parks(g: *const Goroutine) {
     }
 }
 
-/// `g` was spawned by whoever runs here, from code at `site` (0: unknown).
+/// `g` was spawned by whoever runs here.
 ///
 /// # Safety
 /// `g` is the caller's.
 #[inline(always)]
-pub unsafe fn spawns(g: *const Goroutine, site: u64) {
+pub unsafe fn spawns(g: *const Goroutine) {
     if is_on() {
         // SAFETY: the caller's promise.
-        unsafe { spawns_cold(g, site) };
+        unsafe { spawns_cold(g) };
     }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn spawns_cold(g: *const Goroutine, site: u64) {
+unsafe fn spawns_cold(g: *const Goroutine) {
     const SITE: u64 = (1 << 56) - 1;
     // SAFETY: the caller's promise. Its name is read only if it may have one: otherwise that line is not written.
     unsafe {
-        record(Kind::Spawn, site & SITE, (*g).id(), (*g).entry_fn);
+        record(Kind::Spawn, (*g).site & SITE, (*g).id(), (*g).entry_fn);
         sanitize::spawned(g.cast_mut());
         if (*g).spawn_flags & crate::goroutine::EXTRAS != 0 {
             let name = (*g).name.load(Ordering::Relaxed);

@@ -39,6 +39,11 @@ impl<P: Sleeper> Count<P> {
         }
     }
 
+    /// How many are left, as a hint.
+    pub fn left(&self) -> u32 {
+        self.word.load(Ordering::Relaxed) as u32
+    }
+
     /// Whether it is 0. Acquire: partner of `add`.
     #[inline(always)]
     pub fn is_zero(&self) -> bool {

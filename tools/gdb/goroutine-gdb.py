@@ -18,13 +18,14 @@ from gdb.unwinder import Unwinder, register_unwinder
 
 WORDS = ("count", "regions", "regions_count", "region_shift", "colours", "block_bytes", "forks_word", "forks", "id", "flags",
          "foreign_sp", "park", "waits", "spawn_flags", "entry", "name", "rsp", "rbx", "rbp", "r12", "r13", "r14", "r15",
-         "worker_index", "mutex_word", "mutex_shift", "tls_offset")
+         "worker_index", "mutex_word", "mutex_shift", "tls_offset", "site")
 REGISTERS = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 KINDS = ("waits for its ticket, committed by {symbol}", "sleeps", "waits for mutex {object:#x}{holder}", "waits for readers-writer lock {object:#x}",
          "waits for semaphore {object:#x}", "waits for wait group {object:#x}", "waits for condition {object:#x}",
          "sends to channel {object:#x}", "receives from channel {object:#x}", "selects", "awaits promise {object:#x}",
          "waits for a descriptor", "waits for a file operation", "waits for its call on lane {object:#x}",
-         "waits for a thread to bind to")
+         "waits for a thread to bind to", "waits for a worker", "waits for the next callback",
+         "waits to read readers-writer lock {object:#x}", "waits for a once, of mutex {object:#x}{holder}")
 FLAG_BOUND, FLAG_ATTACHED, FLAG_CANCEL = 1, 2, 4
 SPAWN_FLAGS = ((4, "daemon"), (2, "priority"), (8, "pinned"))
 WAITING, COMMITTING = 1, 3
@@ -42,6 +43,12 @@ def word(address):
 def symbol(address):
     text = gdb.execute("info symbol %d" % address, to_string=True).strip()
     return "%#x" % address if text.startswith("No symbol") else text.split(" in section ")[0]
+
+
+def source(site):
+    """The call that returns to there: function, file and line, as far as they are known."""
+    function, line = re.sub(r" \+ \d+$", "", symbol(site - 1)), gdb.find_pc_line(site - 1)
+    return "%#x in %s%s" % (site, function, " (%s:%d)" % (line.symtab.filename, line.line) if line.symtab else "")
 
 
 class Library:
@@ -121,7 +128,7 @@ class Goroutine:
 
         self.id = field("id")
         self.flags, self.spawn_flags = field("flags", "<I"), field("spawn_flags", "<I")
-        self.foreign, self.entry = field("foreign_sp"), field("entry")
+        self.foreign, self.entry, self.site = field("foreign_sp"), field("entry"), field("site")
         self.parked = field("park") & 3 in (WAITING, COMMITTING)
         self.waits, self.sp = field("waits"), field("rsp")
         self.registers = {name: field(name) for name in REGISTERS}
@@ -147,7 +154,8 @@ class Goroutine:
         flags += ["bound"] * bool(self.flags & FLAG_BOUND) + ["attached"] * bool(self.flags & FLAG_ATTACHED)
         flags += ["told to stop"] * bool(self.flags & FLAG_CANCEL)
         name = ' "%s"' % self.name if self.name else ""
-        return "goroutine %d%s %s; began in %s%s" % (self.id, name, self.state(), symbol(self.entry), "".join(", " + f for f in flags))
+        site = "; spawned at %s" % source(self.site) if self.site else ""
+        return "goroutine %d%s %s; began in %s%s%s" % (self.id, name, self.state(), symbol(self.entry), "".join(", " + f for f in flags), site)
 
 
 class FrameId:
