@@ -182,6 +182,14 @@ static void *thread_writes(void *arg) {
     writes(arg);
     return NULL;
 }
+/* A reader is let in no more. (Or the one with a time-out has come and gone, unseen.) */
+static void await_writer(void) {
+    int tries;
+    for (tries = 0; tries < 5000 && goroutine_rwlock_read_lock(lock, 0) == GOROUTINE_OK; tries++) {
+        OK(goroutine_rwlock_read_unlock(lock));
+        thread_sleep(MS);
+    }
+}
 enum { FOR_EVER, WITH_A_TIME_OUT, AND_A_THREAD };
 static void read_twice(void *how) {
     pthread_t thread;
@@ -190,10 +198,10 @@ static void read_twice(void *how) {
     await_step(2);
     if (U(how) == AND_A_THREAD) {
         CHECK(pthread_create(&thread, NULL, thread_writes, P(3600 * SECOND)) == 0);
-        thread_sleep(50 * MS);
+        await_writer();
     }
     spawn_named("two", writes, U(how) == WITH_A_TIME_OUT ? P(300 * MS) : NULL);
-    thread_sleep(50 * MS);
+    await_writer();
     reach(3);
     look_on();
 }

@@ -443,7 +443,7 @@ int main(int argc, char **argv) {
     for (argc = 0; argc < 4; argc++) expect_child("first use starts", first_spawn_starts, P(argc), 0, 0, NULL);
     expect_child("environment", environment_is_read, NULL, 0, 0, "GOROUTINE_WORKERS");
     expect_child("slow shutdown", slow_shutdown, NULL, 0, 0, "shutdown timed out");
-    expect_child("slow shutdown", slow_shutdown, NULL, 0, 0, " \"spins\" runs, or is queued\n");
+    expect_child("slow shutdown", slow_shutdown, NULL, 0, 0, " \"spins\" runs, or is queued, spawned at 0x");
     names_in_reports();
     implicit_start();
     fifty_times();
