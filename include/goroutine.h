@@ -827,7 +827,8 @@ void goroutine_config_init_sized(struct GoroutineConfig *config, size_t size);
  * Context:   T, G.
  * Ownership: `config` is copied.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
- * GOROUTINE_ENOSYS (the kernel cannot do what an option needs).
+ * GOROUTINE_ENOSYS (the kernel cannot do what an option needs); a negative errno: the trace that GOROUTINE_TRACE asks for cannot be written
+ * (stderr says why).
  * Since:     ABI 1.
  *
  * Safety:
@@ -1008,7 +1009,7 @@ GoroutineStatus goroutine_spawn_with(const struct GoroutineSpawn *request, Gorou
 Goroutine *goroutine_current(void);
 
 /**
- * The id of a goroutine, never reused in a process.
+ * The id of a goroutine, never reused in a process; in no order.
  * Context:   T, G, R, S.
  * Returns:   the id; 0 for NULL.
  * Since:     ABI 1.
@@ -1840,7 +1841,9 @@ void *goroutine_callback_run(GoroutineFn f,
 /**
  * To be called first, before anything else is, where a longjmp or a C++ exception has landed that came out of C code called by
  * this goroutine, or out of a callback. Jumps within one stretch of C code need nothing. The goroutine keeps its thread from
- * then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump.
+ * then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump. Likewise where code goes
+ * on that a `stack_overflow` callback sent there, or that caught what it threw in a way of its own: the reserve is ready for another time, and nothing
+ * is bound by that.
  * Context:   T, G.
  * Parks:     never.
  * Since:     ABI 1.

@@ -269,7 +269,9 @@ pub unsafe extern "C" fn goroutine_callback_run(f: GoroutineFn, arg: *mut c_void
 
 /// To be called first, before anything else is, where a longjmp or a C++ exception has landed that came out of C code called by
 /// this goroutine, or out of a callback. Jumps within one stretch of C code need nothing. The goroutine keeps its thread from
-/// then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump.
+/// then on, which ends with it: nobody knows what the abandoned C code held. Does nothing if there was no such jump. Likewise where code goes
+/// on that a `stack_overflow` callback sent there, or that caught what it threw in a way of its own: the reserve is ready for another time, and nothing
+/// is bound by that.
 /// Context:   T, G.
 /// Parks:     never.
 /// Since:     ABI 1.

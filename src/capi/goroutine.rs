@@ -88,7 +88,7 @@ pub unsafe extern "C" fn goroutine_current() -> *mut Goroutine {
     realign!(inner::current)
 }
 
-/// The id of a goroutine, never reused in a process.
+/// The id of a goroutine, never reused in a process; in no order.
 /// Context:   T, G, R, S.
 /// Returns:   the id; 0 for NULL.
 /// Since:     ABI 1.

@@ -94,7 +94,8 @@ pub unsafe extern "C" fn goroutine_config_init_sized(config: *mut GoroutineConfi
 /// Context:   T, G.
 /// Ownership: `config` is copied.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (it runs), GOROUTINE_EINVAL (stderr says which field), GOROUTINE_ENOMEM (threads),
-/// GOROUTINE_ENOSYS (the kernel cannot do what an option needs).
+/// GOROUTINE_ENOSYS (the kernel cannot do what an option needs); a negative errno: the trace that GOROUTINE_TRACE asks for cannot be written
+/// (stderr says why).
 /// Since:     ABI 1.
 ///
 /// # Safety
