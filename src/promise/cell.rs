@@ -299,6 +299,22 @@ impl<T, V: Copy> Cell<T, V> {
         self.lock.unlock();
     }
 
+    /// In a child of fork: who held the lock is not there, and may have been in the middle of the list. Nobody waits any more then.
+    ///
+    /// # Safety
+    /// No other thread is there.
+    pub unsafe fn forget_holder(&self) {
+        if !self.lock.is_locked() {
+            return;
+        }
+        if self.state.load(Ordering::Relaxed) == PENDING {
+            let nobody = |list: &mut List<T>| (list.first, list.last) = (null_mut(), null_mut());
+            // SAFETY: I2: the lock is held, by nobody else.
+            unsafe { self.waiters.with(nobody) };
+        }
+        self.lock.unlock();
+    }
+
     /// Runs `f` unless settled; until it returns nobody can settle. `f` is a few instructions.
     pub fn if_pending<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         self.lock.lock();
