@@ -393,7 +393,8 @@ impl Registry {
         let mut old = Vec::new();
         self.make_room(&functions, &mut map, &mut old);
         let mut all = Vec::with_capacity(functions.len());
-        for f in functions {
+        // The last one first: the unwinder keeps its list by address, and takes in what is new from the last one back.
+        for f in functions.into_iter().rev() {
             let function = Arc::new(f);
             all.push(function.clone());
             self.by_start.insert(function.start, function.id);
