@@ -26,6 +26,19 @@ static void *sends(void *arg) {
     }
     return arg;
 }
+static void ignores(void *arg, GoroutineStatus status, void *value) { (void)arg, (void)status, (void)value; }
+static void *settles(void *arg) {
+    while (!GET(over)) {
+        GoroutinePromise *promise = goroutine_promise_new();
+        int i;
+        CHECK(promise != NULL);
+        for (i = 0; i < 30; i++) OK(goroutine_promise_then(promise, ignores, NULL));
+        OK(goroutine_promise_resolve(promise, NULL));
+        goroutine_promise_release(promise);
+        goroutine_yield();
+    }
+    return arg;
+}
 static void count(void *arg, void **root) {
     (void)root;
     ADD(*(uint64_t *)arg, 1);
@@ -56,6 +69,7 @@ int main(void) {
         CHECK((channels[i] = goroutine_channel_new(8, 8)) != NULL);
         goroutine_promise_release(goroutine_spawn(spawns, P(i)));
         goroutine_promise_release(goroutine_spawn(sends, P(i)));
+        goroutine_promise_release(goroutine_spawn(settles, P(i)));
     }
     for (i = 0; i < forks; i++) {
         int status;

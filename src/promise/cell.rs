@@ -323,3 +323,23 @@ impl<T, V: Copy> Cell<T, V> {
         result
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_held_it_in_the_parent_is_forgotten_and_so_are_those_who_waited() {
+        let cell = Cell::<u32, u32>::new(0);
+        let mut waiter = Waiter::new(1);
+        // SAFETY: it stays until nobody knows it.
+        assert!(unsafe { cell.join(&raw mut waiter) });
+        let in_the_middle = || {
+            // SAFETY: there is one thread.
+            unsafe { cell.forget_holder() };
+            assert!(!cell.lock.is_locked());
+            cell.look(|what| assert_eq!(what.err().map(Iterator::count), Some(0)));
+        };
+        assert!(cell.if_pending(in_the_middle).is_some());
+    }
+}
