@@ -1,6 +1,7 @@
 /* timeout: 240 */
 /* GOROUTINE_DUMP_SIGNAL: a dump has the frames of goroutines that run, in C, in emitted code and in foreign calls, and says why where it has not. */
 #include "code.h"
+#include <ucontext.h>
 
 static int the_signal;
 
@@ -138,6 +139,47 @@ static void in_c(void) {
     free(text);
     SET(over, 1);
     for (i = 0; i < 5; i++) finish(all[i]);
+    SET(over, 0);
+    SET(spinning, 0);
+}
+
+/* ---- Foreign code on a stack of its own, below the thread's, and so small that it ends soon above. ---- */
+
+static ucontext_t of_thread, of_fiber;
+static void in_fiber(void) {
+    spin_middle(1);
+    CHECK(swapcontext(&of_fiber, &of_thread) == 0);
+}
+static void *has_fiber(void *arg) {
+    const size_t page = 4096, pages = 16;
+    char *memory = (char *)MAP_FAILED;
+    uint64_t at = U(&memory) & ~(uint64_t)(page - 1);
+    while (memory == (char *)MAP_FAILED) {
+        at -= 16 << 20; /* the first room below the thread's stack */
+        memory = (char *)mmap(P(at), (pages + 2) * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    }
+    CHECK(mprotect(memory + page, pages * page, PROT_READ | PROT_WRITE) == 0);
+    CHECK(getcontext(&of_fiber) == 0);
+    of_fiber.uc_stack.ss_sp = memory + page;
+    of_fiber.uc_stack.ss_size = pages * page;
+    makecontext(&of_fiber, in_fiber, 0);
+    CHECK(swapcontext(&of_thread, &of_fiber) == 0);
+    CHECK(munmap(memory, (pages + 2) * page) == 0);
+    return arg;
+}
+static void *fiber_bound(void *arg) { return execute_ffi_call(NULL, CODE(has_fiber), arg); }
+static void on_foreign_stack(void) {
+    GoroutinePromise *promise = spawn_named("fiber", fiber_bound, 0);
+    bool answered = false;
+    while (GET(spinning) < 1) thread_sleep(MS);
+    while (!answered) {
+        char *text = dump(), *part = part_of(text, "fiber");
+        CHECK(strstr(part, "#0") == NULL); /* where that stack ends nobody knows */
+        answered = strstr(part, ", or on a stack of foreign code's own") != NULL;
+        free(text);
+    }
+    SET(over, 1);
+    finish(promise);
     SET(over, 0);
     SET(spinning, 0);
 }
@@ -306,6 +348,7 @@ int main(void) {
     expect_child("no number", refused, (void *)(uintptr_t)"x", 0, 0, "not a number: GOROUTINE_DUMP_SIGNAL=x");
     start(8);
     in_c();
+    on_foreign_stack();
     in_emitted_code();
     finish(spawn_named("itself", dumps_itself, 0));
     storm();

@@ -2660,7 +2660,8 @@ void goroutine_world_start(void);
  * of one that waits in any other call, and of the caller, `rip`, `rsp` and the callee-saved ones, the rest is 0. Frames of the library that it waits in
  * lie in the first range, below `rsp`; what these have in callee-saved registers is a last range of 48 bytes, in the control block: it may be all that
  * points to a buffer that was passed. Of a goroutine in foreign code `rsp` alone is known, the rest is 0: references are spilled before the call. So it is
- * of one in which no code but the library's is live, or for which there are no unwind tables. The stacks of C code that runs cannot be shown.
+ * of one in which no code but the library's is live, or for which there are no unwind tables. The stacks of C code that runs cannot be shown, nor those that C code has made for itself
+ * (fibers, coroutines).
  * Context:   T, G. `f` is C code: it keeps the callee-saved registers, and does not use the library.
  * Parks:     never.
  * Since:     ABI 1.

@@ -9,11 +9,11 @@
 //! | `place` | people who read a report |
 //! | `cfi` | unwind tables: read and written |
 //!
-//! Functions lie in chunks, sorted by address. A chunk never changes: another one takes its place. It has one ELF image, and one unwind
-//! table, for all its functions, because both kinds of reader walk a list of what they were given. Small chunks are merged with their
+//! Functions lie in chunks, sorted by address. A chunk never changes: another one takes its place. It has one ELF image
+//! for all its functions, because debuggers walk a list of what they were given. Small chunks are merged with their
 //! like, as in a binary counter, so each function is copied a few times in all, however they come; none is merged beyond CHUNK_MAX. A function
 //! that was unregistered is marked, and leaves its chunk when a quarter of it is so marked, or when its addresses are registered anew: until
-//! then debuggers still name it. One with an unwind table leaves at once.
+//! then debuggers still name it. Unwind tables are each function's own, as long as it is registered (`unwinder`).
 //!
 //! I1. Chunks, and the map of them, are made and replaced under the lock.
 //! I2. Who looks something up counts itself in `READERS` first, and only then loads the map; who replaces the map waits, after that, until
@@ -89,6 +89,17 @@ pub struct Function {
     gone: AtomicBool,
 }
 
+impl Function {
+    /// For the unwinder; empty: it has none.
+    fn table(&self) -> Vec<u8> {
+        let mut table = Table::default();
+        for frame in &self.frames {
+            table.add(&frame.view(), true);
+        }
+        table.finish()
+    }
+}
+
 struct Chunk {
     /// In the order of their addresses.
     functions: Box<[Arc<Function>]>,
@@ -96,19 +107,14 @@ struct Chunk {
     high: usize,
     /// How many of them are gone. Under the lock.
     gone: AtomicU32,
-    /// For debuggers and the unwinder: while it is in the map.
+    /// For debuggers: while it is in the map.
     _image: Option<gdb::Image>,
-    _frames: Option<unwinder::Frames>,
 }
 
 impl Chunk {
     /// # Safety
     /// Under the lock; the functions are sorted, and at least one.
     unsafe fn new(functions: Vec<Arc<Function>>) -> *const Self {
-        let mut table = Table::default();
-        for frame in functions.iter().flat_map(|f| &f.frames) {
-            table.add(&frame.view(), true);
-        }
         let nameless: Vec<&Function> = functions
             .iter()
             .filter(|f| f.symfile.is_none())
@@ -122,7 +128,6 @@ impl Chunk {
             functions: functions.into(),
             gone: AtomicU32::new(0),
             _image: image,
-            _frames: unwinder::Frames::new(table.finish()),
         }))
     }
 
@@ -162,6 +167,8 @@ struct Owned {
     function: Arc<Function>,
     /// Its own image, for debuggers.
     _symfile: Option<gdb::Image>,
+    /// For the unwinder.
+    _frames: Option<unwinder::Frames>,
     /// Somebody waits for its last frame.
     leaving: bool,
 }
@@ -218,15 +225,27 @@ pub fn describe(address: usize, name: &mut [u8; NAME_MAX]) -> Option<(usize, usi
 /// Room for what [`describe`] gives.
 pub const NAME_BUFFER: [u8; NAME_MAX] = [0; NAME_MAX];
 
+/// Counts as a look-up for as long as `f` runs, which may read unwind tables that it found.
+pub fn reading<R>(f: impl FnOnce() -> R) -> R {
+    READERS.fetch_add(1, Ordering::SeqCst);
+    let result = f();
+    READERS.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
+fn wait_for_readers() {
+    while READERS.load(Ordering::SeqCst) != 0 {
+        std::thread::yield_now(); // a look-up is short
+    }
+}
+
 /// Publishes a map, and frees what is not in it any more, once nobody looks at it.
 ///
 /// # Safety
 /// Under the lock; `gone` is in the old map and not in the new one.
 unsafe fn publish(map: Map, gone: Vec<*const Chunk>) {
     let old = MAP.swap(Box::into_raw(Box::new(map)), Ordering::SeqCst);
-    while READERS.load(Ordering::SeqCst) != 0 {
-        std::thread::yield_now(); // a look-up is short
-    }
+    wait_for_readers();
     // SAFETY: I2; made by `Chunk::new` and by us.
     unsafe {
         for chunk in gone {
@@ -374,7 +393,8 @@ impl Registry {
         let mut old = Vec::new();
         self.make_room(&functions, &mut map, &mut old);
         let mut all = Vec::with_capacity(functions.len());
-        for f in functions {
+        // The last one first: the unwinder keeps its list by address, and takes in what is new from the last one back.
+        for f in functions.into_iter().rev() {
             let function = Arc::new(f);
             all.push(function.clone());
             self.by_start.insert(function.start, function.id);
@@ -383,6 +403,7 @@ impl Registry {
             self.functions.insert(
                 function.id,
                 Owned {
+                    _frames: unwinder::Frames::new(function.table()),
                     function,
                     _symfile: symfile,
                     leaving: false,
@@ -453,7 +474,7 @@ impl Registry {
         let chunk = unsafe { &*map[i] };
         function.gone.store(true, Ordering::SeqCst);
         let gone = chunk.gone.fetch_add(1, Ordering::Relaxed) as usize + 1;
-        if gone * 4 >= chunk.functions.len() || !function.frames.is_empty() {
+        if gone * 4 >= chunk.functions.len() {
             let old = self.rebuild(&mut map, i);
             // SAFETY: under the lock; the old one is not in the new map.
             unsafe { publish(map, old.into_iter().collect()) };

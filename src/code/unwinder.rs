@@ -1,6 +1,8 @@
 //! Tables for the unwinder that C++ and Rust throw with, libgcc's: `__register_frame`.
 //!
-//! It walks its list of tables at each throw, so there is one for each chunk of functions, not one for each function.
+//! Each function has one of its own, which is there from its registration to its end. Not one for many, though older ones walk a list of tables at each throw:
+//! whoever unwinds reads an entry after the look-up, without a lock, so a table may only go when no frame of its functions is left; and the
+//! unwinder takes it that tables do not overlap (it looks at the last one that begins below an address, and at no other).
 
 use std::ffi::c_void;
 
@@ -29,5 +31,6 @@ impl Drop for Frames {
     fn drop(&mut self) {
         // SAFETY: registered, once.
         unsafe { __deregister_frame(self.0.as_ptr().cast()) };
+        super::wait_for_readers(); // a dump may have found it
     }
 }

@@ -12,13 +12,15 @@
 //! A2. Only threads of the pool are asked: they have an alternate stack, and live until a shutdown has joined them; so no signal of ours is
 //!     pending when the handler goes. A thread that blocks the signal (C code may) is not sent one.
 //! A3. In the switching code neither `current` nor the stack pointer say where the thread is: who is there answers so, and nothing more. The same
-//!     on the thread's own stack outside of foreign calls: that is between two goroutines.
+//!     on the thread's own stack outside of foreign calls: that is between two goroutines. And on a stack that foreign code has made for
+//!     itself: where that ends nobody knows, and what lies above it may be unmapped.
 
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::stack;
 use crate::sys::mutex::Mutex;
 use crate::sys::time::{now_ns, sleep_until};
+use crate::thread;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -29,8 +31,6 @@ const PATIENCE_NS: u64 = 50_000_000;
 pub const PATIENCE_OF_DUMP_NS: u64 = 500_000_000;
 /// Words of the stack that it was on, and of the goroutine's if that was another one.
 const WORDS: [usize; 2] = [4096, 1024];
-/// Most of a thread's own stack that is believed.
-const NATIVE_MOST: usize = 1 << 34;
 
 /// In `STATE`. ASKED has the thread's number above NUMBER_SHIFT.
 const IDLE: u64 = 0;
@@ -307,10 +307,10 @@ unsafe fn fill(answer: &mut Answer, context: &libc::ucontext_t) {
         let on = stack::running(g);
         let lowest = stack::event::lowest(g, on);
         let foreign_sp = (*g).foreign_sp as usize;
-        let native = tls::base_sp();
+        let (native, own) = (tls::base_sp(), thread::stack());
         if (lowest..on.top).contains(&rsp) {
             answer.inner.copy(rsp, on.top);
-        } else if foreign_sp != 0 && (native.saturating_sub(NATIVE_MOST)..native).contains(&rsp) {
+        } else if foreign_sp != 0 && own.contains(&rsp) && own.contains(&native) && rsp < native {
             answer.inner.copy(rsp, native);
             if (lowest..on.top).contains(&foreign_sp) {
                 answer.outer.copy(foreign_sp, on.top);

@@ -30,7 +30,8 @@
 //! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
 //!
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
-//! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way. Then nothing happens any more unless a plain
+//! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way, and all workers sleep (one that does not may be
+//! in a function of the configuration, which may wake somebody). Then nothing happens any more unless a plain
 //! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
 
 use super::live::all;
@@ -302,7 +303,11 @@ fn sleeps(node: &Node) -> bool {
 
 /// Everybody's parks, if all are asleep, and there is somebody who keeps the program alive.
 fn asleep(runtime: &Runtime, look: &Look) -> Vec<Park> {
-    if !look.all_parked || !look.nodes.values().all(sleeps) || !runtime.waits_for_itself() {
+    if !look.all_parked
+        || !look.nodes.values().all(sleeps)
+        || !runtime.waits_for_itself()
+        || !runtime.all_idle()
+    {
         return Vec::new();
     }
     let mut parks: Vec<Park> = look.nodes.values().map(|n| (n.id, n.sequence)).collect();

@@ -179,7 +179,9 @@ fn asking(text: &mut String, id: u64, thread: &Thread, patience: &mut u64) {
             }
             return;
         }
-        Asked::Answered(answer) if answer.id == id => "its thread is between two goroutines",
+        Asked::Answered(answer) if answer.id == id => {
+            "its thread is between two goroutines, or on a stack of foreign code's own"
+        }
         Asked::Answered(_) => "its thread runs another one by now",
         Asked::Silent => "its thread did not answer in time",
         Asked::Blocks => "its thread blocks the signal of GOROUTINE_DUMP_SIGNAL",

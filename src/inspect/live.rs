@@ -57,7 +57,10 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
         let bounds = stack::running(g);
         let mut inner = here;
         if !(stack::event::lowest(g, bounds)..bounds.top).contains(&here) {
-            ranges.push(here..tls::base_sp().max(here)); // called by C
+            if here > tls::base_sp() {
+                return true; // called by C on a stack of its own, which is not known
+            }
+            ranges.push(here..tls::base_sp()); // called by C
             inner = ((*g).foreign_sp as usize).clamp(bounds.low, bounds.top);
         }
         stack::segments_of(g, inner, |low, high| {
@@ -67,7 +70,10 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
     }
     // SAFETY: the running goroutine.
     let native = unsafe { (*g).native_stack } as usize;
-    if native != 0 && native < tls::base_sp() {
+    if native > tls::base_sp() {
+        return true; // the same below a callback
+    }
+    if native != 0 {
         ranges.push(native..tls::base_sp());
     }
     ranges.into_iter().any(|range| holds(range, code))
@@ -75,9 +81,13 @@ pub fn is_own(code: &Range<usize>, here: usize) -> bool {
 
 /// Whether memory that is not all there counts as one that holds one.
 fn holds(range: Range<usize>, code: &Range<usize>) -> bool {
+    const AT_ONCE: usize = 1 << 16;
     let start = range.start.next_multiple_of(8);
-    let mut words = vec![0u64; range.end.saturating_sub(start) / 8];
-    !mem::peek_words(start, &mut words) || words.iter().any(|&word| returns_to(word, code))
+    let mut words = vec![0u64; (range.end.saturating_sub(start) / 8).min(AT_ONCE / 8)];
+    (start..range.end).step_by(AT_ONCE).any(|low| {
+        let words = &mut words[..(range.end - low).min(AT_ONCE) / 8];
+        !mem::peek_words(low, words) || words.iter().any(|&word| returns_to(word, code))
+    })
 }
 
 /// Whether goroutine `id` was seen out of `code`, or is over.
@@ -101,27 +111,27 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
             if !clean || stopped.native_stack == 0 {
                 return clean;
             }
-            let Some(base) = base_of(g) else {
-                return false; // of a thread that we did not make: its C frames are not known
-            };
             let native = stopped.native_stack as usize;
-            native >= base
-                || !holds(native..base, code)
+            let Some(stack) = stack_of(g).filter(|stack| (stack.start..=stack.end).contains(&native)) else {
+                return false; // a thread that we did not make, or a stack that C code made for itself: its frames are not known
+            };
+            native == stack.end
+                || !holds(native..stack.end, code)
                     // SAFETY: as above. It was parked all the time, so these frames did not change.
                     && unsafe { (*g).park.parked() } == Some(stopped.sequence)
         }
     }
 }
 
-/// Where the stack of the thread begins that `g` is bound to.
-fn base_of(g: *mut Goroutine) -> Option<usize> {
-    let mut base = None;
+/// The part for C frames of the stack of the thread that `g` is bound to.
+fn stack_of(g: *mut Goroutine) -> Option<Range<usize>> {
+    let mut stack = None;
     runtime::enter()?.pool.for_each(|seat| {
         if seat.goroutine.load(Ordering::Acquire) == g {
-            base = Some(seat.base_sp());
+            stack = Some(seat.native());
         }
     });
-    base
+    stack
 }
 
 /// Waits until no goroutine but the calling one can return to `code`. Otherwise at least one was not seen without it until `deadline`

@@ -133,16 +133,20 @@ pub fn step(
         caller[RSP] = rbp.wrapping_add(16);
         return Some(caller);
     }
-    let mut bases = [0; 3];
-    // SAFETY: any address may be asked about. What is found is a table's entry, in an object that is loaded while its code is on a stack.
-    let fde = unsafe {
-        let entry = _Unwind_Find_FDE(pc as *const c_void, &raw mut bases);
-        if entry.is_null() {
-            return None;
-        }
-        cfi::at(entry)?
-    };
-    apply(&row(&fde, pc)?, &fde, registers, read)
+    // (Of a copied stack, code may be unregistered by now.)
+    code::reading(|| {
+        let mut bases = [0; 3];
+        // SAFETY: any address may be asked about. What is found is a table's entry, in an object that is loaded while its code is on a
+        // stack, or of registered code, and stays until we are through.
+        let fde = unsafe {
+            let entry = _Unwind_Find_FDE(pc as *const c_void, &raw mut bases);
+            if entry.is_null() {
+                return None;
+            }
+            cfi::at(entry)?
+        };
+        apply(&row(&fde, pc)?, &fde, registers, read)
+    })
 }
 
 /// How the caller's registers follow from a frame's where compiled code makes a call: the CFA is a register and an offset, and what was saved lies

@@ -211,6 +211,15 @@ pub fn users_of(address: usize, sends: bool) -> Option<Vec<u64>> {
     (!end.anybody).then(|| end.goroutines.clone())
 }
 
+/// In a child of fork, which does not use its parent's.
+///
+/// # Safety
+/// No other thread is there.
+pub unsafe fn forget_all() {
+    // SAFETY: the caller's promise.
+    unsafe { (*CHANNELS.data_ptr()).keep(|_| false) };
+}
+
 impl Channel {
     /// The caller uses it, if anybody wants to know.
     #[inline(always)]

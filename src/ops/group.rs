@@ -53,6 +53,15 @@ pub fn all() -> &'static List<Group> {
     &GROUPS
 }
 
+/// In a child of fork: those that one who is not there has in hand are not looked at any more.
+///
+/// # Safety
+/// No other thread is there.
+pub unsafe fn forget_held() {
+    // SAFETY: the caller's promise.
+    unsafe { (*GROUPS.data_ptr()).keep(|group| group.members.try_lock().is_some()) };
+}
+
 /// What somebody waits for who waits for a group.
 pub struct Joined {
     /// Its members' promises, none of which was settled a moment ago.

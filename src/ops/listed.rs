@@ -34,9 +34,25 @@ impl<T: Listed> Objects<T> {
         true
     }
 
-    /// It is about to be freed.
+    /// In a child of fork: without those that are not `kept`.
+    pub fn keep(&mut self, kept: impl Fn(&T) -> bool) {
+        // SAFETY: listed, so alive.
+        self.0.retain(|&object| kept(unsafe { &*object }));
+        for (place, object) in self.iter().enumerate() {
+            object.place().store(place, Ordering::Relaxed);
+        }
+    }
+
+    /// It is about to be freed. (A parent's may not be in the list any more.)
     pub fn remove(&mut self, object: &T) {
         let place = object.place().load(Ordering::Relaxed);
+        if self
+            .0
+            .get(place)
+            .is_none_or(|&there| !std::ptr::eq(there, object))
+        {
+            return;
+        }
         self.0.swap_remove(place);
         if let Some(&moved) = self.0.get(place) {
             // SAFETY: listed, so alive.

@@ -299,11 +299,47 @@ impl<T, V: Copy> Cell<T, V> {
         self.lock.unlock();
     }
 
+    /// In a child of fork: who held the lock is not there, and may have been in the middle of the list. Nobody waits any more then.
+    ///
+    /// # Safety
+    /// No other thread is there.
+    pub unsafe fn forget_holder(&self) {
+        if !self.lock.is_locked() {
+            return;
+        }
+        if self.state.load(Ordering::Relaxed) == PENDING {
+            let nobody = |list: &mut List<T>| (list.first, list.last) = (null_mut(), null_mut());
+            // SAFETY: I2: the lock is held, by nobody else.
+            unsafe { self.waiters.with(nobody) };
+        }
+        self.lock.unlock();
+    }
+
     /// Runs `f` unless settled; until it returns nobody can settle. `f` is a few instructions.
     pub fn if_pending<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         self.lock.lock();
         let result = (self.state.load(Ordering::Relaxed) == PENDING).then(f);
         self.lock.unlock();
         result
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_held_it_in_the_parent_is_forgotten_and_so_are_those_who_waited() {
+        let cell = Cell::<u32, u32>::new(0);
+        let mut waiter = Waiter::new(1);
+        // SAFETY: it stays until nobody knows it.
+        assert!(unsafe { cell.join(&raw mut waiter) });
+        let in_the_middle = || {
+            // SAFETY: there is one thread.
+            unsafe { cell.forget_holder() };
+            assert!(!cell.lock.is_locked());
+            cell.look(|what| assert_eq!(what.err().map(Iterator::count), Some(0)));
+        };
+        assert!(cell.if_pending(in_the_middle).is_some());
     }
 }

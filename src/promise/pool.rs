@@ -137,6 +137,15 @@ pub fn give_back(promises: impl Iterator<Item = *mut Promise>) {
     sanitize::look_away(|| SPARE.lock().blocks.extend(promises));
 }
 
+/// In a child of fork: nobody is in the middle of a promise.
+///
+/// # Safety
+/// No other thread is there, and the lock is free.
+pub unsafe fn forget_holders() {
+    // SAFETY: the caller's promise.
+    for_each(|promise| unsafe { promise.cell.forget_holder() });
+}
+
 /// Every block, spare ones included. No lock is held meanwhile: `f` may release, and blocks made since may be left out.
 pub fn for_each(mut f: impl FnMut(&Promise)) {
     let chunk = |i: usize| {

@@ -101,7 +101,8 @@ impl Runtime {
         }
     }
 
-    fn all_idle(&self) -> bool {
+    /// Whether all workers sleep.
+    pub fn all_idle(&self) -> bool {
         self.workers.iter().all(|w| self.idle.contains(w.index))
     }
 }

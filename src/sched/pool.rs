@@ -26,6 +26,7 @@ use crate::thread;
 use crate::trace::{self, Cause};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -106,6 +107,8 @@ pub struct Seat {
     pub runtime: &'static Runtime,
     /// Where the thread schedules when no C frame is live on it.
     base_sp: AtomicUsize,
+    /// Where its stack ends, below.
+    low: AtomicUsize,
     /// The goroutine that is bound to it, or null. For reports.
     pub goroutine: AtomicPtr<Goroutine>,
     /// A `Serves`. Written by the thread.
@@ -135,6 +138,7 @@ impl Seat {
             name,
             runtime,
             base_sp: AtomicUsize::new(0),
+            low: AtomicUsize::new(0),
             goroutine: AtomicPtr::new(std::ptr::null_mut()),
             serves: AtomicU32::new(Serves::Nothing as u32),
             thread_id: AtomicU32::new(0),
@@ -160,6 +164,11 @@ impl Seat {
     /// Where the calling thread schedules once no C frame is live any more.
     pub fn base_sp(&self) -> usize {
         self.base_sp.load(Ordering::Relaxed)
+    }
+
+    /// Its stack, as far as C frames may be on it.
+    pub fn native(&self) -> Range<usize> {
+        self.low.load(Ordering::Relaxed)..self.base_sp()
     }
 
     /// The thread ends when what it serves is over: what C left in it (locale, a device, half-run frames) must not meet
@@ -804,6 +813,7 @@ fn run_thread(seat: &Arc<Seat>) {
 unsafe extern "C" fn on_thread_start(_: *mut Goroutine, _: *mut c_void) -> *mut Goroutine {
     let seat = Seat::current().expect("set just before");
     seat.base_sp.store(tls::scheduler_sp(), Ordering::Relaxed);
+    seat.low.store(thread::stack().start, Ordering::Relaxed);
     // SAFETY: on the thread's stack.
     unsafe { next_of_thread() }
 }

@@ -992,6 +992,8 @@ extern "C" fn after_fork_child() {
         crate::ops::async_op::forget_all();
         crate::ops::lane::forget_all();
         crate::ops::io::forget_all();
+        crate::ops::channel::forget_all();
+        crate::ops::group::forget_held();
         super::attach::forget_all();
         world::forget_all();
         crate::ops::world::forget_all();
@@ -1005,6 +1007,7 @@ extern "C" fn after_fork_child() {
         trace::forget_in_child();
         stack::segment::reset_pools();
         fork_locks().iter().for_each(|lock| lock.reset());
+        crate::promise::pool::forget_holders();
         SHUTDOWN.reset();
     }
 }

@@ -33,6 +33,7 @@ use crate::sync::Ordering;
 use crate::sys::futex;
 use crate::sys::mutex::Mutex;
 use crate::sys::time::{self, now_ns};
+use crate::thread;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -68,14 +69,16 @@ pub struct Member {
     block: tls::Remote,
     /// The kernel's name of it.
     tid: i32,
+    /// Where its stack ends, below; 0: it is not one of ours.
+    low: usize,
 }
 
 /// What holds while the world is stopped (W2).
 pub struct Held {
     /// Goroutines in foreign code, by address.
     foreign: Vec<Foreign>,
-    /// Where threads schedule when no callback is live, sorted.
-    bases: Vec<usize>,
+    /// Where threads schedule when no callback is live, sorted, and where their stacks end.
+    bases: Vec<(usize, usize)>,
     /// For the registers of those that are parked.
     pub places: Places,
 }
@@ -96,10 +99,13 @@ impl Held {
         let at = self.foreign.binary_search_by_key(&(g as usize), |f| f.g).ok()?;
         Some(self.foreign[at])
     }
-    /// Where C frames end that begin at `native_stack`.
+    /// Where C frames end that begin at `native_stack`. None: they are on a stack that C code has made for itself.
     pub fn base_above(&self, native_stack: u64) -> Option<usize> {
-        let at = self.bases.partition_point(|&base| base < native_stack as usize);
-        self.bases.get(at).copied()
+        let native_stack = native_stack as usize;
+        let at = self.bases.partition_point(|&(base, _)| base < native_stack);
+        (self.bases.get(at))
+            .filter(|&&(_, low)| low <= native_stack)
+            .map(|&(base, _)| base)
     }
 }
 
@@ -114,7 +120,8 @@ pub fn enlist() {
     // SAFETY: no memory is passed.
     let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
     let block = tls::Remote(tls::block());
-    THREADS.lock().push(Member { block, tid });
+    let low = thread::stack().start;
+    THREADS.lock().push(Member { block, tid, low });
 }
 
 /// It will not any more. It is out.
@@ -325,7 +332,7 @@ fn look() -> Result<(), u64> {
     let out = |t: &&Thread| t.stand().is_out();
     held.foreign = (runners.iter().filter(|t| !out(t)).filter_map(|t| t.foreign.get())).collect();
     held.foreign.sort_unstable_by_key(|f| f.g);
-    held.bases = threads.iter().map(|t| t.block.base_sp()).collect();
+    held.bases = threads.iter().map(|t| (t.block.base_sp(), t.low)).collect();
     held.bases.sort_unstable();
     held.places.prepare();
     Ok(())

@@ -74,8 +74,7 @@ impl SpinLock {
             backoff(&mut round);
         }
     }
-    /// For a model.
-    #[cfg(all(test, loom))]
+    /// A look.
     pub fn is_locked(&self) -> bool {
         self.0.load(Ordering::Acquire) != 0
     }

@@ -12,6 +12,7 @@ use crate::context::tls;
 use crate::sys::cpu::Cpus;
 use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -47,6 +48,8 @@ pub struct Thread {
     creator_mask: libc::sigset_t,
     /// What the scheduler keeps about it; null: nothing. Set by the thread itself.
     pub seat: AtomicPtr<c_void>,
+    /// Its stack, without the guard; empty: not known. Set by the thread itself, first.
+    stack: Range<usize>,
 }
 
 /// A thread to join.
@@ -72,6 +75,7 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
         hooks: settings.hooks,
         creator_mask,
         seat: AtomicPtr::new(null_mut()),
+        stack: 0..0,
     }));
     // SAFETY: initialised before use, in this order; the new thread inherits the mask and takes over the record.
     let result = unsafe {
@@ -127,6 +131,31 @@ pub fn restore_mask() {
         // SAFETY: the record of this thread, copied with the process.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &(*thread).creator_mask, null_mut()) };
     }
+}
+
+/// The stack of the calling thread, if it is one of ours. (C code on it may run on others, of its own.) In signal handlers, too.
+pub fn stack() -> Range<usize> {
+    let thread = tls::thread();
+    if thread.is_null() {
+        return 0..0;
+    }
+    // SAFETY: the record of this thread, which outlives its body, and is written before that.
+    unsafe { (*thread).stack.clone() }
+}
+
+/// What the system says of it.
+fn own_stack() -> Range<usize> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut low, mut bytes) = (null_mut(), 0);
+    // SAFETY: initialised by the first call, if that gives 0.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return 0..0;
+        }
+        libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut bytes);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+    }
+    low as usize..low as usize + bytes
 }
 
 /// What the scheduler keeps about the calling thread; null: it is not one of ours, or has nothing.
@@ -202,6 +231,7 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
             };
             libc::sigaltstack(&stack, null_mut());
         }
+        (*record).stack = own_stack();
         tls::set_thread(record);
         crate::context::init_control_words();
         let [(first, first_arg), (last, last_arg)] = (*record).hooks;
