@@ -393,6 +393,8 @@ impl Registry {
         let mut old = Vec::new();
         self.make_room(&functions, &mut map, &mut old);
         let mut all = Vec::with_capacity(functions.len());
+        let highest = self.by_start.last_key_value().map(|(start, _)| *start);
+        let (first, last) = (functions[0].start, functions[functions.len() - 1].start);
         // The last one first: the unwinder keeps its list by address, and takes in what is new from the last one back.
         for f in functions.into_iter().rev() {
             let function = Arc::new(f);
@@ -409,6 +411,9 @@ impl Registry {
                     leaving: false,
                 },
             );
+        }
+        if highest.is_none_or(|highest| first > highest) {
+            unwinder::take_in(last);
         }
         // SAFETY: under the lock. (A chunk that was made a moment ago may be merged with the next, and was never in the map.)
         unsafe {

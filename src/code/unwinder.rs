@@ -9,6 +9,15 @@ use std::ffi::c_void;
 unsafe extern "C" {
     fn __register_frame(table: *const c_void);
     fn __deregister_frame(table: *const c_void);
+    fn _Unwind_Find_FDE(pc: *const c_void, bases: *mut [usize; 3]) -> *const u8;
+}
+
+/// Older unwinders put new tables into their list, the highest first, when somebody throws: those of code that was emitted from low to high take a step for each
+/// table that is there, each, if they come all at once. It is none if they come as they are registered. `start`: of the highest.
+pub fn take_in(start: usize) {
+    let mut bases = [0; 3];
+    // SAFETY: any address may be asked about.
+    unsafe { _Unwind_Find_FDE(start as *const c_void, &raw mut bases) };
 }
 
 /// A table that the unwinder knows, until it is dropped.
