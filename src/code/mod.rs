@@ -188,17 +188,22 @@ pub fn forget_readers() {
 
 // ---- look-ups ----
 
+/// Calls `f`, which must be short: what is registered meanwhile, tables for the unwinder included, stays in memory (I2). Async-signal-safe if `f` is.
+pub fn hold<R>(f: impl FnOnce() -> R) -> R {
+    READERS.fetch_add(1, Ordering::SeqCst);
+    let result = f();
+    READERS.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
 /// Calls `f` with the function at `address`. None: none is registered there. Async-signal-safe if `f` is.
 pub fn with<R>(address: usize, f: impl FnOnce(&Function) -> R) -> Option<R> {
-    READERS.fetch_add(1, Ordering::SeqCst);
     // SAFETY: I2.
-    let found = unsafe {
+    hold(|| unsafe {
         (MAP.load(Ordering::SeqCst).as_ref())
             .and_then(|map| map.iter().find_map(|chunk| (**chunk).find(address)))
             .map(f)
-    };
-    READERS.fetch_sub(1, Ordering::SeqCst);
-    found
+    })
 }
 
 /// Whether an instruction there is the language's own. Async-signal-safe.
