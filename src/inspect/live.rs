@@ -94,7 +94,12 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
         Seen::Gone => true,
         Seen::Moves => false,
         Seen::Parked(stopped) => {
-            if will_return(&stopped, code) {
+            let may_return = may_return(&stopped, code);
+            if !may_return && stopped.native_stack == 0 {
+                return true; // the copy says it all
+            }
+            let counts = |&word: &u64| returns_to(word, code);
+            if may_return && returns(&stopped).is_none_or(|returns| returns.iter().any(counts)) {
                 return false;
             }
             if stopped.native_stack != 0 {
@@ -112,18 +117,17 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
     }
 }
 
-/// Whether it has a return address into `code` on its own stack and segments. Unwinding is asked only where some word could be one.
-fn will_return(stopped: &Stopped, code: &Range<usize>) -> bool {
+/// Whether any word on its own stack and segments could be a return address into `code`. Else nobody needs to unwind.
+fn may_return(stopped: &Stopped, code: &Range<usize>) -> bool {
     let r = &stopped.registers;
     let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
-    let counts = |&word: &u64| returns_to(word, code);
-    let mut all = (stopped.words.iter())
+    (stopped.words.iter())
         .chain(stopped.outer.iter().flatten())
-        .chain(&saved);
-    all.any(counts) && returns(stopped).is_none_or(|returns| returns.iter().any(counts))
+        .chain(&saved)
+        .any(|&word| returns_to(word, code))
 }
 
-/// All return addresses there, those below links included. None: not all of them are known.
+/// All return addresses there, with those below links included. None: not all of them are known.
 fn returns(stopped: &Stopped) -> Option<Vec<u64>> {
     let r = &stopped.registers;
     let mut parts = vec![(r.rsp, &stopped.words[..])];
