@@ -331,6 +331,77 @@ static void refused_as_a_whole(void) {
     OK(goroutine_code_unregister(ids[2], SECOND));
 }
 
+/* ---- what is refused, in words ---- */
+
+typedef struct Refusal {
+    const char *text;
+    void (*spoil)(GoroutineCode *codes);
+    GoroutineStatus status;
+} Refusal;
+
+static uint8_t refused_memory[256];
+static void no_codes(GoroutineCode *c) { (void)c; }
+static void small_size(GoroutineCode *c) { c[0].size = 63; }
+static void other_size(GoroutineCode *c) { c[2].size = 72; }
+static void bad_flags(GoroutineCode *c) { c[2].flags = 2; }
+static void null_name(GoroutineCode *c) { c[2].name = NULL; }
+static void no_name(GoroutineCode *c) { c[2].name = ""; }
+static void null_code(GoroutineCode *c) { c[2].code = NULL; }
+static void no_bytes(GoroutineCode *c) { c[2].code_bytes = 0; }
+static void all_bytes(GoroutineCode *c) { c[2].code_bytes = UINT64_MAX; }
+static void no_table_bytes(GoroutineCode *c) { c[2].eh_frame = refused_memory; }
+static void no_table(GoroutineCode *c) { c[2].eh_frame_bytes = 1; }
+static void no_image_bytes(GoroutineCode *c) { c[2].symfile = refused_memory; }
+static void no_image(GoroutineCode *c) { c[2].symfile_bytes = 1; }
+static void damaged_table(GoroutineCode *c) {
+    static const uint8_t table[] = {1, 2, 3};
+    c[2].eh_frame = table;
+    c[2].eh_frame_bytes = sizeof table;
+}
+static void table_of_others(GoroutineCode *c) {
+    static uint8_t table[64];
+    c[2].eh_frame = table;
+    c[2].eh_frame_bytes = frames_of_unframed(table, refused_memory + 96, 32);
+}
+static void two_overlap(GoroutineCode *c) { c[1].code = refused_memory + 15; }
+static void known_overlap(GoroutineCode *c) { c[2].code = refused_memory + 128; }
+
+static const Refusal REFUSALS[] = {
+    {"EINVAL: codes is NULL\n", no_codes, GOROUTINE_EINVAL},
+    {"EINVAL: codes[0].size is out of range\n", small_size, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].size is not that of codes[0]\n", other_size, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].flags is out of range\n", bad_flags, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].name is NULL\n", null_name, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].name is empty\n", no_name, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].code is NULL\n", null_code, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].code_bytes is 0\n", no_bytes, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].code_bytes is out of range\n", all_bytes, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].eh_frame_bytes is 0, and there is one\n", no_table_bytes, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].eh_frame is NULL, and has a size\n", no_table, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].symfile_bytes is 0, and there is one\n", no_image_bytes, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].symfile is NULL, and has a size\n", no_image, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].eh_frame is damaged, or of a kind that is not known\n", damaged_table, GOROUTINE_EINVAL},
+    {"EINVAL: codes[2].eh_frame speaks of code that is not in this call\n", table_of_others, GOROUTINE_EINVAL},
+    {"EINVAL: codes[1] overlaps codes[0]\n", two_overlap, GOROUTINE_EINVAL},
+    {"EALREADY: codes[2] overlaps the registered function \"the neighbour\"\n", known_overlap, GOROUTINE_EALREADY},
+};
+
+static void refuse(void *arg) {
+    const Refusal *r = (const Refusal *)arg;
+    GoroutineCode codes[3], neighbour = code_of("the neighbour", refused_memory + 128, 16, 0);
+    int i;
+    for (i = 0; i < 3; i++) codes[i] = code_of("a", refused_memory + 32 * i, 16, 0);
+    OK(goroutine_code_register(&neighbour, 1, NULL));
+    r->spoil(codes);
+    CHECK_EQ(goroutine_code_register(r->spoil == no_codes ? NULL : codes, 3, NULL), r->status);
+}
+static void refused_in_words(void) {
+    size_t i;
+    for (i = 0; i < sizeof REFUSALS / sizeof *REFUSALS; i++) {
+        expect_child("refused", refuse, (void *)(uintptr_t)&REFUSALS[i], 0, 0, REFUSALS[i].text);
+    }
+}
+
 /* ---- perf ---- */
 
 static bool perf_knows(const char *line) {
@@ -402,6 +473,7 @@ int main(void) {
 #else
     expect_child("overflow", overflow, NULL, SIGSEGV, 0, "runaway_function+0x");
 #endif
+    refused_in_words();
     /* Before start. */
     refused_as_a_whole();
     unwind(false);

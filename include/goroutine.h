@@ -2810,7 +2810,7 @@ GoroutineStatus goroutine_context_init(struct GoroutineContext *to,
  * Output:    `ids` (may be NULL): for goroutine_code_unregister, one for each; above 0, never reused.
  * Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (a function overlaps one that is registered), GOROUTINE_EINVAL (NULL, with `n` not 0; a wrong
  * `size`, an unknown flag; no name, no code, a pointer without a size or the other way round; two of them overlap; an `eh_frame` that is damaged, is of another
- * kind, or speaks of other code).
+ * kind, or speaks of other code). But for GOROUTINE_OK, a line on stderr says which of them, which field, and why, or the name of the registered function.
  * Since:     ABI 1.
  *
  * Safety:
@@ -2825,8 +2825,12 @@ GoroutineStatus goroutine_code_register(const struct GoroutineCode *codes,
  * sees to it first that nobody calls it any more.
  *
  * Each goroutine must be seen without it once, at a moment when it is parked, or over: one that computes without ever parking lets this
- * time out. Every word on a parked goroutine's stacks that could be a return address into the function counts as one; its first address does not. Threads that run no
- * goroutine are not looked at.
+ * time out. So does one that is parked and will return to it. Of a parked goroutine the return addresses count, as long as its frames are known
+ * up to where it began: each is of C or C++ with unwind tables, or of a registered function with a table or with GOROUTINE_CODE_FRAME_POINTER, whose
+ * `push rbp; mov rbp, rsp` is in its first 64 bytes and before the call. Of a goroutine where that is not so (also while C that it called waits for a
+ * callback of its) every word on its stacks counts that could be a return address into the function, also one that an earlier
+ * goroutine left on that stack: such a word can let this time out until the goroutine goes on or ends. The function's first address
+ * never counts. Threads that run no goroutine, and stacks that a program made itself, are not looked at.
  * Context:   T, G.
  * Parks:     the goroutine, not its thread, as goroutine_sleep does, while it is not the time yet.
  * Returns:   GOROUTINE_OK; GOROUTINE_EAGAIN (`timeout_ns` 0) and GOROUTINE_ETIMEDOUT (still registered: some goroutine is in it, or was not

@@ -3,6 +3,7 @@
 use crate::abi::*;
 use crate::code;
 use crate::inspect::{dump, live};
+use crate::sys::report::{wrong_element, wrong_field};
 
 /// Tells the library about `n` functions in memory, so that everybody who meets their addresses knows them: goroutine_dump and the library's
 /// reports by name, debuggers through GDB's JIT interface, perf with GOROUTINE_PERF_MAP=1 in the environment
@@ -21,7 +22,7 @@ use crate::inspect::{dump, live};
 /// Output:    `ids` (may be NULL): for goroutine_code_unregister, one for each; above 0, never reused.
 /// Returns:   GOROUTINE_OK, GOROUTINE_EALREADY (a function overlaps one that is registered), GOROUTINE_EINVAL (NULL, with `n` not 0; a wrong
 /// `size`, an unknown flag; no name, no code, a pointer without a size or the other way round; two of them overlap; an `eh_frame` that is damaged, is of another
-/// kind, or speaks of other code).
+/// kind, or speaks of other code). But for GOROUTINE_OK, a line on stderr says which of them, which field, and why, or the name of the registered function.
 /// Since:     ABI 1.
 ///
 /// # Safety
@@ -40,8 +41,12 @@ pub unsafe extern "C" fn goroutine_code_register(
 /// sees to it first that nobody calls it any more.
 ///
 /// Each goroutine must be seen without it once, at a moment when it is parked, or over: one that computes without ever parking lets this
-/// time out. Every word on a parked goroutine's stacks that could be a return address into the function counts as one; its first address does not. Threads that run no
-/// goroutine are not looked at.
+/// time out. So does one that is parked and will return to it. Of a parked goroutine the return addresses count, as long as its frames are known
+/// up to where it began: each is of C or C++ with unwind tables, or of a registered function with a table or with GOROUTINE_CODE_FRAME_POINTER, whose
+/// `push rbp; mov rbp, rsp` is in its first 64 bytes and before the call. Of a goroutine where that is not so (also while C that it called waits for a
+/// callback of its) every word on its stacks counts that could be a return address into the function, also one that an earlier
+/// goroutine left on that stack: such a word can let this time out until the goroutine goes on or ends. The function's first address
+/// never counts. Threads that run no goroutine, and stacks that a program made itself, are not looked at.
 /// Context:   T, G.
 /// Parks:     the goroutine, not its thread, as goroutine_sleep does, while it is not the time yet.
 /// Returns:   GOROUTINE_OK; GOROUTINE_EAGAIN (`timeout_ns` 0) and GOROUTINE_ETIMEDOUT (still registered: some goroutine is in it, or was not
@@ -87,14 +92,17 @@ mod inner {
             return GOROUTINE_OK;
         }
         if codes.is_null() {
-            return GOROUTINE_EINVAL;
+            return wrong_field("codes", "is NULL");
         }
         // SAFETY: the caller's promise: each says its size, which is that of all, and so many bytes are there.
         unsafe {
             let stride = (*codes).size as usize;
             let each = (0..n).map(|i| codes.byte_add(i * stride).read());
-            if stride < GOROUTINE_CODE_BYTES || each.clone().any(|code| code.size as usize != stride) {
-                return GOROUTINE_EINVAL;
+            if stride < GOROUTINE_CODE_BYTES {
+                return wrong_element("codes", 0, "size", "is out of range");
+            }
+            if let Some(i) = each.clone().position(|code| code.size as usize != stride) {
+                return wrong_element("codes", i, "size", "is not that of codes[0]");
             }
             code::register(&each.collect::<Vec<_>>(), ids)
         }

@@ -364,14 +364,21 @@ fn sleb(to: &mut Vec<u8>, mut value: i64) {
     to.push(value as u8 & 0x7F);
 }
 
+/// Bytes of a function that its `push rbp; mov rbp, rsp` is looked for in.
+pub const PROLOGUE_WITHIN: usize = 64;
+
+/// Where `push rbp; mov rbp, rsp` is in these first bytes of a function.
+pub fn prologue(head: &[u8]) -> Option<usize> {
+    const PROLOGUES: [&[u8]; 2] = [b"\x55\x48\x89\xE5", b"\x55\x48\x8B\xEC"];
+    head.windows(4).position(|bytes| PROLOGUES.contains(&bytes))
+}
+
 /// For a function with frame pointers and without a table: `push rbp; mov rbp, rsp` somewhere in its first instructions, if they are
 /// found. The entry is right from there on, up to its last instructions.
 pub fn with_frame_pointer(code: &[u8]) -> Vec<u8> {
     const DEF_CFA: u8 = 0x0C;
     const OFFSET_RBP: u8 = 0x80 | 6;
-    const PROLOGUES: [&[u8]; 2] = [b"\x55\x48\x89\xE5", b"\x55\x48\x8B\xEC"];
-    let head = &code[..code.len().min(64)];
-    let at = head.windows(4).position(|bytes| PROLOGUES.contains(&bytes));
+    let at = prologue(&code[..code.len().min(PROLOGUE_WITHIN)]);
     let mut program = Vec::new();
     if let Some(at) = at {
         program.extend([0x02, at as u8 + 1, DEF_CFA, 7, 16, OFFSET_RBP, 2, 0x02, 3]); // advance, from rsp, advance

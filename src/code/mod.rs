@@ -30,6 +30,7 @@ mod unwinder;
 
 use crate::abi::*;
 use crate::sys::mutex::Mutex;
+use crate::sys::report::{Line, wrong_element};
 use cfi::{Fde, Table};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -195,17 +196,22 @@ pub fn forget_readers() {
 
 // ---- look-ups ----
 
+/// Calls `f`, which must be short: what is registered meanwhile, tables for the unwinder included, stays in memory (I2). Async-signal-safe if `f` is.
+pub fn hold<R>(f: impl FnOnce() -> R) -> R {
+    READERS.fetch_add(1, Ordering::SeqCst);
+    let result = f();
+    READERS.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
 /// Calls `f` with the function at `address`. None: none is registered there. Async-signal-safe if `f` is.
 pub fn with<R>(address: usize, f: impl FnOnce(&Function) -> R) -> Option<R> {
-    READERS.fetch_add(1, Ordering::SeqCst);
     // SAFETY: I2.
-    let found = unsafe {
+    hold(|| unsafe {
         (MAP.load(Ordering::SeqCst).as_ref())
             .and_then(|map| map.iter().find_map(|chunk| (**chunk).find(address)))
             .map(f)
-    };
-    READERS.fetch_sub(1, Ordering::SeqCst);
-    found
+    })
 }
 
 /// Whether an instruction there is the language's own. Async-signal-safe.
@@ -224,14 +230,6 @@ pub fn describe(address: usize, name: &mut [u8; NAME_MAX]) -> Option<(usize, usi
 
 /// Room for what [`describe`] gives.
 pub const NAME_BUFFER: [u8; NAME_MAX] = [0; NAME_MAX];
-
-/// Counts as a look-up for as long as `f` runs, which may read unwind tables that it found.
-pub fn reading<R>(f: impl FnOnce() -> R) -> R {
-    READERS.fetch_add(1, Ordering::SeqCst);
-    let result = f();
-    READERS.fetch_sub(1, Ordering::SeqCst);
-    result
-}
 
 fn wait_for_readers() {
     while READERS.load(Ordering::SeqCst) != 0 {
@@ -266,73 +264,119 @@ fn map() -> Map {
 
 // ---- registering ----
 
+/// Err: which field is to blame, and why.
+///
 /// # Safety
 /// What it points to is readable.
-unsafe fn check(code: &GoroutineCode) -> Option<Function> {
-    let has = |p: *const std::ffi::c_void, bytes: u64| p.is_null() == (bytes == 0);
+unsafe fn check(code: &GoroutineCode) -> Result<Function, (&'static str, &'static str)> {
+    const RANGE: &str = "is out of range";
     let start = code.code as usize;
-    let end = start.checked_add(usize::try_from(code.code_bytes).ok()?)?;
-    let fits = code.flags & !GOROUTINE_CODE_FRAME_POINTER == 0
-        && !code.name.is_null()
-        && start != 0
-        && end > start
-        && end < 1 << 47
-        && has(code.eh_frame, code.eh_frame_bytes)
-        && has(code.symfile, code.symfile_bytes);
-    if !fits {
-        return None;
-    }
+    let bytes = usize::try_from(code.code_bytes).map_err(|_| ("code_bytes", RANGE))?;
     // SAFETY: the caller's promise.
-    unsafe {
-        let name = CStr::from_ptr(code.name).to_bytes();
-        if name.is_empty() {
-            return None;
-        }
-        let symfile = (!code.symfile.is_null())
-            .then(|| std::slice::from_raw_parts(code.symfile.cast(), code.symfile_bytes as usize).into());
-        Some(Function {
-            id: 0,
-            start,
-            end,
-            flags: code.flags,
-            name: CString::new(&name[..name.len().min(NAME_MAX)]).ok()?,
-            frames: Vec::new(),
-            symfile,
-            gone: AtomicBool::new(false),
-        })
+    let name = unsafe { (!code.name.is_null()).then(|| CStr::from_ptr(code.name).to_bytes()) };
+    let name = name.ok_or(("name", "is NULL"))?;
+    let end = start.checked_add(bytes).filter(|&end| end < 1 << 47);
+    let end = end.ok_or(("code_bytes", RANGE))?;
+    match code {
+        _ if code.flags & !GOROUTINE_CODE_FRAME_POINTER != 0 => return Err(("flags", RANGE)),
+        _ if name.is_empty() => return Err(("name", "is empty")),
+        _ if start == 0 => return Err(("code", "is NULL")),
+        _ if bytes == 0 => return Err(("code_bytes", "is 0")),
+        _ => {}
+    }
+    part("eh_frame", "eh_frame_bytes", code.eh_frame, code.eh_frame_bytes)?;
+    let symfile = part("symfile", "symfile_bytes", code.symfile, code.symfile_bytes)?;
+    // SAFETY: the caller's promise.
+    let symfile = symfile.map(|(image, bytes)| unsafe { std::slice::from_raw_parts(image, bytes) }.into());
+    Ok(Function {
+        id: 0,
+        start,
+        end,
+        flags: code.flags,
+        name: CString::new(&name[..name.len().min(NAME_MAX)]).map_err(|_| ("name", RANGE))?,
+        frames: Vec::new(),
+        symfile,
+        gone: AtomicBool::new(false),
+    })
+}
+
+/// A pointer and its bytes: both, or neither.
+fn part(
+    pointer: &'static str,
+    size: &'static str,
+    at: *const std::ffi::c_void,
+    bytes: u64,
+) -> Result<Option<(*const u8, usize)>, (&'static str, &'static str)> {
+    match (at.is_null(), bytes) {
+        (true, 0) => Ok(None),
+        (true, _) => Err((pointer, "is NULL, and has a size")),
+        (false, 0) => Err((size, "is 0, and there is one")),
+        (false, _) => Ok(Some((at.cast(), bytes as usize))),
     }
 }
 
-/// Takes the unwind tables apart, each once, and gives each function its entries. False: one is not what we know, or speaks of other
-/// code.
+/// Takes the unwind tables apart, each once, and gives each function its entries. Err: whose is to blame, and why.
 ///
 /// # Safety
 /// What `codes` point to is readable. `functions` are sorted.
-unsafe fn attach_frames(codes: &[GoroutineCode], functions: &mut [Function]) -> bool {
-    let tables: BTreeMap<usize, u64> = (codes.iter().filter(|c| !c.eh_frame.is_null()))
-        .map(|c| (c.eh_frame as usize, c.eh_frame_bytes))
+unsafe fn attach_frames(
+    codes: &[GoroutineCode],
+    functions: &mut [Function],
+) -> Result<(), (usize, &'static str)> {
+    let tables: BTreeMap<usize, (u64, usize)> = (codes.iter().enumerate())
+        .filter(|(_, c)| !c.eh_frame.is_null())
+        .map(|(i, c)| (c.eh_frame as usize, (c.eh_frame_bytes, i)))
         .collect();
-    tables.iter().all(|(&table, &bytes)| {
+    for (&table, &(bytes, index)) in &tables {
+        let mut speaks_of_these = true;
         // SAFETY: the caller's promise.
-        unsafe {
+        let is_read = unsafe {
             let table = std::slice::from_raw_parts(table as *const u8, bytes as usize);
             cfi::walk(table, |fde| {
-                let after = functions.partition_point(|f| f.start as u64 <= fde.pc);
-                let Some(f) = after.checked_sub(1).map(|i| &mut functions[i]) else {
-                    return false;
-                };
-                let inside = fde.bytes != 0
-                    && fde
-                        .pc
-                        .checked_add(fde.bytes)
-                        .is_some_and(|end| end <= f.end as u64);
-                if inside {
-                    f.frames.push(Frame::new(&fde));
-                }
-                inside
+                speaks_of_these = attach_frame(&fde, functions);
+                speaks_of_these
             })
+        };
+        match (is_read, speaks_of_these) {
+            (true, _) => {}
+            (_, true) => return Err((index, "is damaged, or of a kind that is not known")),
+            (_, false) => return Err((index, "speaks of code that is not in this call")),
         }
-    })
+    }
+    Ok(())
+}
+
+/// False: it is of none of these functions, or of more than one.
+fn attach_frame(fde: &Fde, functions: &mut [Function]) -> bool {
+    let after = functions.partition_point(|f| f.start as u64 <= fde.pc);
+    let Some(f) = after.checked_sub(1).map(|i| &mut functions[i]) else {
+        return false;
+    };
+    let end = fde.pc.checked_add(fde.bytes);
+    let inside = fde.bytes != 0 && end.is_some_and(|end| end <= f.end as u64);
+    if inside {
+        f.frames.push(Frame::new(fde));
+    }
+    inside
+}
+
+/// Says which two functions overlap; `known`: the name of a registered one, or the number of one of this call.
+#[cold]
+fn overlapping(status: GoroutineStatus, index: usize, known: Result<&Function, usize>) -> GoroutineStatus {
+    let mut line = Line::new();
+    line.text(if status == GOROUTINE_EINVAL {
+        "GOROUTINE_EINVAL: "
+    } else {
+        "GOROUTINE_EALREADY: "
+    });
+    line.element("codes", index).text(" overlaps ");
+    match known {
+        // SAFETY: a string.
+        Ok(f) => unsafe { line.text("the registered function").name(f.name.as_ptr()) },
+        Err(other) => line.element("codes", other),
+    };
+    line.emit();
+    status
 }
 
 /// `goroutine_code_register`.
@@ -340,33 +384,39 @@ unsafe fn attach_frames(codes: &[GoroutineCode], functions: &mut [Function]) -> 
 /// # Safety
 /// What `codes` point to is readable, and stays while it is registered. `ids` is null or has room for as many.
 pub unsafe fn register(codes: &[GoroutineCode], ids: *mut u64) -> GoroutineStatus {
+    let mut order: Vec<(usize, Function)> = Vec::with_capacity(codes.len());
+    for (i, code) in codes.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        match unsafe { check(code) } {
+            Ok(f) => order.push((i, f)),
+            Err((field, why)) => return wrong_element("codes", i, field, why),
+        }
+    }
+    order.sort_unstable_by_key(|(_, f)| f.start);
+    if let Some(two) = order.windows(2).find(|two| two[0].1.end > two[1].1.start) {
+        return overlapping(GOROUTINE_EINVAL, two[1].0, Err(two[0].0));
+    }
+    let (places, mut functions): (Vec<usize>, Vec<Function>) = order.into_iter().unzip();
     // SAFETY: the caller's promise.
+    if let Err((i, why)) = unsafe { attach_frames(codes, &mut functions) } {
+        return wrong_element("codes", i, "eh_frame", why);
+    }
+    let mut registry = REGISTRY.lock();
+    let met = (functions.iter().zip(&places)).find_map(|(f, &place)| Some((place, registry.overlapped(f)?)));
+    if let Some((place, known)) = met {
+        return overlapping(GOROUTINE_EALREADY, place, Ok(known)); // I3
+    }
+    let first_id = registry.next_id;
+    registry.next_id += codes.len() as u64;
+    for (f, place) in functions.iter_mut().zip(places) {
+        f.id = first_id + place as u64;
+    }
+    // SAFETY: the caller's promise; sorted, and checked.
     unsafe {
-        let Some(functions) = codes.iter().map(|c| check(c)).collect::<Option<Vec<_>>>() else {
-            return GOROUTINE_EINVAL;
-        };
-        let mut order: Vec<(usize, Function)> = functions.into_iter().enumerate().collect();
-        order.sort_unstable_by_key(|(_, f)| f.start);
-        if order.windows(2).any(|two| two[0].1.end > two[1].1.start) {
-            return GOROUTINE_EINVAL;
-        }
-        let (places, mut functions): (Vec<usize>, Vec<Function>) = order.into_iter().unzip();
-        if !attach_frames(codes, &mut functions) {
-            return GOROUTINE_EINVAL;
-        }
-        let mut registry = REGISTRY.lock();
-        if functions.iter().any(|f| registry.overlaps(f)) {
-            return GOROUTINE_EALREADY; // I3
-        }
-        let first_id = registry.next_id;
         if !ids.is_null() {
             for i in 0..codes.len() {
                 ids.add(i).write(first_id + i as u64);
             }
-        }
-        registry.next_id += codes.len() as u64;
-        for (f, place) in functions.iter_mut().zip(places) {
-            f.id = first_id + place as u64;
         }
         registry.add(functions);
     }
@@ -374,11 +424,11 @@ pub unsafe fn register(codes: &[GoroutineCode], ids: *mut u64) -> GoroutineStatu
 }
 
 impl Registry {
-    fn overlaps(&self, f: &Function) -> bool {
-        self.by_start
-            .range(..f.end)
-            .next_back()
-            .is_some_and(|(_, id)| self.functions[id].function.end > f.start)
+    /// A registered function that this one overlaps.
+    fn overlapped(&self, f: &Function) -> Option<&Function> {
+        let (_, id) = self.by_start.range(..f.end).next_back()?;
+        let last = &self.functions[id].function;
+        (last.end > f.start).then_some(last)
     }
 
     /// # Safety

@@ -307,9 +307,7 @@ pub fn frames(stopped: &Stopped) -> Vec<u64> {
     let Some(&rip) = stopped.words.first() else {
         return Vec::new();
     };
-    let mut registers: unwind::Registers = [0; 17];
-    (registers[3], registers[6], registers[7], registers[16]) = (r.rbx, r.rbp, r.rsp + 8, rip);
-    registers[12..16].copy_from_slice(&[r.r12, r.r13, r.r14, r.r15]);
+    let registers = r.in_caller(rip);
     let end = r.rsp + stopped.words.len() as u64 * 8;
     unwind::backtrace(registers, false, &|address| {
         if (r.rsp..end).contains(&address) && address % 8 == 0 {

@@ -4,15 +4,19 @@
 //! left it for ever, and it is enough to see each goroutine so, one after the other, at moments of their own.
 //!
 //! A moment is when it is parked (`stopped`): then whoever is in the function has called on from there, and the return address is on its
-//! stack. Any word there that could be one counts as one: that may keep a function for as long as an old word lies in a live frame, and
-//! never lets one go too early. A word that is the function's first address is no return address, but what programs keep in variables.
+//! stack. Where some word there could be one, it is unwound. If that comes to the goroutine's base, by tables and frame pointers alone, what it
+//! found are the return addresses, with those that links of segments return through (`LINK_RETURN`): other words are old ones, on a stack that was
+//! used before, or what programs keep in variables. If it does not come there, through code that nobody told us of, or through C on the thread's own
+//! stack, any word that could be one counts as one: that may keep a function for as long as an old word lies in a live frame, and never lets one go
+//! too early. A word that is the function's first address is no return address.
 //! A goroutine that called C from the function, and parked in a callback, has the return address on its thread's own stack, below the C frames: that is
 //! looked at, too.
 //!
 //! A goroutine that runs, or is about to, is looked at again later, until it parks or ends. One that never does is not seen: a time-out.
 //! (With a stopped world all would be seen at once. `clear` is the place for that.)
 
-use super::stopped::{self, LINK_RETURN, Seen};
+use super::stopped::{self, LINK_RETURN, Seen, Stopped};
+use super::unwind;
 use crate::abi::*;
 use crate::code;
 use crate::context::tls;
@@ -100,27 +104,55 @@ unsafe fn is_out(g: *mut Goroutine, id: u64, code: &Range<usize>) -> bool {
         Seen::Gone => true,
         Seen::Moves => false,
         Seen::Parked(stopped) => {
-            let r = &stopped.registers;
-            let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
-            let clean = !stopped
-                .words
-                .iter()
-                .chain(stopped.outer.iter().flatten())
-                .chain(&saved)
-                .any(|&word| returns_to(word, code));
-            if !clean || stopped.native_stack == 0 {
-                return clean;
+            let may_return = may_return(&stopped, code);
+            if !may_return && stopped.native_stack == 0 {
+                return true; // the copy says it all
             }
-            let native = stopped.native_stack as usize;
-            let Some(stack) = stack_of(g).filter(|stack| (stack.start..=stack.end).contains(&native)) else {
-                return false; // a thread that we did not make, or a stack that C code made for itself: its frames are not known
-            };
-            native == stack.end
-                || !holds(native..stack.end, code)
-                    // SAFETY: as above. It was parked all the time, so these frames did not change.
-                    && unsafe { (*g).park.parked() } == Some(stopped.sequence)
+            let counts = |&word: &u64| returns_to(word, code);
+            if may_return && returns(&stopped).is_none_or(|returns| returns.iter().any(counts)) {
+                return false;
+            }
+            if stopped.native_stack != 0 {
+                let native = stopped.native_stack as usize;
+                let Some(stack) = stack_of(g).filter(|stack| (stack.start..=stack.end).contains(&native))
+                else {
+                    return false; // a thread that we did not make, or a stack that C code made for itself: its frames are not known
+                };
+                if native < stack.end && holds(native..stack.end, code) {
+                    return false;
+                }
+            }
+            // SAFETY: as above. It was parked all the time, so nothing that was looked at beside the copy changed.
+            unsafe { (*g).park.parked() == Some(stopped.sequence) }
         }
     }
+}
+
+/// Whether any word on its own stack and segments could be a return address into `code`. Else nobody needs to unwind.
+fn may_return(stopped: &Stopped, code: &Range<usize>) -> bool {
+    let r = &stopped.registers;
+    let saved = [r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15];
+    (stopped.words.iter())
+        .chain(stopped.outer.iter().flatten())
+        .chain(&saved)
+        .any(|&word| returns_to(word, code))
+}
+
+/// All return addresses there, with those below links included. None: not all of them are known.
+fn returns(stopped: &Stopped) -> Option<Vec<u64>> {
+    let r = &stopped.registers;
+    let mut parts = vec![(r.rsp, &stopped.words[..])];
+    parts.extend((stopped.outer_lows.iter().copied()).zip(stopped.outer.iter().map(|words| &words[..])));
+    let read = |address: u64| {
+        let word = parts.iter().find_map(|&(low, words)| {
+            let at = address.checked_sub(low).filter(|n| n % 8 == 0)? / 8;
+            words.get(at as usize).copied()
+        });
+        word.or_else(|| mem::peek_word(address as usize)) // the headers of segments
+    };
+    let mut returns = unwind::returns(r.in_caller(*stopped.words.first()?), &parts, &read)?;
+    returns.extend(stopped.outer.iter().filter_map(|words| words.first())); // LINK_RETURN
+    Some(returns)
 }
 
 /// The part for C frames of the stack of the thread that `g` is bound to.

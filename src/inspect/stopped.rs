@@ -6,6 +6,7 @@
 //! I2. The copy is the kernel's (`sys::mem::peek`), so memory that goes away meanwhile is no fault, and the look at the word
 //!     after it says that the copy is worth nothing.
 
+use super::unwind;
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits::Waits;
 use crate::stack;
@@ -29,6 +30,16 @@ pub struct Registers {
     pub r14: u64,
     /// See there.
     pub r15: u64,
+}
+
+impl Registers {
+    /// By DWARF's numbers, behind the call that left the stack. `rip`: its return address.
+    pub fn in_caller(&self, rip: u64) -> unwind::Registers {
+        let mut all = unwind::Registers::default();
+        (all[3], all[6], all[unwind::RSP], all[unwind::RIP]) = (self.rbx, self.rbp, self.rsp + 8, rip);
+        all[12..16].copy_from_slice(&[self.r12, self.r13, self.r14, self.r15]);
+        all
+    }
 }
 
 /// Below where a goroutine went on to another segment lies the address after its call of goroutine_more_stack_prologue: the link comes back through the
@@ -55,6 +66,8 @@ pub struct Stopped {
     pub words: Vec<u64>,
     /// The segments before that one, and its own stack, from where it went on to another one, LINK_RETURN included.
     pub outer: Vec<Vec<u64>>,
+    /// Where each of those begins.
+    pub outer_lows: Vec<u64>,
     /// For what.
     pub waits: Waits,
     /// Where the C frames of its thread begin that are live under it: see the header. 0: it called no C on this thread.
@@ -118,39 +131,41 @@ unsafe fn look_at(g: *const Goroutine, id: u64, with_stack: bool) -> Seen {
         let mut parts = if with_stack {
             copy(g, registers.rsp as usize)
         } else {
-            Some(vec![Vec::new()])
+            Some(vec![(0, Vec::new())])
         };
         fence(Ordering::Acquire); // the copy before the second look (I1)
         if !is(g, id) {
             return Seen::Gone;
         }
-        let Some(outer) = parts.as_mut().filter(|_| (*g).park.parked() == Some(sequence)) else {
+        let Some(parts) = parts.as_mut().filter(|_| (*g).park.parked() == Some(sequence)) else {
             return Seen::Moves;
         };
-        let words = outer.remove(0);
+        let (_, words) = parts.remove(0);
+        let (outer_lows, outer) = std::mem::take(parts).into_iter().unzip();
         Seen::Parked(Stopped {
             sequence,
             registers,
             words,
-            outer: std::mem::take(outer),
+            outer,
+            outer_lows,
             waits,
             native_stack,
         })
     }
 }
 
-/// Its stack from `sp` up, part by part, the innermost first. None: it moved meanwhile.
+/// Its stack from `sp` up, part by part, each with its first address, the innermost first. None: it moved meanwhile.
 ///
 /// # Safety
 /// `g` is a control block.
-unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<Vec<u64>>> {
+unsafe fn copy(g: *const Goroutine, sp: usize) -> Option<Vec<(u64, Vec<u64>)>> {
     const MOST: usize = 64; // each is several times as large as the one before
     let part = |low: usize, bounds: stack::Bounds| {
         // SAFETY: the caller's promise.
         let lowest = unsafe { stack::event::lowest(g, bounds) };
         let inside = (lowest..=bounds.top).contains(&low) && low.is_multiple_of(8);
         let mut words = vec![0; if inside { (bounds.top - low) / 8 } else { 0 }];
-        (inside && mem::peek_words(low, &mut words)).then_some(words)
+        (inside && mem::peek_words(low, &mut words)).then_some((low as u64, words))
     };
     let (mut low, mut parts) = (sp, Vec::new());
     // SAFETY: control blocks stay mapped, and so do the headers of segments; what lies between is copied by the kernel (I2).

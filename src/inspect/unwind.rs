@@ -105,6 +105,83 @@ fn without_frame(f: &code::Function, pc: u64) -> Option<u64> {
     }
 }
 
+/// Whether a function with a frame pointer that calls from `pc` has made its frame: `push rbp; mov rbp, rsp` was found before the call, as GDB's
+/// table has it. (A prologue's call of goroutine_more_stack_prologue, say, comes before it.)
+fn has_frame(f: &code::Function, pc: usize) -> bool {
+    let mut head = vec![0; (pc - f.start).min(cfi::PROLOGUE_WITHIN)];
+    mem::peek(f.start, &mut head) && cfi::prologue(&head).is_some()
+}
+
+/// Whether what is known of the frame that goes on at `rip` holds behind a call: a table, but not of a signal's frame, or a frame pointer.
+fn is_certain(rip: u64) -> bool {
+    let pc = rip as usize - 1;
+    let by_rbp = |f: &code::Function| (f.flags & GOROUTINE_CODE_FRAME_POINTER != 0).then(|| has_frame(f, pc));
+    match code::with(pc, by_rbp).flatten() {
+        Some(has_frame) => has_frame,
+        None => table(pc, |fde| !fde.is_signal) == Some(true),
+    }
+}
+
+/// Whether `rip` is in a goroutine's first function, above which there is nothing.
+fn is_base(rip: u64) -> bool {
+    unsafe extern "C" {
+        static goroutine_asm_entry: u8;
+        static goroutine_asm_entry_full: u8;
+    }
+    let bases = [
+        &raw const goroutine_asm_entry,
+        &raw const goroutine_asm_entry_full,
+    ];
+    table(rip as usize - 1, |fde| bases.contains(&(fde.pc as *const u8))) == Some(true)
+}
+
+/// Calls `f` with the entry of the unwind tables for `pc`; None: there is none that we know.
+fn table<R>(pc: usize, f: impl FnOnce(&Fde) -> R) -> Option<R> {
+    let mut bases = [0; 3];
+    // SAFETY: any address may be asked about. What is found is a table's entry, in an object that is loaded while its code is on a stack,
+    // or of registered code, and stays until we are through. (Of a copied stack, code may be unregistered by now.)
+    code::hold(|| unsafe {
+        let entry = _Unwind_Find_FDE(pc as *const c_void, &raw mut bases);
+        Some(f(&cfi::at(entry.as_ref()?)?))
+    })
+}
+
+/// Every return address of a goroutine whose stack is in `parts` (its first address, its words), the innermost first; `read` knows what is elsewhere.
+/// None: it did not come to the goroutine's base by frames on these alone, each told of by a table or by a frame pointer, so there may be others.
+pub fn returns(
+    mut registers: Registers,
+    parts: &[(u64, &[u64])],
+    read: &dyn Fn(u64) -> Option<u64>,
+) -> Option<Vec<u64>> {
+    let within =
+        |(low, words): (u64, &[u64]), address: u64| low < address && address <= low + words.len() as u64 * 8;
+    let (mut at, mut returns) = (0, Vec::new());
+    loop {
+        let rip = registers[RIP];
+        returns.push(rip);
+        if rip == 0 {
+            return None;
+        }
+        if is_base(rip) {
+            return (at + 1 == parts.len()).then_some(returns);
+        }
+        if !is_certain(rip) {
+            return None;
+        }
+        let below = registers[RSP];
+        registers = step(&registers, false, read)?;
+        let above = registers[RSP];
+        if !within(parts[at], above) || above <= below {
+            // Through a link: A lies above F there, and F is where the part begins.
+            at += 1;
+            let &(low, _) = parts.get(at)?;
+            if above != low + 16 {
+                return None;
+            }
+        }
+    }
+}
+
 /// The caller's registers; None: this is the last frame, or nothing says where the next one is.
 pub fn step(
     registers: &Registers,
@@ -133,20 +210,7 @@ pub fn step(
         caller[RSP] = rbp.wrapping_add(16);
         return Some(caller);
     }
-    // (Of a copied stack, code may be unregistered by now.)
-    code::reading(|| {
-        let mut bases = [0; 3];
-        // SAFETY: any address may be asked about. What is found is a table's entry, in an object that is loaded while its code is on a
-        // stack, or of registered code, and stays until we are through.
-        let fde = unsafe {
-            let entry = _Unwind_Find_FDE(pc as *const c_void, &raw mut bases);
-            if entry.is_null() {
-                return None;
-            }
-            cfi::at(entry)?
-        };
-        apply(&row(&fde, pc)?, &fde, registers, read)
-    })
+    table(pc as usize, |fde| apply(&row(fde, pc)?, fde, registers, read)).flatten()
 }
 
 /// How the caller's registers follow from a frame's where compiled code makes a call: the CFA is a register and an offset, and what was saved lies
@@ -163,7 +227,7 @@ impl Plain {
     /// What the tables say of a frame that goes on at `rip`; None: it is not that simple, or there is none.
     pub fn at(rip: u64) -> Option<Self> {
         let mut bases = [0; 3];
-        // SAFETY: as in `step`.
+        // SAFETY: as in `table`, of the library's own code.
         let (fde, row) = unsafe {
             let entry = _Unwind_Find_FDE((rip - 1) as *const c_void, &raw mut bases);
             let fde = cfi::at(entry.as_ref()?)?;

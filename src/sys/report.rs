@@ -45,6 +45,10 @@ impl Line {
             name => self.text(" \"").raw(name).text("\""),
         }
     }
+    /// Adds `array[index]`.
+    pub fn element(&mut self, array: &str, index: usize) -> &mut Self {
+        self.text(array).text("[").dec(index as u64).text("]")
+    }
     /// Adds a decimal number.
     pub fn dec(&mut self, mut n: u64) -> &mut Self {
         let mut digits = [0u8; 20];
@@ -93,6 +97,20 @@ static FATAL_ARG: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 pub fn wrong_field(field: &str, why: &str) -> GoroutineStatus {
     Line::new()
         .text("GOROUTINE_EINVAL: ")
+        .text(field)
+        .text(" ")
+        .text(why)
+        .emit();
+    GOROUTINE_EINVAL
+}
+
+/// The same for a struct of an array that the caller gave.
+#[cold]
+pub fn wrong_element(array: &str, index: usize, field: &str, why: &str) -> GoroutineStatus {
+    Line::new()
+        .text("GOROUTINE_EINVAL: ")
+        .element(array, index)
+        .text(".")
         .text(field)
         .text(" ")
         .text(why)
