@@ -66,6 +66,33 @@ pub enum Waits {
     Alone,
 }
 
+/// What lies behind the call that returns to `rip`. `code`: the library's.
+fn mark(code: &Range<u64>, rip: u64) -> Mark {
+    if rip < code.start || rip + MARK_BYTES as u64 > code.end {
+        return Mark::None;
+    }
+    // SAFETY: code of a loaded object.
+    let bytes = unsafe { *(rip as *const [u8; MARK_BYTES]) };
+    let (nop, displacement) = bytes.split_at(NOP.len());
+    match u32::from_le_bytes(displacement.try_into().expect("4 bytes")) {
+        MARK_INSIDE if nop == NOP => Mark::Inside,
+        MARK_LAST if nop == NOP => Mark::Last,
+        _ => Mark::None,
+    }
+}
+
+/// Of the backtrace of one that waits, innermost first: the first frame outside the library. None: it has none, or there are no unwind tables.
+pub fn first_outside(frames: &[u64]) -> Option<u64> {
+    let code = library::code();
+    let first = *frames.first()?;
+    if mark(&code, first) == Mark::None {
+        return Some(first); // R1
+    }
+    (frames.windows(2))
+        .find(|pair| mark(&code, pair[0]) == Mark::Last && mark(&code, pair[1]) == Mark::None)
+        .map(|pair| pair[1]) // R2
+}
+
 impl Places {
     /// None.
     pub const fn new() -> Self {
@@ -84,17 +111,7 @@ impl Places {
     }
 
     fn mark(&self, rip: u64) -> Mark {
-        if rip < self.code.start || rip + MARK_BYTES as u64 > self.code.end {
-            return Mark::None;
-        }
-        // SAFETY: code of a loaded object.
-        let bytes = unsafe { *(rip as *const [u8; MARK_BYTES]) };
-        let (nop, displacement) = bytes.split_at(NOP.len());
-        match u32::from_le_bytes(displacement.try_into().expect("4 bytes")) {
-            MARK_INSIDE if nop == NOP => Mark::Inside,
-            MARK_LAST if nop == NOP => Mark::Last,
-            _ => Mark::None,
-        }
+        mark(&self.code, rip)
     }
 
     /// The registers with which it called the library.
