@@ -1,4 +1,4 @@
-/* Run under a debugger by tools/gdb_test.sh: 1,000 goroutines in known states, then gdb_ready(); with an argument a core file. */
+/* Run under a debugger by tools/gdb_test.sh: 1,003 goroutines in known states, then gdb_ready(); with an argument a core file. */
 #include "code.h"
 
 enum { RECEIVERS = 600, LOCKERS = 200, SLEEPERS = 100, AWAITERS = 96 };
@@ -26,6 +26,18 @@ static void *sleeps(void *arg) {
     goroutine_sleep(GOROUTINE_FOREVER);
     return arg;
 }
+static void *sleeps_long(void *arg) {
+    ADD(waiting, 1);
+    goroutine_sleep(3600 * SECOND);
+    return arg;
+}
+static void *receives_in_time(void *arg) {
+    uint64_t value;
+    ADD(waiting, 1);
+    goroutine_channel_receive(channel, &value, 3600 * SECOND);
+    return arg;
+}
+static void *a_thread(void *arg) { return goroutine_callback_run(sleeps_long, arg); }
 static void *awaits(void *arg) {
     void *value;
     ADD(waiting, 1);
@@ -74,6 +86,7 @@ static GoroutineFn nested(void) {
 
 int main(int argc, char **argv) {
     GoroutineConfig config;
+    pthread_t thread;
     int i;
     (void)argv;
     goroutine_config_init(&config);
@@ -91,7 +104,10 @@ int main(int argc, char **argv) {
     for (i = 0; i < SLEEPERS; i++) OK(goroutine_go(sleeps, NULL));
     for (i = 0; i < AWAITERS; i++) OK(goroutine_go(awaits, NULL));
     spawn_named("bound", receives, GOROUTINE_SPAWN_BOUND | GOROUTINE_SPAWN_DAEMON);
-    while (GET(waiting) != 3 + RECEIVERS + LOCKERS + SLEEPERS + AWAITERS) thread_sleep(MS);
+    spawn_named("sleeper", sleeps_long, 0);
+    spawn_named("in time", receives_in_time, 0);
+    CHECK(pthread_create(&thread, NULL, a_thread, NULL) == 0);
+    while (GET(waiting) != 6 + RECEIVERS + LOCKERS + SLEEPERS + AWAITERS) thread_sleep(MS);
     spawn_named("spinner", spins, 0);
     while (!GET(spinning)) thread_sleep(MS);
     thread_sleep(50 * MS); /* the last ones have counted themselves, and are about to park */

@@ -1,6 +1,6 @@
 /* timeout: 240 */
 /* GOROUTINE_CONFIG_DEADLOCK_REPORT: what is reported, and what is not. */
-#include "check.h"
+#include "code.h"
 #include <fcntl.h>
 
 static GoroutineMutex *mutex, *other;
@@ -33,6 +33,16 @@ static void speak_again(void) {
     fputs(heard(), stderr);
 }
 
+/* A function that calls `f` with its own arguments, by a name that reports know. */
+static void *emit_caller(const char *name, void *f) {
+    Emit e = emit_begin(4096);
+    GoroutineCode code;
+    size_t bytes = emit_framed(&e, f);
+    code = code_of(name, e.code, bytes, GOROUTINE_CODE_FRAME_POINTER);
+    emit_end(&e);
+    OK(goroutine_code_register(&code, 1, NULL));
+    return e.code;
+}
 static GoroutinePromise *spawn_named(const char *name, GoroutineFn f, uint32_t flags) {
     GoroutineSpawn s;
     GoroutinePromise *promise = NULL;
@@ -58,9 +68,10 @@ static void *first(void *arg) { /* has the lock, waits for a value */
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
+static GoroutineStatus (*lock_emitted)(GoroutineMutex *, uint64_t);
 static void *second(void *arg) { /* waits for the lock */
     after(1);
-    OK(goroutine_mutex_lock(mutex, GOROUTINE_FOREVER));
+    OK(lock_emitted(mutex, GOROUTINE_FOREVER));
     OK(goroutine_mutex_unlock(mutex));
     return arg;
 }
@@ -84,7 +95,7 @@ static void *beat(void *arg) {
 static void circle_of_three(void *unused) {
     GoroutinePromise *a, *c, *beating;
     uint64_t before, value = 1;
-    void *result;
+    void *result, *stub;
     const char *text;
     (void)unused;
     listen_to_stderr();
@@ -93,7 +104,9 @@ static void circle_of_three(void *unused) {
     channel = goroutine_channel_new(8, 0);
     beating = spawn_named("beat", beat, 0);
     a = spawn_named("first", first, 0);
-    of_second = spawn_named("second", second, 0);
+    stub = emit_caller("lock_emitted", CODE(goroutine_mutex_lock));
+    memcpy(&lock_emitted, &stub, sizeof stub);
+    of_second = spawn_named("second", FN(emit_caller("second_emitted", CODE(second))), 0);
     c = spawn_named("third", third, 0);
     while (strstr(heard(), "deadlock: 3 goroutines wait for each other") == NULL) thread_sleep(MS);
     /* Others go on. */
@@ -317,8 +330,23 @@ static void quietly(const char *what, void (*f)(void *), void *arg) {
     _exit(1);
 }
 
+/* A line of the text that has all of these, in this order. */
+static bool says(const char *text, const char *const *parts, size_t n) {
+    while ((text = strstr(text, parts[0])) != NULL) {
+        const char *end = strchr(text, '\n'), *at = text;
+        size_t i;
+        for (i = 0; i < n && at != NULL; i++) at = strstr(at, parts[i]);
+        if (at != NULL && end != NULL && at < end) return true;
+        text++;
+    }
+    return false;
+}
+
 int main(void) {
     static Child child;
+    const char *const line_of_second[] = {"\"second\" waits for mutex 0x", ", held by goroutine ", ", at 0x", " lock_emitted+0x", ", began in 0x",
+                                          " second_emitted+0x0, spawned at 0x"};
+    const char *const line_of_third[] = {"\"third\" awaits promise 0x", " of goroutine ", ", at 0x", " test_deadlock.", ", began in 0x", " test_deadlock."};
     int i;
     run_child(circle_of_three, NULL, &child);
     if (child.status != 0 || child.signal != 0) fputs(child.text, stderr);
@@ -328,6 +356,7 @@ int main(void) {
     CHECK(strstr(child.text, "\"second\" waits for mutex 0x") != NULL && strstr(child.text, ", held by goroutine ") != NULL);
     CHECK(strstr(child.text, "\"third\" awaits promise 0x") != NULL && strstr(child.text, " of goroutine ") != NULL);
     CHECK(strstr(child.text, "\"beat\"") == NULL);
+    CHECK(says(child.text, line_of_second, 6) && says(child.text, line_of_third, 6)); /* where they wait, and began */
     expect_child("all", all_asleep, NULL, 0, 0, "goroutine: deadlock: all goroutines are asleep (2)\n");
     expect_child("two", all_asleep, NULL, 0, 0, "goroutine: deadlock: 2 goroutines wait for each other:\n");
     expect_child("any", all_asleep_on_anything, NULL, 0, 0, "goroutine: deadlock: all goroutines are asleep (2)\n");

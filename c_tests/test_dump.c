@@ -320,6 +320,78 @@ static void states(void) {
     free(text);
 }
 
+/* ---- long backtraces ---- */
+
+static void *receives_late(void *arg) {
+    (void)arg;
+    return receives(NULL);
+}
+/* f(n): itself n times, in frames of 16 bytes, then `receives_late`; and who calls that. */
+static GoroutineFn emit_deep(void) {
+    Emit e = emit_begin(4096);
+    GoroutineCode codes[2];
+    size_t last, caller;
+    EMIT(&e, "\x55\x48\x89\xE5\x48\x85\xFF"); /* push rbp; mov rbp, rsp; test rdi, rdi */
+    last = emit_jump_if(&e, 4);
+    EMIT(&e, "\x48\xFF\xCF\xE8"); /* dec rdi; call itself */
+    emit_u32(&e, (uint32_t) - (int32_t)(e.used + 4));
+    EMIT(&e, "\x5D\xC3");
+    emit_land(&e, last);
+    emit_call(&e, CODE(receives_late));
+    EMIT(&e, "\x5D\xC3");
+    codes[0] = code_of("deep_emitted", e.code, e.used, GOROUTINE_CODE_FRAME_POINTER);
+    caller = e.used;
+    codes[1] = code_of("caller_of_deep", e.code + caller, emit_framed(&e, e.code), GOROUTINE_CODE_FRAME_POINTER);
+    emit_end(&e);
+    OK(goroutine_code_register(codes, 2, NULL));
+    return FN(e.code + caller);
+}
+static void deep_one(GoroutineFn f, const char *name, uint64_t depth, uint64_t shown_and_more, bool whole) {
+    GoroutineSpawn s;
+    GoroutinePromise *promise = NULL;
+    unsigned long long more = 0, frame = 0;
+    uint64_t value = 1, lines = 0;
+    char *text;
+    const char *part, *at, *cut;
+    void *result;
+    goroutine_spawn_init(&s);
+    s.fn = CODE(f);
+    s.name = name;
+    s.int_args[0] = depth;
+    s.stack_bytes = 1 << 20;
+    OK(goroutine_spawn_with(&s, &promise));
+    await_state(name, "receives from channel");
+    text = dump();
+    part = part_of(text, name);
+    for (at = part; (at = strstr(at, "\n    #")) != NULL; at++) {
+        CHECK(sscanf(at, "\n    #%llu ", &frame) == 1);
+        lines++;
+    }
+    cut = strstr(part, "\n    ... ");
+    if (shown_and_more == 0) {
+        CHECK(cut == NULL && lines == frame + 1 && lines > depth);
+    } else if (whole) { /* every frame is shown or counted, and the outer end is there */
+        CHECK(cut != NULL && sscanf(cut, "\n    ... %llu more frames\n", &more) == 1);
+        CHECK(lines == 100 && frame + 1 == lines + more && lines + more > depth && lines + more < depth + 40);
+        CHECK(strstr(part, "caller_of_deep+0x0\n") < cut && strstr(cut, "caller_of_deep+0x") != NULL);
+    } else {
+        CHECK(cut != NULL && sscanf(cut, "\n    ... at least %llu more frames", &more) == 1);
+        CHECK(lines == 90 && lines + more == shown_and_more && strstr(cut, "\n    #") == NULL);
+    }
+    free(text);
+    OK(goroutine_channel_send(empty, &value, 10 * SECOND));
+    OK(goroutine_promise_await_take(promise, 30 * SECOND, &result));
+}
+static void deep(void) {
+    GoroutineFn f = emit_deep();
+    empty = goroutine_channel_new(8, 0);
+    deep_one(f, "short", 60, 0, true);
+    deep_one(f, "long", 1000, 1, true);
+    deep_one(f, "longer", 12000, 1, true);
+    deep_one(f, "very long", 30000, 16384, false);
+    OK(goroutine_channel_free(empty));
+}
+
 /* On one worker: one runs, another one could. */
 static void running(void) {
     GoroutinePromise *a, *b;
@@ -427,6 +499,7 @@ int main(void) {
     stop();
     start_workers(2);
     states();
+    deep();
     churn();
     stop();
     return 0;

@@ -2,6 +2,11 @@
 /* A stack overflow that the language hears of: the goroutines that overflow end, or go on where the callback says, and everything else goes on.
  * Where it would not be safe it is the report and the signal, as without a callback. (Many at a time: test_overflow_storm.c.) */
 #include "overflow.h"
+#include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 static uint64_t events, unhandled_count;
 
@@ -114,6 +119,45 @@ static void overflows_too(Goroutine *g, void *fault_address, GoroutineContext *a
     (void)at;
     in_c(arg);
 }
+/* A function of the library is what overflows. */
+static uint64_t to_the_very_edge(char *low, volatile uint64_t *above, uint64_t depth) {
+    volatile uint64_t frame[4];
+    frame[depth % 4] = *above + depth;
+    if ((char *)(uintptr_t)frame - low < 200) return (uint64_t)goroutine_dump(-1);
+    return to_the_very_edge(low, frame, depth + 1) + frame[depth % 4];
+}
+static void *in_the_library(void *arg) {
+    volatile uint64_t top = U(arg);
+    void *low, *high;
+    OK(goroutine_stack_bounds(&low, &high));
+    CHECK_EQ(goroutine_dump(-1), GOROUTINE_EBADF); /* or it is the linker, which looks for it, that overflows */
+    return P(to_the_very_edge((char *)low, &top, 1));
+}
+/* The kernel refuses to open the reserve, whichever way guards are made. */
+static void *without_reserve(void *arg) {
+    enum { GUARD_REMOVE = 103 };
+#define FIELD(name) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, name))
+#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
+    struct sock_filter refuse[] = {
+        FIELD(nr),
+        UNLESS(SYS_madvise, 3),
+        FIELD(args[2]),
+        UNLESS(GUARD_REMOVE, 7),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+        UNLESS(SYS_mprotect, 5),
+        FIELD(args[1]),
+        UNLESS(GOROUTINE_OVERFLOW_RESERVE, 3),
+        FIELD(args[2]),
+        UNLESS(PROT_READ | PROT_WRITE, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter;
+    filter.len = sizeof refuse / sizeof *refuse;
+    filter.filter = refuse;
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+    return in_c(arg);
+}
 typedef struct Case {
     GoroutineFn f;
     GoroutineStackOverflowFn callback;
@@ -124,12 +168,21 @@ static void run_case(void *arg) {
     start_with(c->callback, &events, c->flags, 0);
     run_goroutine(c->f, NULL);
 }
-static void reported(const char *what, GoroutineFn f, GoroutineStackOverflowFn callback, uint32_t flags) {
+/* With a line that says why the callback was not called; NULL: with none. */
+static void reported(const char *what, GoroutineFn f, GoroutineStackOverflowFn callback, uint32_t flags, const char *why) {
+    static Child child;
+    const char *said;
     Case c;
     c.f = f;
     c.callback = callback;
     c.flags = flags;
-    expect_child(what, run_case, &c, SIGSEGV, 0, "stack overflow: goroutine ");
+    run_child(run_case, &c, &child);
+    said = strstr(child.text, "\ngoroutine: stack_overflow was not called: ");
+    if (said != NULL) said++;
+    if (child.signal == SIGSEGV && strstr(child.text, "stack overflow: goroutine ") != NULL && strstr(child.text, " (more: stack_bytes), ") != NULL &&
+        (why == NULL ? said == NULL : said != NULL && strstr(said, why) != NULL && strstr(said, why) < strchr(said, '\n'))) return;
+    fprintf(stderr, "%s: signal %d; \"%s\" expected in:\n%s", what, child.signal, why == NULL ? "(no reason)" : why, child.text);
+    _exit(1);
 }
 
 static void refused(void) {
@@ -147,11 +200,18 @@ int main(void) {
     }
     emitted = FN(emit_recursion(false));
     emitted_checked = FN(emit_recursion(true));
-    reported("in a libc function", in_libc, count_event, GOROUTINE_CONFIG_OWN_CODE);
-    reported("whose code it is, nobody said", in_c, count_event, 0);
-    reported("no callback", in_c, NULL, GOROUTINE_CONFIG_OWN_CODE);
-    reported("C frames are live", under_c, count_event, GOROUTINE_CONFIG_OWN_CODE);
-    reported("the callback itself", in_c, overflows_too, GOROUTINE_CONFIG_OWN_CODE);
+    reported("in a libc function", in_libc, count_event, GOROUTINE_CONFIG_OWN_CODE, " is in a shared object's code, which may hold a lock");
+    reported("in a libc function, unregistered", in_libc, count_event, 0, " is in a shared object's code, which may hold a lock");
+    if (dlsym(RTLD_DEFAULT, "goroutine_dump") != NULL) { /* in a static one it is the program's code */
+        reported("in the library", in_the_library, count_event, GOROUTINE_CONFIG_OWN_CODE, " is in libgoroutine's code, which may hold a lock");
+    }
+    reported("whose code it is, nobody said", in_c, count_event, 0,
+             " is in code that is not registered (goroutine_code_register, GOROUTINE_CONFIG_OWN_CODE)");
+    reported("emitted code that nobody registered", emitted, count_event, 0, " is in code that is not registered (");
+    reported("no callback", in_c, NULL, GOROUTINE_CONFIG_OWN_CODE, NULL);
+    reported("C frames are live", under_c, count_event, GOROUTINE_CONFIG_OWN_CODE, "C frames are live (");
+    reported("the callback itself", in_c, overflows_too, GOROUTINE_CONFIG_OWN_CODE, "the goroutine's overflow before is not over");
+    if (!SANITIZED) reported("no reserve", without_reserve, count_event, GOROUTINE_CONFIG_OWN_CODE, "the kernel did not give its reserve");
     refused();
     others();
     resume_all();

@@ -62,7 +62,8 @@ pub extern "C" fn goroutine_code_unregister(id: u64, timeout_ns: u64) -> Gorouti
 /// Writes what every goroutine does: its id and name; whether it runs (on which worker and thread), is runnable, or is parked, for how long, and for
 /// what (with the holder of a mutex, and the goroutine whose promise it is); the function it began in, and where it was
 /// spawned; whether it is bound, a daemon, pinned; and of a parked one
-/// the backtrace, through emitted code that was registered. Nothing stops for it: each goroutine is described as it was at a
+/// the backtrace, through emitted code that was registered. A backtrace of more than 100 frames is cut: the innermost 90, `... N more frames`, the
+/// outermost 10; of one of 16,384 and more only the innermost 90, and how many more there are at least. Nothing stops for it: each goroutine is described as it was at a
 /// moment of its own. Times are what was seen by a thread that looks now and then: at least that long.
 /// With GOROUTINE_DUMP_SIGNAL=N in the environment when the runtime starts, N a signal that nobody uses, goroutines that run have frames, too
 /// (docs/inspect.md); each is waited for 50 ms at most, and all of them 500.

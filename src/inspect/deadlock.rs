@@ -34,6 +34,7 @@
 //! in a function of the configuration, which may wake somebody). Then nothing happens any more unless a plain
 //! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
 
+use super::dump;
 use super::live::all;
 use super::stopped::{self, Seen};
 use crate::abi::{GOROUTINE_SELECT_PROMISE, GOROUTINE_SELECT_RECEIVE};
@@ -43,7 +44,7 @@ use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::ops::rwlock::{self, Held};
 use crate::ops::{channel, group, mutex, select};
 use crate::promise::Promise;
-use crate::sched::Runtime;
+use crate::sched::{Runtime, registers};
 use crate::sys::mutex::Mutex;
 use crate::sys::report::Line;
 use std::collections::{BTreeMap, BTreeSet};
@@ -421,14 +422,36 @@ fn name(line: &mut Line, g: *const Goroutine, id: u64) -> &mut Line {
     unsafe { line.name(name.as_ptr()) }
 }
 
-fn say(node: &Node, helpers: &[u64]) {
+/// A line that says what it waits for, so far, and where: see [`finish`].
+fn begin(node: &Node) -> (Line, Seen) {
     let mut line = Line::new();
     line.text("  ");
     name(&mut line, node.g, node.id);
     // SAFETY: a control block.
-    if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
-        line.text(" ").text(&super::dump::what(&stopped));
+    let seen = unsafe { stopped::look(node.g, node.id) };
+    if let Seen::Parked(stopped) = &seen {
+        line.text(" ").text(&dump::what(stopped));
     }
+    (line, seen)
+}
+
+/// Adds the innermost frame outside the library, and where it comes from, as a dump says it. (No park is waited for: it was looked at.)
+fn finish(line: &mut Line, node: &Node, seen: &Seen) {
+    if let Seen::Parked(stopped) = seen {
+        if let Some(pc) = registers::first_outside(&dump::frames(stopped)) {
+            line.text(", at ").text(&dump::symbol(pc, pc - 1));
+        }
+        // SAFETY: a control block; of one that is over by now it is only printed.
+        let entry = unsafe { (&raw const (*node.g).entry_fn).read_volatile() };
+        line.text(", began in ").text(&dump::symbol(entry, entry));
+    }
+    // SAFETY: a control block.
+    place::spawned_at(line, unsafe { site_of(node.g, node.id) });
+    line.emit();
+}
+
+fn say(node: &Node, helpers: &[u64]) {
+    let (mut line, seen) = begin(node);
     let who = match node.kind {
         Some(Kind::Send) => ", from which, as far as is known, receives only goroutine",
         Some(Kind::Receive) => ", to which, as far as is known, sends only goroutine",
@@ -446,13 +469,7 @@ fn say(node: &Node, helpers: &[u64]) {
             line.text(if i == 0 { " " } else { ", " }).dec(*id);
         }
     }
-    spawned(&mut line, node);
-    line.emit();
-}
-
-fn spawned(line: &mut Line, node: &Node) {
-    // SAFETY: a control block.
-    place::spawned_at(line, unsafe { site_of(node.g, node.id) });
+    finish(&mut line, node, &seen);
 }
 
 fn say_asleep(look: &Look) {
@@ -465,15 +482,8 @@ fn say_asleep(look: &Look) {
     let mut nodes: Vec<&Node> = look.nodes.values().collect();
     nodes.sort_unstable_by_key(|node| node.id);
     for node in nodes.iter().take(MOST) {
-        let mut line = Line::new();
-        line.text("  ");
-        name(&mut line, node.g, node.id);
-        // SAFETY: a control block.
-        if let Seen::Parked(stopped) = unsafe { stopped::glance(node.g, node.id) } {
-            line.text(" ").text(&super::dump::what(&stopped));
-        }
-        spawned(&mut line, node);
-        line.emit();
+        let (mut line, seen) = begin(node);
+        finish(&mut line, node, &seen);
     }
     if nodes.len() > MOST {
         Line::new().text("  ... (goroutine_dump has all)").emit();

@@ -153,12 +153,33 @@ unsafe fn describe(
             let _ = writeln!(text, "    spawned at {}", symbol(site, site - 1));
         }
         if let Seen::Parked(stopped) = &seen {
-            for (i, pc) in frames(stopped).into_iter().enumerate() {
-                let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - 1));
-            }
+            list(text, &frames(stopped), false);
         } else if let Some(thread) = runs.filter(|_| asked::is_installed()) {
             asking(text, id, thread, patience);
         }
+    }
+}
+
+/// A backtrace. Of a long one the innermost and the outermost frames: where it is, and who called. `interrupted`: as for [`unwind::backtrace`].
+fn list(text: &mut String, frames: &[u64], interrupted: bool) {
+    const SHOWN: usize = 100;
+    const OUTERMOST: usize = 10;
+    let show = |text: &mut String, range: std::ops::Range<usize>| {
+        for i in range {
+            let (pc, after_call) = (frames[i], i != 0 || !interrupted);
+            let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - u64::from(after_call)));
+        }
+    };
+    let n = frames.len();
+    if n <= SHOWN {
+        return show(text, 0..n);
+    }
+    show(text, 0..SHOWN - OUTERMOST);
+    if n < unwind::FRAMES_MAX {
+        let _ = writeln!(text, "    ... {} more frames", n - SHOWN);
+        show(text, n - OUTERMOST..n);
+    } else {
+        let _ = writeln!(text, "    ... at least {} more frames", n - (SHOWN - OUTERMOST));
     }
 }
 
@@ -174,9 +195,7 @@ fn asking(text: &mut String, id: u64, thread: &Thread, patience: &mut u64) {
     let why_not = match asked {
         Asked::Answered(answer) if answer.id == id && !answer.between => {
             let frames = unwind::backtrace(answer.registers, true, &|address| answer.word(address));
-            for (i, pc) in frames.into_iter().enumerate() {
-                let _ = writeln!(text, "    #{i:<2} {}", symbol(pc, pc - u64::from(i != 0)));
-            }
+            list(text, &frames, true);
             return;
         }
         Asked::Answered(answer) if answer.id == id => {
@@ -301,7 +320,7 @@ fn settler(promise: u64) -> String {
     }
 }
 
-/// The return addresses of a parked goroutine, innermost first.
+/// The return addresses of a parked goroutine, innermost first, FRAMES_MAX at most.
 pub fn frames(stopped: &Stopped) -> Vec<u64> {
     let r = &stopped.registers;
     let Some(&rip) = stopped.words.first() else {
@@ -319,7 +338,7 @@ pub fn frames(stopped: &Stopped) -> Vec<u64> {
 }
 
 /// An address with what lies there. `inside`: in the same instruction, or in the call before it.
-fn symbol(address: u64, inside: u64) -> String {
+pub fn symbol(address: u64, inside: u64) -> String {
     let mut name = code::NAME_BUFFER;
     if let Some((n, offset)) = code::describe(inside as usize, &mut name) {
         let name = String::from_utf8_lossy(&name[..n]).into_owned();

@@ -11,8 +11,8 @@ use crate::stack;
 use crate::sys::mem;
 use std::ffi::c_void;
 
-/// Most frames of a backtrace.
-pub const FRAMES_MAX: usize = 100;
+/// Most frames of a backtrace: a stack of the default size holds no more, with 16 bytes each.
+pub const FRAMES_MAX: usize = 1 << 14;
 
 /// Most times that it goes on on another kind of stack, each a foreign call or a callback.
 const CROSSINGS_MAX: usize = 32;

@@ -23,7 +23,7 @@
 use crate::context::{MARK_INSIDE, MARK_LAST};
 use crate::goroutine::Goroutine;
 use crate::inspect::unwind::{self, CALLEE_SAVED, Plain, RIP, RSP, Registers};
-use std::ffi::{c_int, c_void};
+use crate::sys::library;
 use std::ops::Range;
 
 /// More frames of the library than there are.
@@ -66,6 +66,33 @@ pub enum Waits {
     Alone,
 }
 
+/// What lies behind the call that returns to `rip`. `code`: the library's.
+fn mark(code: &Range<u64>, rip: u64) -> Mark {
+    if rip < code.start || rip + MARK_BYTES as u64 > code.end {
+        return Mark::None;
+    }
+    // SAFETY: code of a loaded object.
+    let bytes = unsafe { *(rip as *const [u8; MARK_BYTES]) };
+    let (nop, displacement) = bytes.split_at(NOP.len());
+    match u32::from_le_bytes(displacement.try_into().expect("4 bytes")) {
+        MARK_INSIDE if nop == NOP => Mark::Inside,
+        MARK_LAST if nop == NOP => Mark::Last,
+        _ => Mark::None,
+    }
+}
+
+/// Of the backtrace of one that waits, innermost first: the first frame outside the library. None: it has none, or there are no unwind tables.
+pub fn first_outside(frames: &[u64]) -> Option<u64> {
+    let code = library::code();
+    let first = *frames.first()?;
+    if mark(&code, first) == Mark::None {
+        return Some(first); // R1
+    }
+    (frames.windows(2))
+        .find(|pair| mark(&code, pair[0]) == Mark::Last && mark(&code, pair[1]) == Mark::None)
+        .map(|pair| pair[1]) // R2
+}
+
 impl Places {
     /// None.
     pub const fn new() -> Self {
@@ -79,22 +106,12 @@ impl Places {
     pub fn prepare(&mut self) {
         if self.known.is_empty() {
             self.known = vec![Place::default(); PLACES];
-            self.code = own_code();
+            self.code = library::code();
         }
     }
 
     fn mark(&self, rip: u64) -> Mark {
-        if rip < self.code.start || rip + MARK_BYTES as u64 > self.code.end {
-            return Mark::None;
-        }
-        // SAFETY: code of a loaded object.
-        let bytes = unsafe { *(rip as *const [u8; MARK_BYTES]) };
-        let (nop, displacement) = bytes.split_at(NOP.len());
-        match u32::from_le_bytes(displacement.try_into().expect("4 bytes")) {
-            MARK_INSIDE if nop == NOP => Mark::Inside,
-            MARK_LAST if nop == NOP => Mark::Last,
-            _ => Mark::None,
-        }
+        mark(&self.code, rip)
     }
 
     /// The registers with which it called the library.
@@ -155,34 +172,4 @@ impl Places {
         unsafe { place.step.step(at) };
         true
     }
-}
-
-/// The executable part of the object that this code is in.
-fn own_code() -> Range<u64> {
-    unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, code: *mut c_void) -> c_int {
-        // SAFETY: the loader's, and ours.
-        unsafe {
-            let (info, code) = (&*info, &mut *code.cast::<Range<u64>>());
-            let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-            let here = own_code as *const () as u64;
-            let parts = (headers.iter())
-                .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
-                .map(|header| {
-                    let start = info.dlpi_addr + header.p_vaddr;
-                    start..start + header.p_memsz
-                });
-            // (One as a rule. What lies between two is the loader's.)
-            if parts.clone().any(|part| part.contains(&here)) {
-                *code = parts
-                    .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
-                    .unwrap_or_default();
-                return 1;
-            }
-        }
-        0
-    }
-    let mut code = 0..0;
-    // SAFETY: `look` is what is asked for.
-    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut code).cast()) };
-    code
 }

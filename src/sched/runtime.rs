@@ -210,6 +210,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     if lifecycle.failing {
         return GOROUTINE_ENOMEM; // as the one that is failing: we may be on a thread that it waits for, in `thread_start`
     }
+    let by_environment = config.is_none();
     let mut config = match config.map_or_else(super::config::from_environment, Ok) {
         Ok(config) => config,
         Err(status) => return status,
@@ -252,7 +253,7 @@ pub fn start(config: Option<GoroutineConfig>) -> GoroutineStatus {
     stack::own_code::init(config.flags & GOROUTINE_CONFIG_OWN_CODE != 0);
     stack::event::set_callback(config.stack_overflow, config.stack_overflow_arg);
     if config.flags & GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS == 0 {
-        stack::overflow::install();
+        stack::overflow::install(by_environment);
         crate::inspect::quit::install();
         if let Some(signal) = dump_signal {
             crate::inspect::asked::install(signal);

@@ -16,11 +16,13 @@
 //!     Who went on from there on another segment returns, so as long as the chain has a link to it somebody runs there, wherever `sp` is.
 //!     A goroutine that overflows while it is open gets the report and the signal.
 
-use super::own_code::is_own_code;
+use super::own_code::{Owner, is_own_code, owner};
 use super::{Bounds, forget_range, running, slab};
 use crate::abi::{GOROUTINE_OVERFLOW_RESERVE, GoroutineContext, GoroutineStackOverflowFn};
+use crate::code::place;
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
+use crate::sys::report::Line;
 use std::ffi::c_void;
 use std::mem::size_of;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -49,12 +51,56 @@ pub fn set_callback(f: GoroutineStackOverflowFn, arg: *mut c_void) {
     CALLBACK.store(f.map_or(0, |f| f as usize), Ordering::Release);
 }
 
+/// Why an overflow is not one for the callback.
+pub(super) enum WhyNot {
+    /// There is none.
+    NoCallback,
+    /// The guard is another goroutine's.
+    OfAnother,
+    /// The goroutine called C, or was called back by it.
+    Foreign,
+    /// The reserve is open (R2).
+    NotOver,
+    /// The guard is of a stack of the goroutine's on which it does not run.
+    Elsewhere,
+    /// Whose code it is.
+    Code(Owner),
+    /// The kernel does not give the reserve.
+    NoReserve,
+}
+
+impl WhyNot {
+    /// For the report of an overflow at `rip`; None: there is nothing to say. Async-signal-safe as far as `code::place` is.
+    pub(super) fn line(&self, rip: u64) -> Option<Line> {
+        let mut line = Line::new();
+        line.text("stack_overflow was not called: ");
+        if let Self::Code(_) = self {
+            line.text("rip ").hex(rip);
+            place::name(&mut line, rip as usize, rip as usize);
+        }
+        line.text(match self {
+            Self::NoCallback => return None,
+            Self::OfAnother => "the guard is not that of the goroutine that runs",
+            Self::Foreign => "C frames are live (foreign code, or a callback from it)",
+            Self::NotOver => "the goroutine's overflow before is not over, its reserve is in use",
+            Self::Elsewhere => "the guard is of a stack that the goroutine does not run on",
+            Self::Code(Owner::Program) => {
+                " is in code that is not registered (goroutine_code_register, GOROUTINE_CONFIG_OWN_CODE)"
+            }
+            Self::Code(Owner::Library) => " is in a shared object's code, which may hold a lock",
+            Self::Code(Owner::Us) => " is in libgoroutine's code, which may hold a lock",
+            Self::NoReserve => "the kernel did not give its reserve (GOROUTINE_OVERFLOW_RESERVE)",
+        });
+        Some(line)
+    }
+}
+
 unsafe extern "C" {
     fn goroutine_asm_overflow();
 }
 
 /// In the signal handler: if the overflow of `g`, between `b`, at `address`, is one for the callback, the handler is to return, and the
-/// thread goes on there. `rip` and `rsp` are those of the code that overflowed.
+/// thread goes on there. `rip` and `rsp` are those of the code that overflowed. Err: it is not, and nothing was done.
 ///
 /// # Safety
 /// `context` is the fault's.
@@ -64,19 +110,31 @@ pub(super) unsafe fn begin(
     address: usize,
     (rip, rsp): (u64, u64),
     context: *mut libc::ucontext_t,
-) -> bool {
+) -> Result<(), WhyNot> {
     let callback = CALLBACK.load(Ordering::Acquire);
-    if callback == 0 || g != tls::current() {
-        return false;
+    if callback == 0 {
+        return Err(WhyNot::NoCallback);
+    }
+    if g != tls::current() {
+        return Err(WhyNot::OfAnother);
     }
     // SAFETY: the running goroutine.
     unsafe {
         let has_c_frames = (*g).foreign_sp != 0 || tls::scheduler_sp() != tls::base_sp();
-        if has_c_frames || (*g).reserve != 0 || running(g).base != b.base || !is_own_code(rip as usize) {
-            return false;
+        if (*g).reserve != 0 {
+            return Err(WhyNot::NotOver);
+        }
+        if has_c_frames {
+            return Err(WhyNot::Foreign);
+        }
+        if running(g).base != b.base {
+            return Err(WhyNot::Elsewhere);
+        }
+        if !is_own_code(rip as usize) {
+            return Err(WhyNot::Code(owner(rip as usize)));
         }
         if !slab::guard_open(b.low - RESERVE, RESERVE) {
-            return false;
+            return Err(WhyNot::NoReserve);
         }
         (*g).reserve = b.low as u64;
         (*g).spawn_flags |= EXTRAS; // its end closes it
@@ -92,7 +150,7 @@ pub(super) unsafe fn begin(
         gregs[libc::REG_RSP as usize] = event as i64;
         gregs[libc::REG_EFL as usize] &= !(1 << 10); // the direction flag, as at any call
     }
-    true
+    Ok(())
 }
 
 /// # Safety

@@ -31,9 +31,13 @@ static PREVIOUS: Previous =
     // SAFETY: an all-zero sigaction is SIG_DFL without flags.
     Previous(std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }));
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+/// Whether a report may name environment variables: they count for no runtime that was given a config.
+static BY_ENVIRONMENT: AtomicBool = AtomicBool::new(false);
 
-/// Takes the signals; `uninstall` gives them back. Under the runtime's start lock.
-pub fn install() {
+/// Takes the signals; `uninstall` gives them back. `by_environment`: variables say how large stacks are, for the runtime was started without a
+/// config. Under the runtime's start lock.
+pub fn install(by_environment: bool) {
+    BY_ENVIRONMENT.store(by_environment, Ordering::Relaxed);
     if INSTALLED.load(Ordering::Acquire) {
         return;
     }
@@ -90,10 +94,11 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
         unsafe {
             let at = Place::of(context);
             // (The alternate stack is the thread's, and not ordered between its goroutines.)
-            if sanitize::look_away(|| event::begin(g, b, address, (at.rip, at.rsp), context.cast())) {
+            let begun = sanitize::look_away(|| event::begin(g, b, address, (at.rip, at.rsp), context.cast()));
+            let Err(why_not) = begun else {
                 return;
-            }
-            report(g, b, address, at);
+            };
+            report(g, b, address, at, &why_not);
             reported = true;
         }
     }
@@ -182,7 +187,7 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, repo
     }
 }
 
-fn report(g: *mut Goroutine, b: Bounds, address: usize, at: Place) {
+fn report(g: *mut Goroutine, b: Bounds, address: usize, at: Place, why_not: &event::WhyNot) {
     let current = tls::current();
     // SAFETY: control blocks stay mapped (stack, I1); the id and name of the running goroutine do not change, and
     // another one's are only printed.
@@ -215,17 +220,27 @@ fn report(g: *mut Goroutine, b: Bounds, address: usize, at: Place) {
         };
     }
     if g == current {
+        let by_environment = BY_ENVIRONMENT.load(Ordering::Relaxed);
         line.text(if at.checked {
-            " (more: stack_bytes_max, GOROUTINE_STACK_BYTES_MAX)"
+            if by_environment {
+                " (more: stack_bytes_max, GOROUTINE_STACK_BYTES_MAX)"
+            } else {
+                " (more: stack_bytes_max)"
+            }
         } else if b.top != g as usize {
             " (a linked segment: more is for functions with a prologue check)"
-        } else {
+        } else if by_environment {
             " (more: stack_bytes, GOROUTINE_STACK_BYTES)"
+        } else {
+            " (more: stack_bytes)"
         });
         // SAFETY: the running goroutine.
         code::place::spawned_at(&mut line, unsafe { (*g).site });
     }
     line.emit();
+    if let Some(mut line) = why_not.line(at.rip) {
+        line.emit();
+    }
     let mut frames = [std::ptr::null_mut::<c_void>(); 48];
     // SAFETY: the array has room; backtrace_symbols_fd does not allocate.
     unsafe {

@@ -9,6 +9,7 @@
 //! read with plain system calls.
 
 use crate::code;
+use crate::sys::library;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -37,11 +38,36 @@ pub fn is_own_code(address: usize) -> bool {
     if code::is_own_code(address) {
         return true;
     }
-    ALL.load(Ordering::Acquire)
-        && match FIND_OBJECT.load(Ordering::Relaxed) {
-            0 => is_own_by_maps(address),
-            find => is_own_by_linker(find, address),
-        }
+    ALL.load(Ordering::Acquire) && is_programs(address)
+}
+
+/// Whose code is not own.
+pub enum Owner {
+    /// The program, or a JIT compiler: it would be own with GOROUTINE_CONFIG_OWN_CODE.
+    Program,
+    /// A shared object.
+    Library,
+    /// The library itself, where it is a shared object.
+    Us,
+}
+
+/// Of the code at `address`, which is not own. In a signal handler that reports, as far as a crash allows: it may take the loader's lock (`code::place`).
+pub fn owner(address: usize) -> Owner {
+    if is_programs(address) {
+        Owner::Program
+    } else if library::code().contains(&(address as u64)) {
+        Owner::Us
+    } else {
+        Owner::Library
+    }
+}
+
+/// Whether no shared object has it.
+fn is_programs(address: usize) -> bool {
+    match FIND_OBJECT.load(Ordering::Relaxed) {
+        0 => is_own_by_maps(address),
+        find => is_own_by_linker(find, address),
+    }
 }
 
 /// glibc's `struct dl_find_object`.

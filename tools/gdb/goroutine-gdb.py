@@ -12,6 +12,7 @@
 # so it works on core files.
 import re
 import struct
+import time
 
 import gdb
 from gdb.unwinder import Unwinder, register_unwinder
@@ -20,7 +21,7 @@ WORDS = ("count", "regions", "regions_count", "region_shift", "colours", "block_
          "foreign_sp", "park", "waits", "spawn_flags", "entry", "name", "rsp", "rbx", "rbp", "r12", "r13", "r14", "r15",
          "worker_index", "mutex_word", "mutex_shift", "tls_offset", "site")
 REGISTERS = ("rbx", "rbp", "r12", "r13", "r14", "r15")
-KINDS = ("waits for its ticket, committed by {symbol}", "sleeps", "waits for mutex {object:#x}{holder}", "waits for readers-writer lock {object:#x}",
+KINDS = ("waits for its ticket, committed by {symbol}", "sleeps{until}", "waits for mutex {object:#x}{holder}", "waits for readers-writer lock {object:#x}",
          "waits for semaphore {object:#x}", "waits for wait group {object:#x}", "waits for condition {object:#x}",
          "sends to channel {object:#x}", "receives from channel {object:#x}", "selects", "awaits promise {object:#x}",
          "waits for a descriptor", "waits for a file operation", "waits for its call on lane {object:#x}",
@@ -30,6 +31,8 @@ FLAG_BOUND, FLAG_ATTACHED, FLAG_CANCEL = 1, 2, 4
 SPAWN_FLAGS = ((4, "daemon"), (2, "priority"), (8, "pinned"))
 WAITING, COMMITTING = 1, 3
 KIND_SHIFT = 56
+TIMED = 1 << 63  # whatever it waits for, it has a time-out
+FOR_EVER = (1 << KIND_SHIFT) - 1
 
 
 def memory(address, size):
@@ -49,6 +52,24 @@ def source(site):
     """The call that returns to there: function, file and line, as far as they are known."""
     function, line = re.sub(r" \+ \d+$", "", symbol(site - 1)), gdb.find_pc_line(site - 1)
     return "%#x in %s%s" % (site, function, " (%s:%d)" % (line.symtab.filename, line.line) if line.symtab else "")
+
+
+def lasting(ns):
+    """As goroutine_dump says it."""
+    ms = ns // 1000000
+    if ms <= 0:
+        return ""
+    return " for %d ms" % ms if ms < 1000 else " for %d.%d s" % (ms // 1000, ms // 100 % 10) if ms < 120000 else " for %d min" % (ms // 60000)
+
+
+def until(deadline):
+    """How long is left, of a process on this machine; of a core file, or from elsewhere, what time it waits for: what time it is, nobody knows."""
+    if deadline == FOR_EVER:
+        return " for ever"
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    if connection is not None and connection.type == "native":
+        return lasting(deadline - time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+    return " until %d.%03d s of CLOCK_MONOTONIC" % (deadline // 10**9, deadline // 10**6 % 1000)
 
 
 class Library:
@@ -143,11 +164,11 @@ class Goroutine:
             return "%s%s thread %d" % (what, where or " on", self.thread.num)
         if not self.parked:
             return "is runnable"
-        kind, object = self.waits >> KIND_SHIFT, self.waits & (1 << KIND_SHIFT) - 1
+        kind, object = (self.waits & ~TIMED) >> KIND_SHIFT, self.waits & (1 << KIND_SHIFT) - 1
         if kind >= len(KINDS):
             return "is parked"
         holder = self.library.holder(object) if "{holder}" in KINDS[kind] else ""
-        return "is parked: " + KINDS[kind].format(object=object, symbol=symbol(object) if kind == 0 else "", holder=holder)
+        return "is parked: " + KINDS[kind].format(object=object, symbol=symbol(object) if kind == 0 else "", holder=holder, until=until(object) if kind == 1 else "")
 
     def line(self):
         flags = [name for flag, name in SPAWN_FLAGS if self.spawn_flags & flag]
