@@ -71,11 +71,19 @@ impl Backend {
     /// Edges of `fd` come with `token` from now on; the first at once, if it is ready. It may have been added before. PermissionDenied: a file
     /// that is always ready.
     pub fn add(&self, fd: i32, token: u64) -> io::Result<()> {
-        match self.control(libc::EPOLL_CTL_ADD, fd, ALL, token) {
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.control(libc::EPOLL_CTL_MOD, fd, ALL, token)
+        let is = |done: &io::Result<()>, errno| {
+            (done.as_ref()).is_err_and(|error| error.raw_os_error() == Some(errno))
+        };
+        loop {
+            let added = self.control(libc::EPOLL_CTL_ADD, fd, ALL, token);
+            if !is(&added, libc::EEXIST) {
+                return added;
             }
-            done => done,
+            let changed = self.control(libc::EPOLL_CTL_MOD, fd, ALL, token);
+            if !is(&changed, libc::ENOENT) {
+                return changed;
+            }
+            // Somebody removed it between the two: who releases the number, or closes it.
         }
     }
 
