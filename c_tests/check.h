@@ -118,6 +118,32 @@ static inline void wait_for_bound(uint64_t n) {
     CHECK_EQ(stats.ffi_bound, n);
 }
 
+/* Until no goroutine is left. */
+static inline void await_none(uint64_t timeout_ns) {
+    uint64_t end = now_ns() + timeout_ns;
+    GoroutineStats stats;
+    do {
+        goroutine_stats_init(&stats);
+        OK(goroutine_runtime_stats(&stats));
+        if (stats.live == 0) return;
+        thread_sleep(100 * US);
+    } while (now_ns() < end);
+    CHECK_EQ(stats.live, 0);
+}
+
+/* `f(arg)`, with a name for reports. */
+static inline GoroutinePromise *spawn_as(const char *name, GoroutineFn f, void *arg, uint32_t flags) {
+    GoroutineSpawn s;
+    GoroutinePromise *promise = NULL;
+    goroutine_spawn_init(&s);
+    s.fn = CODE(f);
+    s.int_args[0] = U(arg);
+    s.name = name;
+    s.flags = flags;
+    OK(goroutine_spawn_with(&s, &promise));
+    return promise;
+}
+
 /* Runs a function as a goroutine, from a plain thread, until it is over. */
 static inline void *run_goroutine(GoroutineFn f, void *arg) {
     void *value = NULL;

@@ -43,16 +43,6 @@ static void *emit_caller(const char *name, void *f) {
     OK(goroutine_code_register(&code, 1, NULL));
     return e.code;
 }
-static GoroutinePromise *spawn_named(const char *name, GoroutineFn f, uint32_t flags) {
-    GoroutineSpawn s;
-    GoroutinePromise *promise = NULL;
-    goroutine_spawn_init(&s);
-    s.fn = CODE(f);
-    s.name = name;
-    s.flags = flags;
-    OK(goroutine_spawn_with(&s, &promise));
-    return promise;
-}
 static void after(uint64_t turn) {
     while (GET(step) < turn) goroutine_sleep(MS);
 }
@@ -102,12 +92,12 @@ static void circle_of_three(void *unused) {
     start();
     mutex = goroutine_mutex_new(0);
     channel = goroutine_channel_new(8, 0);
-    beating = spawn_named("beat", beat, 0);
-    a = spawn_named("first", first, 0);
+    beating = spawn_as("beat", beat, NULL, 0);
+    a = spawn_as("first", first, NULL, 0);
     stub = emit_caller("lock_emitted", CODE(goroutine_mutex_lock));
     memcpy(&lock_emitted, &stub, sizeof stub);
-    of_second = spawn_named("second", FN(emit_caller("second_emitted", CODE(second))), 0);
-    c = spawn_named("third", third, 0);
+    of_second = spawn_as("second", FN(emit_caller("second_emitted", CODE(second))), NULL, 0);
+    c = spawn_as("third", third, NULL, 0);
     while (strstr(heard(), "deadlock: 3 goroutines wait for each other") == NULL) thread_sleep(MS);
     /* Others go on. */
     before = GET(beats);
@@ -248,7 +238,7 @@ static void none(void *which) {
     mutex = goroutine_mutex_new(0);
     channel = goroutine_channel_new(8, 0);
     plain = goroutine_promise_new();
-    a = spawn_named("waits", receives_for_ever, 0);
+    a = spawn_as("waits", receives_for_ever, NULL, 0);
     switch ((int)U(which)) {
     case A_PROMISE: b = goroutine_spawn(awaits_plain, NULL); break;
     case A_TICKET: b = goroutine_spawn(parks, NULL); break;
@@ -293,7 +283,7 @@ static void timed_circle(void *bound) {
     start();
     mutex = goroutine_mutex_new(0);
     other = goroutine_mutex_new(0);
-    a = spawn_named("a", takes_two_for_a_while, bound != NULL ? GOROUTINE_SPAWN_BOUND : 0);
+    a = spawn_as("a", takes_two_for_a_while, NULL, bound != NULL ? GOROUTINE_SPAWN_BOUND : 0);
     OK(goroutine_go(takes_two_for_a_while, P(1)));
     OK(goroutine_runtime_wait(30 * SECOND));
     goroutine_promise_release(a);

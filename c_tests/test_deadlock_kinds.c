@@ -24,16 +24,6 @@ static void start(void) {
     channel = goroutine_channel_new(8, 0);
     other_channel = goroutine_channel_new(8, 0);
 }
-static GoroutinePromise *spawn_named(const char *name, GoroutineFn f, void *arg) {
-    GoroutineSpawn s;
-    GoroutinePromise *promise = NULL;
-    goroutine_spawn_init(&s);
-    s.fn = CODE(f);
-    s.name = name;
-    s.int_args[0] = U(arg);
-    OK(goroutine_spawn_with(&s, &promise));
-    return promise;
-}
 static void reach(uint64_t turn) { SET(step, turn); }
 static void await_step(uint64_t turn) {
     while (GET(step) < turn) goroutine_sleep(MS);
@@ -45,7 +35,7 @@ static void *beats(void *arg) {
 }
 /* For eight looks, and more: somebody else is the one to be found. */
 static void look_on(void) {
-    GoroutinePromise *beating = spawn_named("beat", beats, NULL);
+    GoroutinePromise *beating = spawn_as("beat", beats, NULL, 0);
     CHECK_EQ(goroutine_runtime_wait(400 * MS), GOROUTINE_ETIMEDOUT);
     goroutine_promise_release(beating);
     _exit(0);
@@ -102,36 +92,36 @@ static void *once_locks_mutex(void *arg) {
 static void read_behind_writer(void *unused) {
     (void)unused;
     start();
-    spawn_named("one", has_mutex_reads, NULL);
-    spawn_named("two", writes_locks_mutex, NULL);
+    spawn_as("one", has_mutex_reads, NULL, 0);
+    spawn_as("two", writes_locks_mutex, NULL, 0);
     look_on();
 }
 static void write_behind_writer(void *unused) {
     (void)unused;
     start();
-    spawn_named("one", has_mutex_writes, NULL);
-    spawn_named("two", writes_locks_mutex, NULL);
+    spawn_as("one", has_mutex_writes, NULL, 0);
+    spawn_as("two", writes_locks_mutex, NULL, 0);
     look_on();
 }
 static void write_behind_readers(void *unused) {
     (void)unused;
     start();
-    spawn_named("one", has_mutex_writes, NULL);
-    spawn_named("two", reads_locks_mutex, NULL);
+    spawn_as("one", has_mutex_writes, NULL, 0);
+    spawn_as("two", reads_locks_mutex, NULL, 0);
     look_on();
 }
 static void a_once(void *unused) {
     (void)unused;
     start();
-    spawn_named("one", has_mutex_runs_once, NULL);
-    spawn_named("two", once_locks_mutex, NULL);
+    spawn_as("one", has_mutex_runs_once, NULL, 0);
+    spawn_as("two", once_locks_mutex, NULL, 0);
     look_on();
 }
 static void a_group(void *flags) {
     (void)flags;
     start();
     group = goroutine_group_new((uint32_t)U(flags));
-    spawn_named("one", has_mutex_joins, NULL);
+    spawn_as("one", has_mutex_joins, NULL, 0);
     OK(goroutine_group_spawn(group, locks_mutex, NULL));
     look_on();
 }
@@ -160,9 +150,9 @@ static void *writes(void *arg) {
 static void one_of_the_readers(void *unused) {
     (void)unused;
     start();
-    spawn_named("goes on", reads_and_goes_on, NULL);
-    of_writer = spawn_named("one", writes, NULL);
-    spawn_named("two", reads_awaits_writer, NULL);
+    spawn_as("goes on", reads_and_goes_on, NULL, 0);
+    of_writer = spawn_as("one", writes, NULL, 0);
+    spawn_as("two", reads_awaits_writer, NULL, 0);
     await_step(2);
     reach(3);
     look_on();
@@ -194,13 +184,13 @@ enum { FOR_EVER, WITH_A_TIME_OUT, AND_A_THREAD };
 static void read_twice(void *how) {
     pthread_t thread;
     start();
-    spawn_named("one", reads_twice, NULL);
+    spawn_as("one", reads_twice, NULL, 0);
     await_step(2);
     if (U(how) == AND_A_THREAD) {
         CHECK(pthread_create(&thread, NULL, thread_writes, P(3600 * SECOND)) == 0);
         await_writer();
     }
-    spawn_named("two", writes, U(how) == WITH_A_TIME_OUT ? P(300 * MS) : NULL);
+    spawn_as("two", writes, U(how) == WITH_A_TIME_OUT ? P(300 * MS) : NULL, 0);
     await_writer();
     reach(3);
     look_on();
@@ -221,7 +211,7 @@ static void waits_for_itself(void *joins) {
     start();
     group = goroutine_group_new(0);
     if (joins == NULL) {
-        spawn_named("one", upgrades, NULL);
+        spawn_as("one", upgrades, NULL, 0);
     } else {
         OK(goroutine_group_spawn(group, joins_itself, NULL));
     }
@@ -267,8 +257,8 @@ static void a_select(void *may_settle) {
     GoroutinePromise *promise = NULL;
     start();
     if (may_settle != NULL) promise = goroutine_promise_new();
-    of_keeper = spawn_named("one", keeps, NULL);
-    spawn_named("two", selects, promise);
+    of_keeper = spawn_as("one", keeps, NULL, 0);
+    spawn_as("two", selects, promise, 0);
     look_on();
 }
 
@@ -279,7 +269,7 @@ static void a_cancelling_group(void *unused) {
     (void)unused;
     start();
     group = goroutine_group_new(GOROUTINE_GROUP_CANCEL_ON_ERROR);
-    spawn_named("one", has_mutex_joins, NULL);
+    spawn_as("one", has_mutex_joins, NULL, 0);
     OK(goroutine_group_spawn(group, beats, NULL));
     OK(goroutine_group_spawn(group, locks_mutex, NULL));
     look_on();
@@ -289,8 +279,8 @@ static void a_reading_thread(void *unused) {
     (void)unused;
     start();
     OK(goroutine_rwlock_read_lock(lock, 0));
-    spawn_named("one", has_mutex_writes, NULL);
-    spawn_named("two", reads_locks_mutex, NULL);
+    spawn_as("one", has_mutex_writes, NULL, 0);
+    spawn_as("two", reads_locks_mutex, NULL, 0);
     look_on();
 }
 static void *reads_awaits_writer_for_another(void *arg) {
@@ -308,9 +298,9 @@ static void a_stranger(void *unused) {
     (void)unused;
     start();
     reach(1);
-    of_writer = spawn_named("one", writes, NULL);
-    spawn_named("two", reads_awaits_writer_for_another, NULL);
-    spawn_named("three", unlocks_a_strangers, NULL);
+    of_writer = spawn_as("one", writes, NULL, 0);
+    spawn_as("two", reads_awaits_writer_for_another, NULL, 0);
+    spawn_as("three", unlocks_a_strangers, NULL, 0);
     look_on();
 }
 /* A lock of before the start is not watched; a writer's is known all the same. */
@@ -323,7 +313,7 @@ static void written_by_a_thread(void *unused) {
     (void)unused;
     start();
     OK(goroutine_rwlock_write_lock(lock, 0));
-    spawn_named("one", reads_for_ever, NULL);
+    spawn_as("one", reads_for_ever, NULL, 0);
     CHECK_EQ(goroutine_runtime_wait(300 * MS), GOROUTINE_ETIMEDOUT);
     OK(goroutine_rwlock_write_unlock(lock));
     OK(goroutine_runtime_wait(30 * SECOND));
@@ -334,7 +324,7 @@ static void read_by_a_thread(void *unused) {
     start();
     reach(2);
     OK(goroutine_rwlock_read_lock(lock, 0));
-    spawn_named("one", writes, NULL);
+    spawn_as("one", writes, NULL, 0);
     CHECK_EQ(goroutine_runtime_wait(300 * MS), GOROUTINE_ETIMEDOUT);
     OK(goroutine_rwlock_read_unlock(lock));
     OK(goroutine_runtime_wait(30 * SECOND));

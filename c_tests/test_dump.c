@@ -2,23 +2,7 @@
 /* (libgcc sorts registered tables under its lock, allocates for that, and the sanitizer would unwind that allocation: by the same tables.) */
 /* timeout: 240 */
 /* goroutine_dump: what it says of goroutines in every state, while nothing stops for it. */
-#include "code.h"
-
-/* What a dump says, NUL-terminated; the caller frees it. */
-static char *dump(void) {
-    int fd = memfd_create("dump", 0);
-    off_t size;
-    char *text;
-    CHECK(fd >= 0);
-    OK(goroutine_dump(fd));
-    size = lseek(fd, 0, SEEK_END);
-    text = (char *)calloc((size_t)size + 1, 1);
-    CHECK(text != NULL && pread(fd, text, (size_t)size, 0) == size);
-    close(fd);
-    CHECK(strncmp(text, "goroutine: dump of process ", 27) == 0);
-    CHECK(strcmp(text + size - 23, "goroutine: end of dump\n") == 0);
-    return text;
-}
+#include "dump.h"
 
 /* The part of the goroutine of this name, up to the next one; NULL: there is none. Static. */
 static char *part_of(const char *text, const char *name) {
@@ -46,17 +30,6 @@ static void expect_address(const char *text, const char *name, const char *befor
     char what[256];
     snprintf(what, sizeof what, "%s%#" PRIx64 "%s", before, U(object), after);
     expect(text, name, what);
-}
-
-static GoroutinePromise *spawn_named(const char *name, GoroutineFn f, uint32_t flags) {
-    GoroutineSpawn s;
-    GoroutinePromise *promise = NULL;
-    goroutine_spawn_init(&s);
-    s.fn = CODE(f);
-    s.name = name;
-    s.flags = flags;
-    OK(goroutine_spawn_with(&s, &promise));
-    return promise;
 }
 
 static GoroutineMutex *mutex, *of_thread;
@@ -198,17 +171,6 @@ static void await_state(const char *name, const char *what) {
     }
 }
 
-static void await_none(void) {
-    uint64_t end = now_ns() + 30 * SECOND;
-    GoroutineStats stats;
-    do {
-        goroutine_stats_init(&stats);
-        OK(goroutine_runtime_stats(&stats));
-        if (stats.live == 0) return;
-        thread_sleep(100 * US);
-    } while (now_ns() < end);
-    CHECK_EQ(stats.live, 0);
-}
 static void states(void) {
     GoroutinePromise *all[32];
     size_t n = 0, i;
@@ -234,23 +196,23 @@ static void states(void) {
 
     run_goroutine(naps, NULL); /* a past, of which nobody below is part */
     before = now_ns();
-    of_holder = all[n++] = spawn_named("holder", holds, 0);
+    of_holder = all[n++] = spawn_as("holder", holds, NULL, 0);
     while (!GET(holder_id)) thread_sleep(100 * US);
-    all[n++] = spawn_named("locker", locks, 0);
-    all[n++] = spawn_named("locker of a thread's", locks_threads, 0);
-    all[n++] = spawn_named("reader of a lock", reads_lock, 0);
-    all[n++] = spawn_named("waiter for a condition", waits_condition, 0);
-    all[n++] = spawn_named("acquirer", acquires, 0);
-    all[n++] = spawn_named("waiter", waits_group, 0);
-    all[n++] = spawn_named("sender", sends, 0);
-    all[n++] = spawn_named("awaiter", awaits, GOROUTINE_SPAWN_DAEMON);
-    all[n++] = spawn_named("awaiter of the holder", awaits_holder, 0);
-    all[n++] = spawn_named("reader", reads, 0);
-    all[n++] = spawn_named("receiver", receives, 0);
-    all[n++] = spawn_named("selecter", selects, 0);
-    all[n++] = spawn_named("bound", receives, GOROUTINE_SPAWN_BOUND);
-    all[n++] = spawn_named("nested", nested(), 0);
-    all[n++] = spawn_named("sleeper", sleeps, 0);
+    all[n++] = spawn_as("locker", locks, NULL, 0);
+    all[n++] = spawn_as("locker of a thread's", locks_threads, NULL, 0);
+    all[n++] = spawn_as("reader of a lock", reads_lock, NULL, 0);
+    all[n++] = spawn_as("waiter for a condition", waits_condition, NULL, 0);
+    all[n++] = spawn_as("acquirer", acquires, NULL, 0);
+    all[n++] = spawn_as("waiter", waits_group, NULL, 0);
+    all[n++] = spawn_as("sender", sends, NULL, 0);
+    all[n++] = spawn_as("awaiter", awaits, NULL, GOROUTINE_SPAWN_DAEMON);
+    all[n++] = spawn_as("awaiter of the holder", awaits_holder, NULL, 0);
+    all[n++] = spawn_as("reader", reads, NULL, 0);
+    all[n++] = spawn_as("receiver", receives, NULL, 0);
+    all[n++] = spawn_as("selecter", selects, NULL, 0);
+    all[n++] = spawn_as("bound", receives, NULL, GOROUTINE_SPAWN_BOUND);
+    all[n++] = spawn_as("nested", nested(), NULL, 0);
+    all[n++] = spawn_as("sleeper", sleeps, NULL, 0);
     await_state("nested", "receives from channel");
     await_state("sleeper", "sleeps");
     await_state("selecter", "selects");
@@ -313,7 +275,7 @@ static void states(void) {
         void *result;
         OK(goroutine_promise_await_take(all[i], 30 * SECOND, &result));
     }
-    await_none(); /* a promise is settled before the goroutine is over */
+    await_none(30 * SECOND); /* a promise is settled before the goroutine is over */
     text = dump();
     CHECK(part_of(text, "nested") == NULL);
     CHECK(strstr(text, ": 0 goroutines, ") != NULL);
@@ -397,9 +359,9 @@ static void running(void) {
     GoroutinePromise *a, *b;
     char *text;
     void *result;
-    a = spawn_named("runs", spins, 0);
+    a = spawn_as("runs", spins, NULL, 0);
     while (!GET(spinning)) thread_sleep(100 * US);
-    b = spawn_named("could run", spins, 0);
+    b = spawn_as("could run", spins, NULL, 0);
     await_state("runs", "runs on worker 0, thread ");
     text = dump();
     expect(text, "could run", " is runnable");
@@ -426,7 +388,7 @@ static void *churns(void *arg) {
     while (GET(churning)) {
         GoroutinePromise *promises[16];
         size_t i;
-        for (i = 0; i < 16; i++) promises[i] = i % 4 == 0 ? spawn_named("passer", passes_on, 0) : goroutine_spawn(passes_on, arg);
+        for (i = 0; i < 16; i++) promises[i] = i % 4 == 0 ? spawn_as("passer", passes_on, NULL, 0) : goroutine_spawn(passes_on, arg);
         for (i = 0; i < 16; i++) {
             void *result;
             OK(goroutine_promise_await_take(promises[i], 60 * SECOND, &result));
@@ -473,7 +435,7 @@ static void quit(void *own) {
     if (own != NULL) signal(SIGQUIT, count_quits);
     setenv("GOROUTINE_SIGQUIT", "1", 1);
     start_workers(1);
-    promise = spawn_named("asked about", receives, 0);
+    promise = spawn_as("asked about", receives, NULL, 0);
     await_state("asked about", "receives");
     CHECK(fd >= 0 && dup2(fd, 2) == 2);
     kill(getpid(), SIGQUIT);

@@ -1,23 +1,10 @@
 /* timeout: 240 */
 /* GOROUTINE_DUMP_SIGNAL: a dump has the frames of goroutines that run, in C, in emitted code and in foreign calls, and says why where it has not. */
-#include "code.h"
+#include "dump.h"
 #include <ucontext.h>
 
 static int the_signal;
 
-static char *dump(void) {
-    int fd = memfd_create("dump", 0);
-    off_t size;
-    char *text;
-    CHECK(fd >= 0);
-    OK(goroutine_dump(fd));
-    size = lseek(fd, 0, SEEK_END);
-    text = (char *)calloc((size_t)size + 1, 1);
-    CHECK(text != NULL && pread(fd, text, (size_t)size, 0) == size);
-    close(fd);
-    CHECK(strcmp(text + size - 23, "goroutine: end of dump\n") == 0);
-    return text;
-}
 /* The part of the goroutine of this name. Static. */
 static char *part_of(const char *text, const char *name) {
     static char part[16384];
@@ -32,16 +19,6 @@ static char *part_of(const char *text, const char *name) {
     memcpy(part, at, (size_t)(end - at));
     part[end - at] = 0;
     return part;
-}
-static GoroutinePromise *spawn_named(const char *name, GoroutineFn f, uint32_t flags) {
-    GoroutineSpawn s;
-    GoroutinePromise *promise = NULL;
-    goroutine_spawn_init(&s);
-    s.fn = CODE(f);
-    s.name = name;
-    s.flags = flags;
-    OK(goroutine_spawn_with(&s, &promise));
-    return promise;
 }
 static void start(uint32_t workers) {
     char number[16];
@@ -114,11 +91,11 @@ static void in_c(void) {
     GoroutinePromise *all[5];
     char *text;
     size_t i;
-    all[0] = spawn_named(NAMES[0], spins, 0);
-    all[1] = spawn_named(NAMES[1], leaf, 0);
-    all[2] = spawn_named(NAMES[2], bound, 0);
-    all[3] = spawn_named(NAMES[3], blocking, 0);
-    all[4] = spawn_named("blocks it", blocks_in_c, 0);
+    all[0] = spawn_as(NAMES[0], spins, NULL, 0);
+    all[1] = spawn_as(NAMES[1], leaf, NULL, 0);
+    all[2] = spawn_as(NAMES[2], bound, NULL, 0);
+    all[3] = spawn_as(NAMES[3], blocking, NULL, 0);
+    all[4] = spawn_as("blocks it", blocks_in_c, NULL, 0);
     while (GET(spinning) < 5) thread_sleep(MS);
     thread_sleep(MS);
     for (;;) { /* until all of them had a CPU in time, whatever else this machine does */
@@ -169,7 +146,7 @@ static void *has_fiber(void *arg) {
 }
 static void *fiber_bound(void *arg) { return execute_ffi_call(NULL, CODE(has_fiber), arg); }
 static void on_foreign_stack(void) {
-    GoroutinePromise *promise = spawn_named("fiber", fiber_bound, 0);
+    GoroutinePromise *promise = spawn_as("fiber", fiber_bound, NULL, 0);
     bool answered = false;
     while (GET(spinning) < 1) thread_sleep(MS);
     while (!answered) {
@@ -214,7 +191,7 @@ static void in_emitted_code(void) {
     codes[2].eh_frame_bytes = frames_of_unframed(table_beside(&e), e.code + starts[2], bytes[2]);
     emit_end(&e);
     OK(goroutine_code_register(codes, 3, ids));
-    promise = spawn_named("emitted", FN(e.code + starts[2]), 0);
+    promise = spawn_as("emitted", FN(e.code + starts[2]), NULL, 0);
     while (whole < wanted) { /* under load some answers come too late */
         char *text = dump(), *part = part_of(text, "emitted"), *at;
         if (strstr(part, "#0") != NULL) {
@@ -286,8 +263,8 @@ static void storm(void) {
     void *value;
     channel = goroutine_channel_new(8, 0);
     CHECK(pipe(ends) == 0);
-    below = spawn_named("below", below_rsp(), 0);
-    reader = spawn_named("reader", reads_bound, 0);
+    below = spawn_as("below", below_rsp(), NULL, 0);
+    reader = spawn_as("reader", reads_bound, NULL, 0);
     for (i = 0; i < 24; i++) CHECK((all[i] = goroutine_spawn(switches, P(i + 1))) != NULL);
     for (i = 0; i < dumps || runs == 0 || framed == 0; i++) {
         char *text = dump(), *at;
@@ -350,13 +327,13 @@ int main(void) {
     in_c();
     on_foreign_stack();
     in_emitted_code();
-    finish(spawn_named("itself", dumps_itself, 0));
+    finish(spawn_as("itself", dumps_itself, NULL, 0));
     storm();
     CHECK(disposition() != SIG_DFL);
     stop();
     CHECK(disposition() == SIG_DFL);
     start(1);
-    finish(spawn_named("itself", dumps_itself, 0));
+    finish(spawn_as("itself", dumps_itself, NULL, 0));
     stop();
     return 0;
 }

@@ -10,14 +10,6 @@ static void *parents(void *arg) {
     while (!GET(may_end)) OK(goroutine_sleep(MS));
     return arg;
 }
-static void spawn_named(GoroutineFn f, const char *name, GoroutinePromise **p) {
-    GoroutineSpawn spawn;
-    goroutine_spawn_init(&spawn);
-    spawn.fn = CODE(f);
-    spawn.name = name;
-    OK(goroutine_spawn_with(&spawn, p));
-}
-
 /* What a file has, as text. Kept for ever. */
 static char *contents(int fd) {
     off_t size = lseek(fd, 0, SEEK_END);
@@ -79,7 +71,7 @@ static void *uses_tools(void *path) {
     CHECK((kept = goroutine_promise_new()) != NULL);
     OK(goroutine_promise_resolve(kept, &gate_value));
     SET(reading, 0);
-    spawn_named(emitted, "reader", &p);
+    p = spawn_as("reader", emitted, NULL, 0);
     while (!GET(reading) || !shown("reader") || !shown("scripts.wait")) OK(goroutine_sleep(MS));
     CHECK(!shown("parents"));
     OK(goroutine_world_stop(20 * SECOND));
@@ -90,7 +82,7 @@ static void *uses_tools(void *path) {
     CHECK_EQ(goroutines, 2); /* ours, and the reader's: none of the parent's */
     CHECK_EQ(roots, 1);
     goroutine_promise_release(kept);
-    spawn_named(overflowing, "runs away", &q);
+    q = spawn_as("runs away", overflowing, NULL, 0);
     CHECK_EQ(goroutine_promise_await_take(q, 30 * SECOND, &value), GOROUTINE_ESTACKOVERFLOW);
     CHECK_EQ(GET(overflows), 1);
     OK(goroutine_promise_resolve(gate, NULL));
@@ -152,7 +144,7 @@ int main(void) {
     snprintf(path, sizeof path, "/tmp/test_fork_tools.%d.parent", (int)getpid());
     emit_and_register("scripts.of_parent");
     OK(goroutine_trace_start(path)); /* the child's trace is another one */
-    for (i = 0; i < 50; i++) spawn_named(parents, "parents", &p[i]);
+    for (i = 0; i < 50; i++) p[i] = spawn_as("parents", parents, NULL, 0);
     while (GET(begun) != 50) thread_sleep(MS);
     for (i = 0; i < 4; i++) {
         pid = child_that(i == 3);

@@ -1,20 +1,6 @@
 /* Where a goroutine was spawned: what dumps and reports say of it, whoever did it and from wherever. */
-#include "code.h"
+#include "dump.h"
 #include <ultrascript_runtime.h>
-
-/* What a dump says, NUL-terminated; the caller frees it. */
-static char *dump(void) {
-    int fd = memfd_create("dump", 0);
-    off_t size;
-    char *text;
-    CHECK(fd >= 0);
-    OK(goroutine_dump(fd));
-    size = lseek(fd, 0, SEEK_END);
-    text = (char *)calloc((size_t)size + 1, 1);
-    CHECK(text != NULL && pread(fd, text, (size_t)size, 0) == size);
-    close(fd);
-    return text;
-}
 
 /* What the dump says of the one goroutine that is in here (`parks`): its site, 0: none. `line`: the words after the address, 256 bytes. */
 static uint64_t site_in(const char *text, char *line) {
@@ -48,17 +34,6 @@ static void parks_then(void *arg, GoroutineStatus status, void *value) {
 }
 static void *nothing(void *arg) { return arg; }
 
-static void await_none(void) {
-    uint64_t end = now_ns() + 60 * SECOND;
-    GoroutineStats stats;
-    do {
-        goroutine_stats_init(&stats);
-        OK(goroutine_runtime_stats(&stats));
-        if (stats.live == 0) return;
-        thread_sleep(100 * US);
-    } while (now_ns() < end);
-    CHECK_EQ(stats.live, 0);
-}
 /* Its site, once it has parked; then it ends. */
 static uint64_t site_now(char *line) {
     uint64_t site;
@@ -132,7 +107,7 @@ static void check_spawner(uint64_t way, const char *who) {
         fprintf(stderr, "way %d, by %s: %#" PRIx64 " %s is not in %#" PRIx64 "\n", (int)way, who, site, line, U(CODE(spawn_somehow)));
         _exit(1);
     }
-    await_none();
+    await_none(60 * SECOND);
 }
 static void by_c(void) {
     uint64_t way;
@@ -174,7 +149,7 @@ static void by_callbacks(void) {
     site = site_now(line);
     CHECK(site > U(CODE(calls_back)) && site < U(CODE(calls_back)) + 128 && is_after_call(site));
     CHECK(pthread_join(thread, NULL) == 0);
-    await_none();
+    await_none(60 * SECOND);
 }
 
 /* ---- The library itself: nobody's, also on a stack that was somebody's. ---- */
@@ -183,10 +158,10 @@ static void by_library(void) {
     char line[256];
     int i;
     for (i = 0; i < 100; i++) run_goroutine(nothing, NULL);
-    await_none();
+    await_none(60 * SECOND);
     CHECK(goroutine_timer_start(1, 0, parks, NULL) > 0);
     CHECK_EQ(site_now(line), 0);
-    await_none();
+    await_none(60 * SECOND);
 }
 
 /* ---- main_fn, and what has to be waited for by another thread than this one. ---- */
@@ -209,7 +184,7 @@ static void by_waiters(void) {
         site = site_now(line);
         CHECK(site > start && site < start + 256 && is_after_call(site));
         CHECK(pthread_join(thread, NULL) == 0);
-        await_none();
+        await_none(60 * SECOND);
     }
 }
 
@@ -279,7 +254,7 @@ static void by_emitted_code(void) {
         if (i % 7 == 1) goroutine_promise_release((GoroutinePromise *)made);
         if (i % 7 == 2) goroutine_promise_release(promise);
         if (i % 7 > 2) __promise_release(made);
-        await_none();
+        await_none(60 * SECOND);
     }
     for (i = 0; i < 14; i++) OK(goroutine_code_unregister(ids[i], 30 * SECOND));
 }

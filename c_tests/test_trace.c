@@ -151,17 +151,6 @@ static bool ready_at_once(GoroutineTicket ticket, void *arg) {
     return true;
 }
 
-static GoroutinePromise *spawn_named(GoroutineFn f, void *arg, const char *name) {
-    GoroutineSpawn request;
-    GoroutinePromise *promise = NULL;
-    goroutine_spawn_init(&request);
-    request.fn = CODE(f);
-    request.int_args[0] = U(arg);
-    request.name = name;
-    OK(goroutine_spawn_with(&request, &promise));
-    return promise;
-}
-
 static void *everything(void *arg) {
     static const char *names[] = {"sleeps", "mutexes", "receives", "permits", "groups", "reads", "calls", "blocks"};
     GoroutineFn functions[] = {sleeps, takes_mutex, receives, takes_permit, waits_for_group, reads, calls_c, blocks};
@@ -170,7 +159,7 @@ static void *everything(void *arg) {
     int i, value = 7;
     int64_t timer;
     OK(goroutine_mutex_lock(all->mutex, 0));
-    for (i = 0; i < 8; i++) promises[i] = spawn_named(functions[i], all, names[i]);
+    for (i = 0; i < 8; i++) promises[i] = spawn_as(names[i], functions[i], all, 0);
     CHECK(goroutine_timer_start(MS, 0, fire, all) > 0);
     timer = goroutine_timer_start(10 * SECOND, 0, fire, all);
     CHECK(goroutine_timer_stop(timer));
@@ -182,7 +171,7 @@ static void *everything(void *arg) {
     OK(goroutine_wait_group_done(all->group));
     CHECK_EQ(goroutine_write(all->pipe[1], "x", 1), 1);
     for (i = 0; i < 8; i++) OK(goroutine_promise_await_take(promises[i], 10 * SECOND, NULL));
-    CHECK_EQ(goroutine_promise_await_take(spawn_named(fails, NULL, "fails"), 10 * SECOND, NULL), GOROUTINE_EPIPE);
+    CHECK_EQ(goroutine_promise_await_take(spawn_as("fails", fails, NULL, 0), 10 * SECOND, NULL), GOROUTINE_EPIPE);
     OK(goroutine_park(ready_at_once, NULL, 10 * SECOND));
     while (GET(all->fired) == 0) OK(goroutine_sleep(MS));
     return NULL;
@@ -206,7 +195,7 @@ static void says_what_happened(const char *path) {
     OK(goroutine_trace_start(path));
     CHECK_EQ(goroutine_trace_start(in_directory("other")), GOROUTINE_EALREADY);
     CHECK_EQ(access(in_directory("other"), F_OK), -1);
-    goroutine_promise_await_take(spawn_named(everything, &all, "a \"main\" one"), 30 * SECOND, NULL);
+    goroutine_promise_await_take(spawn_as("a \"main\" one", everything, &all, 0), 30 * SECOND, NULL);
     OK(goroutine_runtime_wait(30 * SECOND)); /* a promise is settled before the goroutine is over */
     OK(goroutine_trace_stop());
     CHECK_EQ(goroutine_trace_stop(), GOROUTINE_EALREADY);
