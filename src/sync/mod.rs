@@ -1,5 +1,6 @@
 //! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
-//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `netpoll::descriptor`, all of `wait` but `party`) use only this, so that loom checks the files that ship.
+//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `sleep_lock` here, all
+//! of `wait` but `party`) use only this, so that loom checks the files that ship.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
