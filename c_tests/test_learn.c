@@ -1,7 +1,6 @@
 /* GOROUTINE_CONFIG_LEARN_STACKS: the stack that a function's goroutines use is there before the next one runs; not that of a function which
  * uses little; nothing without the flag; and what is learned follows what they do. */
-#include "check.h"
-#include <linux/perf_event.h>
+#include "faults.h"
 
 enum { PAGE = 4096, MOST = 40, BATCH = 400 };
 
@@ -11,26 +10,6 @@ static void start_with(uint32_t flags) {
     config.flags = flags;
     config.workers = 1; /* so all of them run on one thread, and `faults` counts them all */
     OK(goroutine_runtime_start(&config));
-}
-
-/* Page faults of the thread that opened it. getrusage would count the pages of a MADV_POPULATE_WRITE, too. */
-static int faults_of_thread = -1;
-static uint64_t faults(void) {
-    uint64_t n = 0;
-    if (faults_of_thread >= 0) CHECK_EQ(read(faults_of_thread, &n, sizeof n), sizeof n);
-    return n;
-}
-static void *opens_faults(void *unused) {
-    struct perf_event_attr attributes;
-    (void)unused;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.size = sizeof attributes;
-    attributes.type = PERF_TYPE_SOFTWARE;
-    attributes.config = PERF_COUNT_SW_PAGE_FAULTS;
-    attributes.exclude_kernel = 1;
-    faults_of_thread = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
-    if (faults_of_thread < 0) fprintf(stderr, "no perf_event_open: page faults are not counted\n");
-    return NULL;
 }
 
 /* What a batch saw: how many pages below its first frame each goroutine found there, and the faults of all. */
@@ -98,7 +77,7 @@ static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) {
 static uint64_t median(void) { return found[BATCH / 2]; }
 
 static void *without_the_flag(void *unused) {
-    opens_faults(NULL);
+    open_faults();
     batch(deep, 0, 256 << 10);
     CHECK(found[BATCH - 1] <= 1);
     batch(deep, 0, 1 << 20);
@@ -110,7 +89,7 @@ static void *without_the_flag(void *unused) {
 
 static void *with_it(void *unused) {
     uint64_t at_first, few = 0;
-    opens_faults(NULL);
+    open_faults();
     batch(deep, 0, 512 << 10);
     CHECK(found[BATCH - 1] <= 1); /* nothing is known before the first of them ends */
     at_first = faulted;

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `ring` | from one thread to the writer, without waiting (model-checked) |
 //! | `event` | what is recorded |
-//! | `rings` | whose ring is whose: made at a thread's first event, given up at its end |
+//! | `rings` | whose ring is whose: made at a thread's first event, bigger where it records much, given up at its end |
 //! | `session` | start and stop |
 //! | `writer` | the thread: it reads the rings, and puts what it read in order |
 //! | `story` | what the events of a goroutine and of a thread say together |
@@ -25,8 +25,8 @@
 //!
 //! T1. The word is the number of the trace that runs, or 0, but for the bit of `sanitize`. A thread's ring is good for the trace whose number stands beside it in the
 //!     thread's block, so one comparison tells both whether the thread has a ring and whether it may use it.
-//! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives as long as the
-//!     thread does, and the next trace drops what is older than itself.
+//! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives until the
+//!     thread closes it, and the next trace drops what is older than itself.
 
 pub mod event;
 mod json;
@@ -47,6 +47,7 @@ use crate::goroutine::waits;
 use crate::sanitize;
 use event::{Kind, Record};
 use ring::Pushed;
+use rings::ThreadRing;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,10 +75,21 @@ fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
     if let Some(ring) = rings::own(number()) {
         let record = Record::new(ring.now(), kind, detail, subject, more);
         // SAFETY: the calling thread's ring.
-        if unsafe { ring.ring.push(record) } != Pushed::Kept {
-            session::call_writer();
+        let pushed = unsafe { ring.ring.push(record) };
+        if pushed != Pushed::Kept {
+            fills(ring, pushed);
         }
     }
+}
+
+/// Somebody should read.
+#[cold]
+#[inline(never)]
+fn fills(ring: &ThreadRing, pushed: Pushed) {
+    if pushed == Pushed::Filling {
+        rings::grow(ring, number());
+    }
+    session::call_writer();
 }
 
 /// `g` runs on this thread from now on. The assembly asks first whether a trace runs.
@@ -218,8 +230,9 @@ unsafe fn names(g: *const Goroutine, name: &CStr) {
         count += 1;
     }
     // SAFETY: the calling thread's ring.
-    if unsafe { ring.ring.push_all(&records[..count]) } != Pushed::Kept {
-        session::call_writer();
+    let pushed = unsafe { ring.ring.push_all(&records[..count]) };
+    if pushed != Pushed::Kept {
+        fills(ring, pushed);
     }
 }
 

@@ -194,16 +194,6 @@ impl<T: Event> Ring<T> {
         own.tail = own.tail.wrapping_add(1);
     }
 
-    /// What was lost so far is told no more: those who asked are gone. Gives how much that was in all.
-    ///
-    /// # Safety
-    /// The producer's alone.
-    pub unsafe fn begin_anew(&self) -> u64 {
-        // SAFETY: the caller's promise.
-        unsafe { self.own.with(|own| own.missing = 0) };
-        self.lost()
-    }
-
     /// The producer writes no more.
     ///
     /// # Safety

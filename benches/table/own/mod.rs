@@ -9,6 +9,7 @@ mod latency;
 mod lateness;
 mod learn;
 mod tasks;
+mod trace;
 mod waiting;
 mod world;
 
@@ -64,6 +65,7 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "poll" => world::poll(),
         "world_loops" => world::loops(),
         "world_parked" => world::parked(),
+        "trace_yield" => trace::row()?,
         "bind_alone" => bind::alone(),
         "bind_loaded" => bind::loaded(),
         "bind_thread" => bind::thread(),
