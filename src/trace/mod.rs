@@ -45,6 +45,7 @@ use crate::abi::GoroutineStatus;
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits;
 use crate::sanitize;
+use crate::sys::clock::ticks;
 use event::{Kind, Record};
 use ring::Pushed;
 use rings::ThreadRing;
@@ -69,9 +70,25 @@ pub fn is_on() -> bool {
     sanitize::is_watched()
 }
 
+/// What is mostly so comes first, and is all that is here: neither a call nor a frame.
 #[cold]
 #[inline(never)]
 fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
+    if let Some(ring) = rings::own_or_none(number())
+        && ring.by_counter
+    {
+        let record = Record::new(ticks(), kind, detail, subject, more);
+        // SAFETY: the calling thread's ring.
+        if unsafe { ring.ring.push_at_once(record) } {
+            return;
+        }
+    }
+    record_slowly(kind, detail, subject, more);
+}
+
+#[cold]
+#[inline(never)]
+fn record_slowly(kind: Kind, detail: u64, subject: u64, more: u64) {
     if let Some(ring) = rings::own(number()) {
         let record = Record::new(ring.now(), kind, detail, subject, more);
         // SAFETY: the calling thread's ring.
@@ -83,8 +100,6 @@ fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
 }
 
 /// Somebody should read.
-#[cold]
-#[inline(never)]
 fn fills(ring: &ThreadRing, pushed: Pushed) {
     if pushed == Pushed::Filling {
         rings::grow(ring, number());
@@ -100,7 +115,9 @@ pub unsafe extern "C" fn on_traced_run(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
         record(Kind::Run, 0, (*g).id(), (*g).entry_fn);
-        sanitize::enter(g);
+        if sanitize::is_present() {
+            sanitize::enter(g);
+        }
     }
 }
 
@@ -122,7 +139,9 @@ macro_rules! recorders {
                     // SAFETY: the caller's promise.
                     unsafe {
                         record(Kind::$kind, $detail, (*g).id(), $more);
-                        $then(g.cast_mut());
+                        if sanitize::is_present() {
+                            $then(g.cast_mut());
+                        }
                     }
                 }
                 if is_on() {
@@ -168,10 +187,12 @@ pub unsafe fn parks(g: *const Goroutine) {
         unsafe {
             let kind = Goroutine::noted_waits(g).kind().unwrap_or(waits::Kind::Ticket);
             record(Kind::Park, kind as u64, (*g).id(), 0);
-            if kind == waits::Kind::Ticket {
-                sanitize::leave_for_callback(g.cast_mut());
-            } else {
-                sanitize::leave(g.cast_mut());
+            if sanitize::is_present() {
+                if kind == waits::Kind::Ticket {
+                    sanitize::leave_for_callback(g.cast_mut());
+                } else {
+                    sanitize::leave(g.cast_mut());
+                }
             }
         }
     }

@@ -51,7 +51,7 @@ pub struct ThreadRing {
     /// The trace for which the thread records in it. (T2: an event may come later.)
     trace: u32,
     /// Whether times are counter ticks.
-    by_counter: bool,
+    pub by_counter: bool,
     /// What is mapped for it.
     mapping: (*mut u8, usize),
     /// Its slots.
@@ -62,7 +62,6 @@ pub struct ThreadRing {
 
 impl ThreadRing {
     /// Now, as it is recorded.
-    #[inline(always)]
     pub fn now(&self) -> u64 {
         if self.by_counter { ticks() } else { now_ns() }
     }
@@ -88,20 +87,22 @@ static KEY: AtomicU64 = AtomicU64::new(0);
 /// Events for which no ring could be made.
 static HOMELESS: AtomicU64 = AtomicU64::new(0);
 
-/// The calling thread's ring for trace `number`. None: no trace, or no memory.
+/// The calling thread's ring for trace `number`, if it has one.
 #[inline(always)]
-pub fn own(number: u32) -> Option<&'static ThreadRing> {
+pub fn own_or_none(number: u32) -> Option<&'static ThreadRing> {
     let (ring, of) = tls::trace_ring();
-    if of == number as usize {
-        // SAFETY: T1; null while there is none, for trace 0.
-        return unsafe { (ring as *const ThreadRing).as_ref() };
-    }
-    own_slow(number)
+    // SAFETY: T1; null while there is none, for trace 0.
+    (of == number as usize).then(|| unsafe { (ring as *const ThreadRing).as_ref() })?
+}
+
+/// The calling thread's ring for trace `number`. None: no trace, or no memory.
+pub fn own(number: u32) -> Option<&'static ThreadRing> {
+    own_or_none(number).or_else(|| make_own(number))
 }
 
 #[cold]
 #[inline(never)]
-fn own_slow(number: u32) -> Option<&'static ThreadRing> {
+fn make_own(number: u32) -> Option<&'static ThreadRing> {
     if number == 0 {
         return None;
     }
