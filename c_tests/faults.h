@@ -20,4 +20,8 @@ static inline void open_faults(void) {
     faults_of_thread = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
     if (faults_of_thread < 0) fprintf(stderr, "no perf_event_open: page faults are not counted\n");
 }
+static inline void close_faults(void) {
+    if (faults_of_thread >= 0) close(faults_of_thread);
+    faults_of_thread = -1;
+}
 #endif

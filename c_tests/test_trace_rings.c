@@ -46,7 +46,7 @@ static void *counts_faults(void *n) {
     before = faults();
     two_yield(n);
     faulted = faults() - before;
-    close(faults_of_thread);
+    close_faults();
     return NULL;
 }
 static void no_event_waits_for_memory(void) {
