@@ -775,7 +775,7 @@ uint32_t goroutine_abi_version(void);
 const char *goroutine_version(void);
 
 /**
- * The name of a status: "GOROUTINE_ETIMEDOUT".
+ * The name of a status: "GOROUTINE_ETIMEDOUT"; of an errno that has no constant here: "ECONNRESET".
  * Context:   T, G, R, S.
  * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
  * Since:     ABI 1.
