@@ -158,6 +158,9 @@ impl<T: Event> Ring<T> {
                         return pushed;
                     }
                 }
+                if mutated!("trace_shows_many_before_it_writes") {
+                    self.tail.store(own.tail.wrapping_add(count), Ordering::Release);
+                }
                 for &event in events {
                     self.put(own, event);
                 }
