@@ -1,34 +1,27 @@
 //! The table of traces.
 
 use crate::contestant::{measure, start};
-use crate::report::{figure, head, names, rounds, row};
+use crate::report::{figure, head, rounds, row};
 
 /// All of it.
 pub fn table() {
     let mut all = start("1", &[]);
     head(
-        "a trace, yields between 2, one worker",
-        "CPU time, ns, nothing lost: medians of rounds",
-        names(&all),
+        "traces, one worker",
+        "CPU time, ns, nothing lost: medians (spreads) of rounds. First: a thread's first 65,536 events",
+        ["no trace", "first", "later", "an event, first", "an event, later"].into_iter(),
     );
-    let results = measure(&mut all, "trace_yield", rounds(), false);
-    for (i, label) in [
-        "a yield, not traced",
-        "traced, a thread's first 65,536 events",
-        "traced, later ones",
-        "an event (a yield is two), the first 65,536",
-        "an event, later ones",
-    ]
-    .iter()
-    .enumerate()
-    {
-        let of = |rounds| figure(rounds, |n| n[i]);
-        row(
-            label,
-            results.iter().map(|rounds| match of(rounds) {
-                Some(of) => format!("{:.1} ({:.1})", of.median, of.spread),
-                None => "-".into(),
-            }),
-        );
+    for (name, label) in [
+        ("trace_yield", "yield between 2 (2 events)"),
+        ("trace_spawn", "spawn one, await it (6 events)"),
+        ("trace_leaf", "leaf call (2 events)"),
+        ("trace_blocking", "blocking call, short (2 events)"),
+    ] {
+        let results = measure(&mut all, name, rounds(), false);
+        let cell = |i: usize| match figure(&results[0], |n| n[i]) {
+            Some(of) => format!("{:.1} ({:.1})", of.median, of.spread),
+            None => "-".into(),
+        };
+        row(label, (0..5).map(cell));
     }
 }

@@ -91,8 +91,11 @@ static HOMELESS: AtomicU64 = AtomicU64::new(0);
 #[inline(always)]
 pub fn own_or_none(number: u32) -> Option<&'static ThreadRing> {
     let (ring, of) = tls::trace_ring();
+    if of != number as usize {
+        return None;
+    }
     // SAFETY: T1; null while there is none, for trace 0.
-    (of == number as usize).then(|| unsafe { (ring as *const ThreadRing).as_ref() })?
+    unsafe { (ring as *const ThreadRing).as_ref() }
 }
 
 /// The calling thread's ring for trace `number`. None: no trace, or no memory.

@@ -65,13 +65,13 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         "poll" => world::poll(),
         "world_loops" => world::loops(),
         "world_parked" => world::parked(),
-        "trace_yield" => trace::row()?,
         "bind_alone" => bind::alone(),
         "bind_loaded" => bind::loaded(),
         "bind_thread" => bind::thread(),
         _ if calls::is_one(row) => calls::round(row)?,
         _ if growth::is_one(row) => growth::round(row)?,
         _ if row.starts_with("learn_") => learn::row(row)?,
+        _ if row.starts_with("trace_") => trace::row(row)?,
         _ => {
             let round = tasks::round_of(row)?;
             let n = *sizes.entry(row.into()).or_insert_with(|| size(round));

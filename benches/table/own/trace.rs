@@ -1,15 +1,17 @@
-//! Yields that a trace records: the first events of threads that have recorded nothing yet, and later ones.
+//! What a trace records: the first events of threads that have recorded nothing yet, and later ones.
 
-use super::{join, median, run, spawn};
+use super::{identity, join, median, run, spawn};
 use goroutine::abi::*;
+use goroutine::capi::ffi::*;
 use goroutine::capi::goroutine::*;
 use goroutine::capi::runtime::*;
 use goroutine::capi::trace::*;
 use std::ffi::c_void;
+use std::ptr::null_mut;
 use std::time::Duration;
 
-/// Of one burst, by two goroutines: 16,384 events. A pause in which the file is written follows, so that nothing is lost.
-const YIELDS: usize = 8192;
+/// Of one burst. A pause in which the file is written follows, so that nothing is lost.
+const EVENTS: usize = 16_384;
 /// Bursts in which a ring of 65,536 events is new.
 const FIRST: usize = 4;
 const LATER: usize = 8;
@@ -34,27 +36,60 @@ unsafe extern "C" fn yields(n: *mut c_void) -> *mut c_void {
     n
 }
 
-/// CPU time of the one worker, in ns per yield.
-fn burst() -> f64 {
+/// What is done so often, and how many events it is.
+struct Loop {
+    events: usize,
+    body: fn(n: usize),
+}
+
+fn loop_of(row: &str) -> Option<Loop> {
+    let of = |events, body| Some(Loop { events, body });
+    match row {
+        "trace_yield" => of(2, |n| {
+            let half = (n / 2) as *mut c_void;
+            let other = spawn(yields, half);
+            // SAFETY: on a goroutine.
+            unsafe { yields(half) };
+            join(other);
+        }),
+        "trace_spawn" => of(6, |n| {
+            for _ in 0..n {
+                join(spawn(identity, null_mut()));
+            }
+        }),
+        "trace_leaf" => of(2, |n| {
+            for _ in 0..n {
+                // SAFETY: it takes anything.
+                unsafe { goroutine_ffi_call_leaf(identity as *mut c_void, null_mut()) };
+            }
+        }),
+        "trace_blocking" => of(2, |n| {
+            for _ in 0..n {
+                // SAFETY: it takes anything.
+                unsafe { goroutine_ffi_call_blocking(identity as *mut c_void, null_mut()) };
+            }
+        }),
+        _ => None,
+    }
+}
+
+/// CPU time of the one worker, in ns for each of what it does.
+fn burst(of: &Loop) -> f64 {
     run(|| {
-        let half = (YIELDS / 2) as *mut c_void;
-        let other = spawn(yields, half);
+        let n = EVENTS / of.events;
         let start = cpu_ns();
-        // SAFETY: it does nothing else.
-        unsafe { yields(half) };
-        let took = cpu_ns() - start;
-        join(other);
-        took / YIELDS as f64
+        (of.body)(n);
+        (cpu_ns() - start) / n as f64
     })
 }
 
 /// A trace: of the first bursts the mean, of the later ones the median. None: something was lost, the machine is busy with other things.
-fn trace() -> Option<[f64; 2]> {
+fn trace(of: &Loop) -> Option<[f64; 2]> {
     // SAFETY: a file that takes everything; the runtime runs.
     unsafe { assert_eq!(goroutine_trace_start(c"/dev/null".as_ptr()), GOROUTINE_OK) };
     let burst = |_| {
         std::thread::sleep(Duration::from_millis(20));
-        burst()
+        burst(of)
     };
     let first: f64 = (0..FIRST).map(burst).sum();
     let later = (0..LATER).map(burst).collect();
@@ -68,15 +103,16 @@ fn trace() -> Option<[f64; 2]> {
     }
 }
 
-/// ns per yield: not traced; traced, first and later; and per event, which is half of the difference.
-pub fn row() -> Option<String> {
-    let without = median((0..20).map(|_| burst()).collect());
-    let traces: Vec<_> = (0..2 * TRACES).filter_map(|_| trace()).take(TRACES).collect();
+/// ns: not traced; traced, first and later; and per event, which is a part of the difference.
+pub fn row(name: &str) -> Option<String> {
+    let of = loop_of(name)?;
+    let without = median((0..20).map(|_| burst(&of)).collect());
+    let traces: Vec<_> = (0..2 * TRACES).filter_map(|_| trace(&of)).take(TRACES).collect();
     if traces.len() < TRACES {
         return None;
     }
     let [first, later] = [0, 1].map(|i| median(traces.iter().map(|of| of[i]).collect()));
-    let event = |of: f64| (of - without) / 2.0;
+    let event = |took: f64| (took - without) / of.events as f64;
     Some(format!(
         "{without:.1} {first:.1} {later:.1} {:.1} {:.1}",
         event(first),
