@@ -1,11 +1,12 @@
 /* Run under a debugger by tools/gdb_test.sh: 1,003 goroutines in known states, then gdb_ready(); with an argument a core file. */
 #include "code.h"
 
-enum { RECEIVERS = 600, LOCKERS = 200, SLEEPERS = 100, AWAITERS = 96 };
+enum { RECEIVERS = 595, LOCKERS = 200, SLEEPERS = 100, AWAITERS = 96 };
 
 static GoroutineChannel *channel;
 static GoroutineMutex *mutex;
-static GoroutinePromise *pending;
+static GoroutineRwLock *rwlock;
+static GoroutinePromise *pending, *of_one;
 static uint64_t waiting, spinning;
 
 __attribute__((noinline)) void gdb_ready(void) { __asm__ volatile("" ::: "memory"); }
@@ -55,6 +56,27 @@ static void *holds(void *arg) {
     return receives(arg);
 }
 
+static void *writes(void *arg) {
+    goroutine_rwlock_write_lock(rwlock, GOROUTINE_FOREVER);
+    return receives(arg);
+}
+static void *locks_to_write(void *arg) {
+    ADD(waiting, 1);
+    goroutine_rwlock_write_lock(rwlock, GOROUTINE_FOREVER);
+    return arg;
+}
+static void *locks_to_read(void *arg) {
+    ADD(waiting, 1);
+    goroutine_rwlock_read_lock(rwlock, GOROUTINE_FOREVER);
+    return arg;
+}
+static void *awaits_one(void *arg) {
+    void *value;
+    ADD(waiting, 1);
+    goroutine_promise_await(of_one, GOROUTINE_FOREVER, &value);
+    return arg;
+}
+
 static void spawn_named(const char *name, GoroutineFn f, uint32_t flags) {
     GoroutineSpawn s;
     goroutine_spawn_init(&s);
@@ -95,9 +117,16 @@ int main(int argc, char **argv) {
     OK(goroutine_runtime_start(&config));
     channel = goroutine_channel_new(8, 0);
     mutex = goroutine_mutex_new(0);
+    rwlock = goroutine_rwlock_new();
     pending = goroutine_promise_new();
     spawn_named("holder", holds, 0);
     while (GET(waiting) != 1) thread_sleep(MS);
+    spawn_named("writer", writes, 0);
+    while (GET(waiting) != 2) thread_sleep(MS);
+    spawn_named("to write", locks_to_write, 0);
+    spawn_named("to read", locks_to_read, 0);
+    of_one = spawn_as("one", receives, NULL, 0);
+    spawn_named("awaits one", awaits_one, 0);
     spawn_named("nested", nested(), 0);
     for (i = 0; i < RECEIVERS; i++) OK(goroutine_go(receives, NULL));
     for (i = 0; i < LOCKERS; i++) OK(goroutine_go(locks, NULL));
@@ -107,7 +136,7 @@ int main(int argc, char **argv) {
     spawn_named("sleeper", sleeps_long, 0);
     spawn_named("in time", receives_in_time, 0);
     CHECK(pthread_create(&thread, NULL, a_thread, NULL) == 0);
-    while (GET(waiting) != 6 + RECEIVERS + LOCKERS + SLEEPERS + AWAITERS) thread_sleep(MS);
+    while (GET(waiting) != 11 + RECEIVERS + LOCKERS + SLEEPERS + AWAITERS) thread_sleep(MS);
     spawn_named("spinner", spins, 0);
     while (!GET(spinning)) thread_sleep(MS);
     thread_sleep(50 * MS); /* the last ones have counted themselves, and are about to park */

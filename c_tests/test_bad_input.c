@@ -158,13 +158,25 @@ static void anywhere(void) {
     ROW(goroutine_trace_start, (NULL), GOROUTINE_EINVAL);
     ROW(goroutine_trace_stop, (), GOROUTINE_EALREADY);
     for (i = -5000; i <= 5000; i++) {
-        CHECK(goroutine_status_name(i) != NULL && strncmp(goroutine_status_name(i), "GOROUTINE_", 10) == 0);
+        const char *name = goroutine_status_name(i);
+        CHECK(name != NULL && (strncmp(name, "GOROUTINE_", 10) == 0 || (i < 0 && i > -134 && *name == 'E')));
         CHECK(goroutine_status_message(i) != NULL && *goroutine_status_message(i) != 0);
     }
     cover("goroutine_status_name");
     cover("goroutine_status_message");
     CHECK(strcmp(goroutine_status_name(GOROUTINE_OK), "GOROUTINE_OK") == 0);
     CHECK(strcmp(goroutine_status_name(GOROUTINE_EFFITHREADS), "GOROUTINE_EFFITHREADS") == 0);
+    CHECK(strcmp(goroutine_status_name(-ECONNRESET), "ECONNRESET") == 0);
+    CHECK(strcmp(goroutine_status_name(-ENOENT), "ENOENT") == 0);
+    CHECK(strcmp(goroutine_status_message(-ECONNREFUSED), "Connection refused.") == 0);
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+    for (i = 1; i < 134; i++) { /* all that there are, with our prefix or without */
+        const char *of_system = strerrorname_np(i), *name = goroutine_status_name(-i);
+        if (of_system == NULL) of_system = "GOROUTINE_UNKNOWN";
+        CHECK(strcmp(strncmp(name, "GOROUTINE_E", 11) == 0 ? name + 10 : name, of_system) == 0);
+    }
+#endif
+    CHECK(strcmp(goroutine_status_name(ECONNRESET), "GOROUTINE_UNKNOWN") == 0);
     CHECK(strcmp(goroutine_status_name(1), "GOROUTINE_UNKNOWN") == 0);
     CHECK(strcmp(goroutine_status_name(INT32_MIN), "GOROUTINE_UNKNOWN") == 0);
     CHECK(strcmp(goroutine_status_name(-4999), "GOROUTINE_UNKNOWN") == 0);

@@ -131,12 +131,18 @@ static void *takes_two(void *arg) {
     goroutine_mutex_unlock(mine);
     return arg;
 }
-static void all_asleep(void *unused) {
-    GoroutinePromise *a, *b;
-    (void)unused;
+static void *receives_for_ever(void *arg) {
+    uint64_t value;
+    goroutine_channel_receive(channel, &value, GOROUTINE_FOREVER);
+    return arg;
+}
+static void all_asleep(void *with_third) {
+    GoroutinePromise *a, *b, *c = NULL;
     start();
     mutex = goroutine_mutex_new(0);
     other = goroutine_mutex_new(0);
+    channel = goroutine_channel_new(8, 0);
+    if (with_third != NULL) c = goroutine_spawn(receives_for_ever, NULL);
     SET(step, 0);
     a = goroutine_spawn(takes_two, NULL);
     b = goroutine_spawn(takes_two, P(1));
@@ -144,15 +150,12 @@ static void all_asleep(void *unused) {
     CHECK_EQ(goroutine_runtime_wait(GOROUTINE_FOREVER), GOROUTINE_EDEADLK);
     /* No longer, once somebody helps after all. */
     OK(goroutine_cancel(a));
+    if (c != NULL) OK(goroutine_cancel(c));
     OK(goroutine_runtime_wait(10 * SECOND));
     goroutine_promise_release(a);
     goroutine_promise_release(b);
+    if (c != NULL) goroutine_promise_release(c);
     stop();
-}
-static void *receives_for_ever(void *arg) {
-    uint64_t value;
-    goroutine_channel_receive(channel, &value, GOROUTINE_FOREVER);
-    return arg;
 }
 static void *waits_group(void *arg) {
     goroutine_wait_group_wait((GoroutineWaitGroup *)arg, GOROUTINE_FOREVER);
@@ -332,6 +335,12 @@ static bool says(const char *text, const char *const *parts, size_t n) {
     return false;
 }
 
+static uint64_t times(const char *text, const char *what) {
+    uint64_t n = 0;
+    while ((text = strstr(text, what)) != NULL) n++, text++;
+    return n;
+}
+
 int main(void) {
     static Child child;
     const char *const line_of_second[] = {"\"second\" waits for mutex 0x", ", held by goroutine ", ", at 0x", " lock_emitted+0x", ", began in 0x",
@@ -347,8 +356,16 @@ int main(void) {
     CHECK(strstr(child.text, "\"third\" awaits promise 0x") != NULL && strstr(child.text, " of goroutine ") != NULL);
     CHECK(strstr(child.text, "\"beat\"") == NULL);
     CHECK(says(child.text, line_of_second, 6) && says(child.text, line_of_third, 6)); /* where they wait, and began */
-    expect_child("all", all_asleep, NULL, 0, 0, "goroutine: deadlock: all goroutines are asleep (2)\n");
-    expect_child("two", all_asleep, NULL, 0, 0, "goroutine: deadlock: 2 goroutines wait for each other:\n");
+    /* Both reports, and each goroutine has one line. */
+    for (i = 0; i < 2; i++) {
+        run_child(all_asleep, i == 0 ? NULL : P(1), &child);
+        fputs(child.text, stderr);
+        CHECK(child.status == 0 && child.signal == 0);
+        CHECK_EQ(times(child.text, "goroutine: deadlock: 2 goroutines wait for each other:\n"), 1);
+        CHECK_EQ(times(child.text, i == 0 ? " asleep (2), for what was said above of goroutine " : " asleep (3), for what was said above of goroutine "), 1);
+        CHECK_EQ(times(child.text, " waits for mutex 0x"), 2);
+        CHECK_EQ(times(child.text, " receives from channel 0x"), (uint64_t)i);
+    }
     expect_child("any", all_asleep_on_anything, NULL, 0, 0, "goroutine: deadlock: all goroutines are asleep (2)\n");
     expect_child("after external_end", none, P(EXTERNAL), 0, 0, "goroutine: deadlock: all goroutines are asleep (1)\n");
     for (i = 0; i < CASES; i++) {

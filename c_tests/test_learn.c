@@ -1,7 +1,6 @@
 /* GOROUTINE_CONFIG_LEARN_STACKS: the stack that a function's goroutines use is there before the next one runs; not that of a function which
- * uses little; nothing without the flag; and what is learned follows what they do. */
-#include "check.h"
-#include <linux/perf_event.h>
+ * uses little, nor where another place spawns it, for which it uses little; nothing without the flag; and what is learned follows what they do. */
+#include "faults.h"
 
 enum { PAGE = 4096, MOST = 40, BATCH = 400 };
 
@@ -11,26 +10,6 @@ static void start_with(uint32_t flags) {
     config.flags = flags;
     config.workers = 1; /* so all of them run on one thread, and `faults` counts them all */
     OK(goroutine_runtime_start(&config));
-}
-
-/* Page faults of the thread that opened it. getrusage would count the pages of a MADV_POPULATE_WRITE, too. */
-static int faults_of_thread = -1;
-static uint64_t faults(void) {
-    uint64_t n = 0;
-    if (faults_of_thread >= 0) CHECK_EQ(read(faults_of_thread, &n, sizeof n), sizeof n);
-    return n;
-}
-static void *opens_faults(void *unused) {
-    struct perf_event_attr attributes;
-    (void)unused;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.size = sizeof attributes;
-    attributes.type = PERF_TYPE_SOFTWARE;
-    attributes.config = PERF_COUNT_SW_PAGE_FAULTS;
-    attributes.exclude_kernel = 1;
-    faults_of_thread = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
-    if (faults_of_thread < 0) fprintf(stderr, "no perf_event_open: page faults are not counted\n");
-    return NULL;
 }
 
 /* What a batch saw: how many pages below its first frame each goroutine found there, and the faults of all. */
@@ -73,8 +52,19 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Two places. (What is said to the assembler keeps the compiler from making one of them, and of each a jump.) */
+static __attribute__((noinline)) void spawn_here(const GoroutineSpawn *spawn, GoroutinePromise **promise) {
+    OK(goroutine_spawn_with(spawn, promise));
+    __asm__ volatile("# here");
+}
+static __attribute__((noinline)) void spawn_there(const GoroutineSpawn *spawn, GoroutinePromise **promise) {
+    OK(goroutine_spawn_with(spawn, promise));
+    __asm__ volatile("# there");
+}
+typedef void (*Spawns)(const GoroutineSpawn *spawn, GoroutinePromise **promise);
+
 /* All at once, on stacks of so many bytes. A class of stacks that was not used before has none that anybody touched. */
-static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) {
+static void batch_at(Spawns spawns, void *(*f)(void *), unsigned arg, uint64_t bytes) {
     GoroutinePromise *p[BATCH], *all;
     uint64_t i, n = BATCH;
     GoroutineSpawn spawn;
@@ -83,7 +73,7 @@ static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) {
     spawn.int_args[0] = arg;
     spawn.stack_bytes = bytes;
     began = faulted = 0;
-    for (i = 0; i < n; i++) OK(goroutine_spawn_with(&spawn, &p[i]));
+    for (i = 0; i < n; i++) spawns(&spawn, &p[i]);
     while (GET(began) < n) OK(goroutine_sleep(MS));
     OK(goroutine_semaphore_release(gate, n));
     CHECK((all = goroutine_promise_all(p, n)) != NULL);
@@ -95,22 +85,24 @@ static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) {
             found[n - 1], found[n / 2], (double)faulted / (double)n);
 }
 
+static void batch(void *(*f)(void *), unsigned arg, uint64_t bytes) { batch_at(spawn_here, f, arg, bytes); }
+
 static uint64_t median(void) { return found[BATCH / 2]; }
 
 static void *without_the_flag(void *unused) {
-    opens_faults(NULL);
+    open_faults();
     batch(deep, 0, 256 << 10);
     CHECK(found[BATCH - 1] <= 1);
     batch(deep, 0, 1 << 20);
     CHECK(found[BATCH - 1] <= 1); /* nothing was learned */
     if (faults_of_thread >= 0) CHECK(faulted >= 25 * BATCH);
-    close(faults_of_thread);
+    close_faults();
     return unused;
 }
 
 static void *with_it(void *unused) {
     uint64_t at_first, few = 0;
-    opens_faults(NULL);
+    open_faults();
     batch(deep, 0, 512 << 10);
     CHECK(found[BATCH - 1] <= 1); /* nothing is known before the first of them ends */
     at_first = faulted;
@@ -137,7 +129,18 @@ static void *with_it(void *unused) {
     batch(changes, 0, 256 << 10);
     batch(changes, 0, 32 << 20);
     CHECK(found[BATCH - 1] <= 1);
-    close(faults_of_thread);
+    close_faults();
+    return unused;
+}
+
+/* One function, deep where one place spawns it, shallow where another one does. */
+static void *two_sites(void *unused) {
+    batch_at(spawn_here, changes, 25, 256 << 10);
+    batch_at(spawn_there, changes, 0, 512 << 10);
+    batch_at(spawn_here, changes, 25, 1 << 20);
+    CHECK(median() >= 24);
+    batch_at(spawn_there, changes, 0, 2 << 20);
+    CHECK(found[BATCH - 1] <= 1);
     return unused;
 }
 
@@ -165,19 +168,32 @@ static void *bound_ones(void *unused) {
     spawn.stack_bytes = 64 << 20;
     spawn.int_args[0] = 500;
     for (i = 0; i < 200; i++) {
-        OK(goroutine_spawn_with(&spawn, &promise));
+        spawn_here(&spawn, &promise);
         OK(goroutine_promise_await_take(promise, GOROUTINE_FOREVER, NULL));
     }
     spawn.stack_bytes = 128 << 10; /* 15 pages, of a class that was not used yet */
     spawn.int_args[0] = 10;
     there_before = 0;
-    OK(goroutine_spawn_with(&spawn, &promise));
+    spawn_here(&spawn, &promise);
     OK(goroutine_promise_await_take(promise, GOROUTINE_FOREVER, NULL));
     CHECK_EQ(there_before, 10);
     return unused;
 }
 
+/* In a process of its own, whose stacks are without memory. */
+static void two_sites_alone(void *unused) {
+    (void)unused;
+    CHECK((gate = goroutine_semaphore_new(0)) != NULL);
+    start_with(GOROUTINE_CONFIG_LEARN_STACKS);
+    run_goroutine(two_sites, NULL);
+    stop();
+}
+
 int main(void) {
+    static Child child;
+    run_child(two_sites_alone, NULL, &child);
+    fputs(child.text, stderr);
+    CHECK(child.signal == 0 && child.status == 0);
     CHECK((gate = goroutine_semaphore_new(0)) != NULL);
     start_with(0);
     run_goroutine(without_the_flag, NULL);

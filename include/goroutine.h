@@ -157,8 +157,9 @@ typedef struct GoroutineGroup GoroutineGroup;
  */
 #define GOROUTINE_CONFIG_DEADLOCK_REPORT 4
 /**
- * Config flag: learn from samples how much stack the goroutines of each function use, and have it there before the next one runs, so that it does
- * not take a page fault for each page. Linux 5.14; before that the start gives GOROUTINE_ENOSYS.
+ * Config flag: learn from samples how much stack the goroutines use that are spawned of one function at one place (where the call of the spawn
+ * returns to), and have it there before the next one runs, so that it does not take a page fault for each page. Linux 5.14; before that the start
+ * gives GOROUTINE_ENOSYS.
  */
 #define GOROUTINE_CONFIG_LEARN_STACKS 8
 /** Config flag: make no threads ahead for functions whose goroutines nearly always bind. */
@@ -774,7 +775,7 @@ uint32_t goroutine_abi_version(void);
 const char *goroutine_version(void);
 
 /**
- * The name of a status: "GOROUTINE_ETIMEDOUT".
+ * The name of a status: "GOROUTINE_ETIMEDOUT"; of an errno that has no constant here: "ECONNRESET".
  * Context:   T, G, R, S.
  * Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
  * Since:     ABI 1.

@@ -225,7 +225,8 @@ extern "C" fn load() {
 }
 
 /// Whether there is one, where `goroutine_tracing` is not zero.
-fn is_present() -> bool {
+#[inline(always)]
+pub fn is_present() -> bool {
     // SAFETY: an atomic word.
     unsafe { goroutine_tracing.load(Ordering::Relaxed) & PRESENT != 0 }
 }

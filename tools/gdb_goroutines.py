@@ -21,15 +21,18 @@ if LIVE:
     gdb.execute("run", to_string=True)
 before = gdb.execute("bt", to_string=True)
 lines = gdb.execute("info goroutines", to_string=True)
-holder = re.search(r'^goroutine (\d+) "holder"', lines, re.M)[1]
+holder, writer, one = (re.search(r'^goroutine (\d+) "%s"' % name, lines, re.M)[1] for name in ("holder", "writer", "one"))
 # Of a core file nobody knows when it is looked at.
 left = r"for 59 min" if LIVE else r"until \d+\.\d{3} s of CLOCK_MONOTONIC"
 for pattern, n in (
     (r"^goroutine \d+ ", 1003),
     (r"^1003 goroutines$", 1),
-    (r"is parked: receives from channel 0x[0-9a-f]+; began in receives\b", 601),
+    (r"is parked: receives from channel 0x[0-9a-f]+; began in receives\b", 597),
     (r"is parked: receives from channel 0x[0-9a-f]+; began in outermost_emitted", 1),
     (r"is parked: waits for mutex 0x[0-9a-f]+, held by goroutine %s; began in locks" % holder, 200),
+    (r'^goroutine \d+ "to write" is parked: waits for readers-writer lock 0x[0-9a-f]+, held by goroutine %s; began in locks_to_write' % writer, 1),
+    (r'^goroutine \d+ "to read" is parked: waits to read readers-writer lock 0x[0-9a-f]+, held by goroutine %s; began in locks_to_read' % writer, 1),
+    (r'^goroutine \d+ "awaits one" is parked: awaits promise 0x[0-9a-f]+ of goroutine %s; began in awaits_one' % one, 1),
     (r"is parked: sleeps for ever; began in sleeps", 100),
     (r'^goroutine \d+ "sleeper" is parked: sleeps %s; began in sleeps_long' % left, 1),
     (r"is parked: sleeps %s; began in .*, attached" % left, 1),
@@ -53,7 +56,7 @@ spinner = re.search(r'^goroutine (\d+) "spinner"', lines, re.M)[1]
 if "spins" not in gdb.execute("goroutine %s bt" % spinner, to_string=True):
     fail("the stack of a running one")
 everything = gdb.execute("goroutine all bt", to_string=True)
-if count(everything, r"^#\d+ .*\b(receives|receives_in_time|locks|sleeps|sleeps_long|awaits|spins)\b") != 1003 or count(everything, r"^goroutine \d+ ") != 1003:
+if count(everything, r"^#\d+ .*\b(receives|receives_in_time|locks|sleeps|sleeps_long|awaits|spins|locks_to_write|locks_to_read|awaits_one)\b") != 1003 or count(everything, r"^goroutine \d+ ") != 1003:
     fail("goroutine all bt", everything)
 # Nothing was changed by looking.
 if gdb.execute("bt", to_string=True) != before:

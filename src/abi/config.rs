@@ -11,8 +11,9 @@ pub const GOROUTINE_CONFIG_NO_SIGNAL_HANDLERS: u32 = 2;
 /// Config flag: report goroutines that wait for each other on stderr, within a second (by looking several times a second; channels and
 /// readers-writer locks remember who used them). When all are asleep for good, goroutine_runtime_wait and goroutine_runtime_run give GOROUTINE_EDEADLK.
 pub const GOROUTINE_CONFIG_DEADLOCK_REPORT: u32 = 4;
-/// Config flag: learn from samples how much stack the goroutines of each function use, and have it there before the next one runs, so that it does
-/// not take a page fault for each page. Linux 5.14; before that the start gives GOROUTINE_ENOSYS.
+/// Config flag: learn from samples how much stack the goroutines use that are spawned of one function at one place (where the call of the spawn
+/// returns to), and have it there before the next one runs, so that it does not take a page fault for each page. Linux 5.14; before that the start
+/// gives GOROUTINE_ENOSYS.
 pub const GOROUTINE_CONFIG_LEARN_STACKS: u32 = 8;
 /// Config flag: make no threads ahead for functions whose goroutines nearly always bind.
 pub const GOROUTINE_CONFIG_NO_PREDICTION: u32 = 16;

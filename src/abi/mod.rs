@@ -5,6 +5,7 @@
 mod code;
 mod config;
 mod context;
+mod errno;
 mod spawn;
 mod status;
 mod sync;

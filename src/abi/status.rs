@@ -1,24 +1,26 @@
 //! Status codes: 0 or negative, so that emitted code needs `test eax, eax; js`.
-//! Where an errno exists its negative is the code (Linux x86-64 values); ours start at -4096.
+//! Where an errno exists its negative is the code (Linux x86-64 values); ours start at -4096. Errnos without a constant here are in `errno`.
 
 /// 0 (`GOROUTINE_OK`) or a negative `GOROUTINE_E…` code.
 pub type GoroutineStatus = i32;
+
+pub(super) const fn c(s: &'static str) -> &'static core::ffi::CStr {
+    match core::ffi::CStr::from_bytes_with_nul(s.as_bytes()) {
+        Ok(s) => s,
+        Err(_) => panic!("a message holds a NUL"),
+    }
+}
 
 macro_rules! statuses {
     ($($name:ident = $value:literal, $message:literal;)*) => {
         $(#[doc = $message] pub const $name: GoroutineStatus = $value;)*
 
-        /// The constant's name and a sentence for people, both NUL-terminated; `None` for an unknown code.
+        /// The constant's name, or that of the errno, and a sentence for people, both NUL-terminated; `None` for an unknown code.
         pub const fn describe(status: GoroutineStatus) -> Option<(&'static core::ffi::CStr, &'static core::ffi::CStr)> {
-            const fn c(s: &'static str) -> &'static core::ffi::CStr {
-                match core::ffi::CStr::from_bytes_with_nul(s.as_bytes()) {
-                    Ok(s) => s,
-                    Err(_) => panic!("a message holds a NUL"),
-                }
-            }
             match status {
                 $($value => Some((const { c(concat!(stringify!($name), "\0")) }, const { c(concat!($message, "\0")) })),)*
-                _ => None,
+                i32::MIN => None,
+                _ => super::errno::describe(-status),
             }
         }
     };

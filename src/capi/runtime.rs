@@ -33,7 +33,7 @@ pub unsafe extern "C" fn goroutine_version() -> *const c_char {
     realign!(inner::version)
 }
 
-/// The name of a status: "GOROUTINE_ETIMEDOUT".
+/// The name of a status: "GOROUTINE_ETIMEDOUT"; of an errno that has no constant here: "ECONNRESET".
 /// Context:   T, G, R, S.
 /// Returns:   a string that lives as long as the library; "GOROUTINE_UNKNOWN" for a value that is no status.
 /// Since:     ABI 1.

@@ -44,7 +44,7 @@ pub struct Goroutine {
     pub(crate) user: [u64; 3],
 
     pub(crate) foreign_sp: u64,
-    /// Where the call returns to that spawned it; 0: the library itself did. For reports: written at spawn, read racily.
+    /// Where the call returns to that spawned it; 0: the library itself did. For reports, and for `stack::learn`: written at spawn, read racily.
     pub(crate) site: u64,
     pub(crate) park: ParkWord,
     /// The promise of its result, which it settles; null: nobody asked for one.

@@ -32,7 +32,8 @@
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
 //! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way, and all workers sleep (one that does not may be
 //! in a function of the configuration, which may wake somebody). Then nothing happens any more unless a plain
-//! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind.
+//! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind. Who was in a
+//! circle that was reported has no line here, but is named.
 
 use super::dump;
 use super::live::all;
@@ -74,6 +75,8 @@ struct State {
     stuck: BTreeSet<Park>,
     asleep: Vec<Park>,
     said: BTreeSet<Park>,
+    /// Of these, who had a line in a circle.
+    told: BTreeSet<Park>,
     said_asleep: bool,
     /// All were asleep at two looks: these.
     dead: Vec<Park>,
@@ -342,6 +345,7 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
     // Until it is over: a moment in which something looked different says nothing.
     let lasts = |&(id, sequence): &Park| look.nodes.get(&id).is_some_and(|node| node.sequence == sequence);
     state.said.retain(lasts);
+    state.told.retain(lasts);
     for &(id, sequence) in &confirmed {
         if state.said.contains(&(id, sequence)) {
             continue;
@@ -354,6 +358,8 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
                 .any(|id| !state.said.contains(&(*id, look.nodes[id].sequence)));
             if fresh {
                 say_circle(&circle, &stuck, &look);
+                let told = circle.iter().map(|id| (*id, look.nodes[id].sequence));
+                state.told.extend(told);
             }
             let behind = stuck.keys().map(|id| (*id, look.nodes[id].sequence));
             state
@@ -365,7 +371,7 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
     state.said_asleep &= all_asleep;
     if all_asleep && !state.said_asleep {
         state.said_asleep = true;
-        say_asleep(&look);
+        say_asleep(&look, &state.told);
     }
     state.dead = if all_asleep { asleep.clone() } else { Vec::new() };
     state.asleep = asleep;
@@ -472,20 +478,33 @@ fn say(node: &Node, helpers: &[u64]) {
     finish(&mut line, node, &seen);
 }
 
-fn say_asleep(look: &Look) {
+/// Those whose circle was said are named again, and no more; the others each have a line.
+fn say_asleep(look: &Look, told: &BTreeSet<Park>) {
     const MOST: usize = 20;
-    let mut line = Line::new();
-    line.text("deadlock: all goroutines are asleep (")
-        .dec(look.nodes.len() as u64)
-        .text(")")
-        .emit();
     let mut nodes: Vec<&Node> = look.nodes.values().collect();
     nodes.sort_unstable_by_key(|node| node.id);
-    for node in nodes.iter().take(MOST) {
+    let (in_circles, others): (Vec<&Node>, Vec<&Node>) =
+        (nodes.iter()).partition(|node| told.contains(&(node.id, node.sequence)));
+    let mut line = Line::new();
+    line.text("deadlock: all goroutines are asleep (")
+        .dec(nodes.len() as u64)
+        .text(")");
+    for (i, node) in in_circles.iter().take(MOST).enumerate() {
+        line.text(match i {
+            0 => ", for what was said above of goroutine ",
+            _ => ", ",
+        })
+        .dec(node.id);
+    }
+    if in_circles.len() > MOST {
+        line.text(", ...");
+    }
+    line.emit();
+    for node in others.iter().take(MOST) {
         let (mut line, seen) = begin(node);
         finish(&mut line, node, &seen);
     }
-    if nodes.len() > MOST {
+    if others.len() > MOST {
         Line::new().text("  ... (goroutine_dump has all)").emit();
     }
 }

@@ -5,6 +5,8 @@
 use crate::context::tls;
 use crate::goroutine::{FORKS, Goroutine};
 use crate::ops::mutex::WORD;
+use crate::ops::rwlock;
+use crate::promise::{SETTLER, SETTLER_MASK};
 use crate::sched::Worker;
 use crate::stack;
 use std::mem::{offset_of, size_of};
@@ -35,7 +37,7 @@ pub struct Layout {
 unsafe impl Sync for Layout {}
 
 const WORDS: usize = 26;
-const MORE: usize = 1;
+const MORE: usize = 4;
 
 /// What debuggers read.
 #[unsafe(no_mangle)]
@@ -74,7 +76,12 @@ pub static goroutine_debug_layout: Layout = Layout {
         number(crate::wait::lock::NUMBER_SHIFT as usize),
     ],
     tls_offset: AtomicU64::new(0),
-    more: [number(offset_of!(Goroutine, site))],
+    more: [
+        number(offset_of!(Goroutine, site)),
+        number(rwlock::WRITER),
+        number(SETTLER),
+        number(SETTLER_MASK),
+    ],
 };
 
 /// At a start: what only a running process knows. (And a use, so that no linker leaves the table out.)

@@ -80,9 +80,12 @@ pub enum Held {
     Threads,
 }
 
+/// Where its writer is written.
+pub const WRITER: usize = offset_of!(RwLock, writer);
+
 /// Who writes under the lock at `address`, which may not be there any more: it means nothing then.
 pub fn writer_of(address: usize) -> Option<Holder> {
-    Holder::of(mem::peek_word(address + offset_of!(RwLock, writer))?)
+    Holder::of(mem::peek_word(address + WRITER)?)
 }
 
 /// Who has it, if that is known.

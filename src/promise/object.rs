@@ -130,6 +130,11 @@ pub use GoroutinePromise as Promise;
 const _: () = assert!(std::mem::size_of::<Promise>() == 64);
 const _: () = assert!(offset_of!(Promise, cell) == 0);
 
+/// Where [`Promise::settler`] is, for debuggers (null where anybody may settle it) ...
+pub const SETTLER: usize = offset_of!(Promise, goroutine);
+/// ... in these bits.
+pub const SETTLER_MASK: usize = !HANDLE;
+
 impl Promise {
     /// A pending promise with one reference, the caller's; null: out of memory.
     pub fn new(drop_value: GoroutineDropFn) -> *mut Self {

@@ -164,7 +164,7 @@ unsafe fn take(inside: &Inside) -> Option<*mut Seat> {
             return Some(seat);
         }
     }
-    let g = stack::acquire(inside.class, 0)?;
+    let g = stack::acquire(inside.class, 0, 0)?;
     let seat = Box::into_raw(Box::new(Seat {
         g,
         class: inside.class,

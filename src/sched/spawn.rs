@@ -103,9 +103,9 @@ pub unsafe fn internal(
     // SAFETY: the thread holds its worker, if any; the stack is ours from a pool.
     unsafe {
         let g = if worker.is_null() {
-            stack::acquire(runtime.class, f)
+            stack::acquire(runtime.class, f, site)
         } else {
-            (*worker).local().stacks.pop(f)
+            (*worker).local().stacks.pop(f, site)
         };
         let g = g.ok_or(GOROUTINE_ENOMEM)?;
         let id = if worker.is_null() {
@@ -143,7 +143,7 @@ pub unsafe fn plain(
             return Err(GOROUTINE_ESHUTDOWN);
         }
         let local = worker.local();
-        let Some(g) = local.stacks.pop(f) else {
+        let Some(g) = local.stacks.pop(f, site) else {
             return Err(GOROUTINE_ENOMEM);
         };
         let class = local.stacks.class();
@@ -179,7 +179,7 @@ unsafe fn plain_outside(
         return Err(GOROUTINE_ESHUTDOWN);
     }
     let class = runtime.class;
-    let g = stack::acquire(class, f).ok_or(GOROUTINE_ENOMEM)?;
+    let g = stack::acquire(class, f, site).ok_or(GOROUTINE_ENOMEM)?;
     // SAFETY: the stack is ours from the pool.
     unsafe {
         init(g, class, foreign_id(), f, arg as u64, site);
@@ -336,9 +336,9 @@ pub unsafe fn with(
     // SAFETY: the thread holds its worker, if any; the stack is ours from a pool; its size was checked below.
     unsafe {
         let g = if !worker.is_null() && (*worker).local().stacks.class() == class {
-            (*worker).local().stacks.pop(request.r#fn as u64)
+            (*worker).local().stacks.pop(request.r#fn as u64, site)
         } else {
-            stack::acquire(class, request.r#fn as u64)
+            stack::acquire(class, request.r#fn as u64, site)
         };
         let Some(g) = g else {
             bind::give_up(runtime.shared(), start);
@@ -465,9 +465,9 @@ pub unsafe fn timer_call(worker: &Worker, number: u32) {
         let local = worker.local();
         let f = timers::body as *const () as u64;
         let stack = if class == local.stacks.class() {
-            local.stacks.pop(f)
+            local.stacks.pop(f, 0)
         } else {
-            stack::acquire(class, f)
+            stack::acquire(class, f, 0)
         };
         let Some(g) = stack else {
             return timers::postpone(worker, number);

@@ -20,7 +20,7 @@ pub fn start(path: &CStr) -> GoroutineStatus {
     if runtime.is_stopping() {
         return GOROUTINE_ESHUTDOWN;
     }
-    let status = trace::start(path, runtime.pool.settings());
+    let status = trace::start(path, runtime.pool.settings(), runtime.workers.len());
     if status == GOROUTINE_OK {
         runtime.show_yields();
     }
@@ -58,7 +58,7 @@ impl Runtime {
         let Some(path) = path_of_environment() else {
             return Ok(());
         };
-        match trace::start(&path, settings) {
+        match trace::start(&path, settings, self.workers.len()) {
             GOROUTINE_OK => {
                 self.show_yields();
                 Ok(())

@@ -1,22 +1,25 @@
-//! How much stack the goroutines of a function use, so that it is there before the next of them runs
+//! How much stack the goroutines that are spawned at one place use, so that it is there before the next of them runs
 //! (GOROUTINE_CONFIG_LEARN_STACKS).
 //!
-//! A stack's pages come one fault at a time, when they are first touched. Where goroutines of a function use many, all of them can come
-//! with one system call (MADV_POPULATE_WRITE), at about half the price. What a function's goroutines use is learned from samples:
+//! A stack's pages come one fault at a time, when they are first touched. Where goroutines use many, all of them can come
+//! with one system call (MADV_POPULATE_WRITE), at about half the price. How many they use is learned from samples, for each function and each
+//! place that spawns it: the same function may go deep with what one place gives it, and not with another's.
 //!
 //! | | what | what it costs |
 //! |---|---|---|
-//! | one spawn in 64, one in 8 of a function that is not known yet | a sample: the stack it gets is emptied, but for the page of its control block | a `madvise`, and the faults |
+//! | one spawn in 64, one in 8 of a kind that is not known yet | a sample: the stack it gets is emptied, but for the page of its control block | a `madvise`, and the faults |
 //! | a sample ends | how many pages are there (`mincore`), from the top without a gap: its mark | a `mincore` of 64 pages; more, if it used more |
-//! | another spawn | if all of the last four marks of its function are above what its stack is known to have: the difference comes | a look; a `madvise` once for each stack |
+//! | another spawn | if all of the last four marks of its kind are above what its stack is known to have: the difference comes | a look; a `madvise` once for each stack |
 //!
 //! L1. What comes is the least of four marks: pages that each of the last four samples used. One that goes deep once in a while costs the others
 //!     no memory.
 //! L2. `Goroutine::learned` counts the pages below the control block's that are known to be there. It lives in that page, so it is 0 in a stack
 //!     that is new or was trimmed.
 //! L3. All of it is a guess. A wrong one costs memory until the next trim, or faults.
+//! L4. A kind of goroutines is one word, of its function and of `Goroutine::site`, mixed; no kind is 0. Two that mix to the same are one kind (L3). What
+//!     the library spawns itself has no site: all timers are one kind.
 //!
-//! Rejected: filling the caches' stacks in batches: a call costs 1 % of what its pages do, and a cached stack may go to another function. Rejected:
+//! Rejected: filling the caches' stacks in batches: a call costs 1 % of what its pages do, and a cached stack may go to another kind. Rejected:
 //! `predict`'s table, whose lock a bind can afford, but no spawn. Linked segments are not learned: they come after a fault's worth of work anyway.
 
 use super::bounds;
@@ -24,7 +27,7 @@ use crate::goroutine::Goroutine;
 use crate::sys::mem::{self, PAGE};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Samples: one in so many, a power of two, of a function that is known ...
+/// Samples: one in so many, a power of two, of a kind that is known ...
 const SELDOM: u32 = 64;
 /// ... and of one that is not.
 const OFTEN: u32 = 8;
@@ -33,16 +36,16 @@ const PAGES_MAX: usize = 1024;
 /// Pages that are looked at in one call.
 const LOOK: usize = 64;
 
-/// Places that a function may be at.
+/// Places that a kind may be at.
 const WAYS: usize = 4;
 const LINES_BITS: u32 = 8;
 /// In `learned`: the goroutine is a sample.
 const SAMPLE: u32 = 1 << 31;
 
-/// What is known of one function. The two words are not one: who gets a place anew may be taken for its predecessor for a moment (L3).
+/// What is known of one kind. The two words are not one: who gets a place anew may be taken for its predecessor for a moment (L3).
 struct Known {
     /// 0: nothing.
-    function: AtomicU64,
+    kind: AtomicU64,
     /// The last four marks, in pages and one more; 0: none yet.
     marks: AtomicU64,
 }
@@ -51,7 +54,7 @@ type Line = [Known; WAYS];
 static TABLE: [Line; 1 << LINES_BITS] = [const {
     [const {
         Known {
-            function: AtomicU64::new(0),
+            kind: AtomicU64::new(0),
             marks: AtomicU64::new(0),
         }
     }; WAYS]
@@ -67,7 +70,7 @@ pub fn start(on: bool) -> bool {
     ON.store(on, Ordering::Relaxed);
     if on {
         for known in TABLE.iter().flatten() {
-            known.function.store(0, Ordering::Relaxed);
+            known.kind.store(0, Ordering::Relaxed);
             known.marks.store(0, Ordering::Relaxed);
         }
     }
@@ -79,18 +82,23 @@ pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-fn hash(function: u64) -> u64 {
-    function.wrapping_mul(0x9E37_79B9_7F4A_7C15) // Fibonacci hashing: the upper bits of the product
+fn hash(word: u64) -> u64 {
+    word.wrapping_mul(0x9E37_79B9_7F4A_7C15) // Fibonacci hashing: the upper bits of the product
 }
 
-fn line(function: u64) -> &'static Line {
-    &TABLE[(hash(function) >> (64 - LINES_BITS)) as usize]
+/// L4. One of the two words has its bits spread, so that addresses that are close to each other do not cancel out.
+fn kind_of(function: u64, site: u64) -> u64 {
+    (hash(function) ^ site).max(1)
 }
 
-fn find(function: u64) -> Option<&'static Known> {
-    line(function)
+fn line(kind: u64) -> &'static Line {
+    &TABLE[(hash(kind) >> (64 - LINES_BITS)) as usize]
+}
+
+fn find(kind: u64) -> Option<&'static Known> {
+    line(kind)
         .iter()
-        .find(|known| known.function.load(Ordering::Relaxed) == function)
+        .find(|known| known.kind.load(Ordering::Relaxed) == kind)
 }
 
 /// The pages that each of the last four samples used (L1). None: there were not so many.
@@ -99,17 +107,15 @@ fn wanted(marks: u64) -> Option<usize> {
     least.checked_sub(1).map(|pages| pages as usize)
 }
 
-/// A goroutine of `function` used so many pages.
-fn note(function: u64, pages: usize) {
-    let known = find(function).unwrap_or_else(|| {
-        // A place that nobody has, or anybody's: functions that are spawned often come back soon.
-        let line = line(function);
-        let free = line
-            .iter()
-            .find(|known| known.function.load(Ordering::Relaxed) == 0);
-        let known = free.unwrap_or(&line[(hash(function) as usize >> 8) % WAYS]);
+/// One of `kind` used so many pages.
+fn note(kind: u64, pages: usize) {
+    let known = find(kind).unwrap_or_else(|| {
+        // A place that nobody has, or anybody's: kinds that are spawned often come back soon.
+        let line = line(kind);
+        let free = line.iter().find(|known| known.kind.load(Ordering::Relaxed) == 0);
+        let known = free.unwrap_or(&line[(hash(kind) as usize >> 8) % WAYS]);
         known.marks.store(0, Ordering::Relaxed);
-        known.function.store(function, Ordering::Relaxed);
+        known.kind.store(kind, Ordering::Relaxed);
         known
     });
     let mark = pages.min(PAGES_MAX) as u64 + 1;
@@ -120,12 +126,12 @@ fn note(function: u64, pages: usize) {
         });
 }
 
-/// `g` is about to become a goroutine of `function`; 0: of nobody's. `dice`: the caller's, any number at first.
+/// `g` is about to become a goroutine of `function`, spawned at `site`; function 0: of nobody's. `dice`: the caller's, any number at first.
 ///
 /// # Safety
 /// The stack is the caller's, and nobody runs on it.
 #[cold]
-pub unsafe fn prepare(g: *mut Goroutine, class: u8, function: u64, dice: &mut u32) {
+pub unsafe fn prepare(g: *mut Goroutine, class: u8, function: u64, site: u64, dice: &mut u32) {
     // What repeats itself in step with a count would always be met at the same place.
     *dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     let top = g as usize & !(PAGE - 1);
@@ -136,7 +142,8 @@ pub unsafe fn prepare(g: *mut Goroutine, class: u8, function: u64, dice: &mut u3
         if function == 0 {
             return;
         }
-        let wanted = find(function).and_then(|known| wanted(known.marks.load(Ordering::Relaxed)));
+        let wanted =
+            find(kind_of(function, site)).and_then(|known| wanted(known.marks.load(Ordering::Relaxed)));
         let one_in = if wanted.is_some() { SELDOM } else { OFTEN };
         if *dice >> 16 & (one_in - 1) == 0 {
             mem::discard(&[libc::iovec {
@@ -170,7 +177,7 @@ pub unsafe fn look_back(g: *mut Goroutine, class: u8) {
         let top = g as usize & !(PAGE - 1);
         let pages = pages_below(top, bounds(g as usize, class).low);
         (*g).learned = pages as u32;
-        note((*g).entry_fn, pages);
+        note(kind_of((*g).entry_fn, (*g).site), pages);
     }
 }
 
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn what_comes_is_the_least_of_four_marks() {
         let _turn = TURN.lock();
-        let function = 0x1000;
+        let kind = 0x1000;
         for (mark, expected) in [
             (30, None),
             (25, None),
@@ -222,23 +229,40 @@ mod tests {
             (26, Some(25)),
             (26, Some(26)),
         ] {
-            note(function, mark);
-            let marks = find(function).expect("it is there").marks.load(Ordering::Relaxed);
+            note(kind, mark);
+            let marks = find(kind).expect("it is there").marks.load(Ordering::Relaxed);
             assert_eq!(wanted(marks), expected, "after {mark}");
         }
-        note(function, 0);
-        let marks = find(function).expect("it is there").marks.load(Ordering::Relaxed);
+        note(kind, 0);
+        let marks = find(kind).expect("it is there").marks.load(Ordering::Relaxed);
         assert_eq!(wanted(marks), Some(0), "one that used nothing counts");
     }
 
     #[test]
-    fn more_functions_than_places_forget_each_other() {
+    fn more_kinds_than_places_forget_each_other() {
         let _turn = TURN.lock();
-        for function in 1..100_000u64 {
-            note(function << 20, 7);
+        for kind in 1..100_000u64 {
+            note(kind << 20, 7);
         }
         let last = find(99_999 << 20).expect("the last one has a place");
         assert_eq!(last.marks.load(Ordering::Relaxed), 8);
+    }
+
+    #[test]
+    fn a_function_at_two_sites_is_two_kinds() {
+        let _turn = TURN.lock();
+        let (function, sites) = (0x5555_5555_1000, [0x5555_5555_2000, 0x5555_5555_2010]);
+        assert_ne!(kind_of(function, sites[0]), kind_of(function, sites[1]));
+        assert_ne!(kind_of(function, sites[0]), kind_of(sites[0], function));
+        assert_ne!(kind_of(0, 0), 0, "0 is no kind");
+        for _ in 0..4 {
+            note(kind_of(function, sites[0]), 30);
+            note(kind_of(function, sites[1]), 2);
+        }
+        for (site, expected) in sites.into_iter().zip([30, 2]) {
+            let known = find(kind_of(function, site)).expect("it is there");
+            assert_eq!(wanted(known.marks.load(Ordering::Relaxed)), Some(expected));
+        }
     }
 
     #[test]

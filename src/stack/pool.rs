@@ -76,8 +76,8 @@ fn pool(class: u8) -> &'static Mutex<Pool> {
     &POOLS[(class - CLASS_MIN) as usize]
 }
 
-/// One stack from the shared pool, for a goroutine of `function`, or 0. None: out of address space or guards.
-pub fn acquire(class: u8, function: u64) -> Option<*mut Goroutine> {
+/// One stack from the shared pool, for a goroutine of `function`, or 0, that is spawned at `site`. None: out of address space or guards.
+pub fn acquire(class: u8, function: u64, site: u64) -> Option<*mut Goroutine> {
     let mut one = Vec::with_capacity(1);
     let mut dice = {
         let mut pool = pool(class).lock();
@@ -88,7 +88,7 @@ pub fn acquire(class: u8, function: u64) -> Option<*mut Goroutine> {
     let g = one.pop()?;
     if learn::is_on() {
         // SAFETY: it is in no pool any more, and nobody's yet.
-        unsafe { learn::prepare(g, class, function, &mut dice) };
+        unsafe { learn::prepare(g, class, function, site, &mut dice) };
     }
     Some(g)
 }
@@ -135,22 +135,22 @@ impl Cache {
     pub fn class(&self) -> u8 {
         self.class
     }
-    /// The warmest, for a goroutine of `function`. None: out of address space or guards.
+    /// The warmest, for a goroutine of `function`, spawned at `site`. None: out of address space or guards.
     #[inline(always)]
-    pub fn pop(&mut self, function: u64) -> Option<*mut Goroutine> {
+    pub fn pop(&mut self, function: u64, site: u64) -> Option<*mut Goroutine> {
         let g = match self.stacks.pop() {
             Some(g) => {
                 // SAFETY: no stack is there. So no test is left on this way.
                 unsafe { std::hint::assert_unchecked(!g.is_null()) };
                 g
             }
-            None => self.refill(function),
+            None => self.refill(function, site),
         };
         (!g.is_null()).then_some(g)
     }
     #[cold]
     #[inline(never)]
-    fn refill(&mut self, function: u64) -> *mut Goroutine {
+    fn refill(&mut self, function: u64, site: u64) -> *mut Goroutine {
         if self.most != 0 {
             pool(self.class).lock().take(self.class, BATCH, &mut self.stacks);
             return self.stacks.pop().unwrap_or(std::ptr::null_mut());
@@ -164,7 +164,7 @@ impl Cache {
             return std::ptr::null_mut();
         };
         // SAFETY: it was in the cache, and is nobody's yet.
-        unsafe { learn::prepare(g, self.class, function, &mut self.dice) };
+        unsafe { learn::prepare(g, self.class, function, site, &mut self.dice) };
         g
     }
     /// Keeps it for the next goroutine.

@@ -492,7 +492,7 @@ mod tests {
     use super::*;
 
     fn block() -> *mut Goroutine {
-        let g = super::super::acquire(17, 0).expect("a stack");
+        let g = super::super::acquire(17, 0, 0).expect("a stack");
         // SAFETY: ours from the pool.
         unsafe {
             (*g).class = 17;

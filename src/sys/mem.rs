@@ -132,6 +132,32 @@ pub fn populate(start: usize, bytes: usize) -> bool {
     unsafe { libc::madvise(start as *mut c_void, bytes, libc::MADV_POPULATE_WRITE) == 0 }
 }
 
+/// Has the kernel put memory into fresh address space, in one call if it can. Where there is none left it does not, and says nothing: faults will.
+///
+/// # Safety
+/// The range is ours, all zeros, and nobody else knows of it yet.
+pub unsafe fn commit(start: usize, bytes: usize) {
+    if populate(start, bytes) || can_populate() {
+        return;
+    }
+    for page in (start..start + bytes).step_by(PAGE) {
+        // SAFETY: the caller's promise.
+        unsafe { (page as *mut u8).write_volatile(0) };
+    }
+}
+
+/// The kernel may use huge pages here, unlike elsewhere in what [`reserve`] gives. If it has none, it does not.
+pub fn advise_huge(start: usize, bytes: usize) {
+    // SAFETY: changes no contents.
+    unsafe { libc::madvise(start as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
+}
+
+/// From now on it may not.
+pub fn advise_small(start: usize, bytes: usize) {
+    // SAFETY: changes no contents.
+    unsafe { libc::madvise(start as *mut c_void, bytes, libc::MADV_NOHUGEPAGE) };
+}
+
 /// Bit 0 of each byte: whether there is memory at that page from `start` on. False: the kernel does not say.
 pub fn is_there(start: usize, pages: &mut [u8]) -> bool {
     // SAFETY: a byte for each page is ours.

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `ring` | from one thread to the writer, without waiting (model-checked) |
 //! | `event` | what is recorded |
-//! | `rings` | whose ring is whose: made at a thread's first event, given up at its end |
+//! | `rings` | whose ring is whose: made at a thread's first event, bigger where it records much, given up at its end |
 //! | `session` | start and stop |
 //! | `writer` | the thread: it reads the rings, and puts what it read in order |
 //! | `story` | what the events of a goroutine and of a thread say together |
@@ -25,8 +25,8 @@
 //!
 //! T1. The word is the number of the trace that runs, or 0, but for the bit of `sanitize`. A thread's ring is good for the trace whose number stands beside it in the
 //!     thread's block, so one comparison tells both whether the thread has a ring and whether it may use it.
-//! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives as long as the
-//!     thread does, and the next trace drops what is older than itself.
+//! T2. An event may come late: its thread saw the word, and was held up. It goes to the thread's own ring, which lives until the
+//!     thread closes it, and the next trace drops what is older than itself.
 
 pub mod event;
 mod json;
@@ -45,8 +45,10 @@ use crate::abi::GoroutineStatus;
 use crate::goroutine::Goroutine;
 use crate::goroutine::waits;
 use crate::sanitize;
+use crate::sys::clock::ticks;
 use event::{Kind, Record};
 use ring::Pushed;
+use rings::ThreadRing;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -68,16 +70,41 @@ pub fn is_on() -> bool {
     sanitize::is_watched()
 }
 
+/// What is mostly so comes first, and is all that is here: neither a call nor a frame.
 #[cold]
 #[inline(never)]
 fn record(kind: Kind, detail: u64, subject: u64, more: u64) {
+    if let Some(ring) = rings::own_or_none(number())
+        && ring.by_counter
+    {
+        let record = Record::new(ticks(), kind, detail, subject, more);
+        // SAFETY: the calling thread's ring.
+        if unsafe { ring.ring.push_at_once(record) } {
+            return;
+        }
+    }
+    record_slowly(kind, detail, subject, more);
+}
+
+#[cold]
+#[inline(never)]
+fn record_slowly(kind: Kind, detail: u64, subject: u64, more: u64) {
     if let Some(ring) = rings::own(number()) {
         let record = Record::new(ring.now(), kind, detail, subject, more);
         // SAFETY: the calling thread's ring.
-        if unsafe { ring.ring.push(record) } != Pushed::Kept {
-            session::call_writer();
+        let pushed = unsafe { ring.ring.push(record) };
+        if pushed != Pushed::Kept {
+            fills(ring, pushed);
         }
     }
+}
+
+/// Somebody should read.
+fn fills(ring: &ThreadRing, pushed: Pushed) {
+    if pushed == Pushed::Filling {
+        rings::grow(ring, number());
+    }
+    session::call_writer();
 }
 
 /// `g` runs on this thread from now on. The assembly asks first whether a trace runs.
@@ -88,7 +115,9 @@ pub unsafe extern "C" fn on_traced_run(g: *mut Goroutine) {
     // SAFETY: the caller's promise.
     unsafe {
         record(Kind::Run, 0, (*g).id(), (*g).entry_fn);
-        sanitize::enter(g);
+        if sanitize::is_present() {
+            sanitize::enter(g);
+        }
     }
 }
 
@@ -110,7 +139,9 @@ macro_rules! recorders {
                     // SAFETY: the caller's promise.
                     unsafe {
                         record(Kind::$kind, $detail, (*g).id(), $more);
-                        $then(g.cast_mut());
+                        if sanitize::is_present() {
+                            $then(g.cast_mut());
+                        }
                     }
                 }
                 if is_on() {
@@ -156,10 +187,12 @@ pub unsafe fn parks(g: *const Goroutine) {
         unsafe {
             let kind = Goroutine::noted_waits(g).kind().unwrap_or(waits::Kind::Ticket);
             record(Kind::Park, kind as u64, (*g).id(), 0);
-            if kind == waits::Kind::Ticket {
-                sanitize::leave_for_callback(g.cast_mut());
-            } else {
-                sanitize::leave(g.cast_mut());
+            if sanitize::is_present() {
+                if kind == waits::Kind::Ticket {
+                    sanitize::leave_for_callback(g.cast_mut());
+                } else {
+                    sanitize::leave(g.cast_mut());
+                }
             }
         }
     }
@@ -218,8 +251,9 @@ unsafe fn names(g: *const Goroutine, name: &CStr) {
         count += 1;
     }
     // SAFETY: the calling thread's ring.
-    if unsafe { ring.ring.push_all(&records[..count]) } != Pushed::Kept {
-        session::call_writer();
+    let pushed = unsafe { ring.ring.push_all(&records[..count]) };
+    if pushed != Pushed::Kept {
+        fills(ring, pushed);
     }
 }
 

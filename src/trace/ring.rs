@@ -104,30 +104,41 @@ impl<T: Event> Ring<T> {
 
     // ---- producer ----
 
-    /// Adds an event.
+    /// Adds an event, if it is known that there is room. False: it is not added, and [`push`](Self::push) looks.
     ///
     /// # Safety
     /// The producer's alone.
     #[inline(always)]
-    pub unsafe fn push(&self, event: T) -> Pushed {
-        // SAFETY: the caller's promise: `own` is the producer's. (Not `push_all` of one: an event in registers goes to its slot in single
-        // stores, and is not put together in memory first.)
+    pub unsafe fn push_at_once(&self, event: T) -> bool {
+        // SAFETY: the caller's promise: `own` is the producer's. (Nothing here takes the event's address: in registers, it goes to its slot in
+        // single stores. Put together in memory first, it would be read back in wider pieces than it was written, which costs a stall.)
         unsafe {
             self.own.with(|own| {
-                let mut pushed = Pushed::Kept;
                 if own.limit == own.tail {
-                    pushed = self.make_room(own, event, 1);
-                    if pushed == Pushed::Lost {
-                        return pushed;
-                    }
+                    return false;
                 }
                 if mutated!("trace_shows_before_it_writes") {
                     self.tail.store(own.tail.wrapping_add(1), Ordering::Release);
                 }
                 self.put(own, event);
                 self.tail.store(own.tail, Ordering::Release); // I1; partner: the load in `take`
-                pushed
+                true
             })
+        }
+    }
+
+    /// Adds an event.
+    ///
+    /// # Safety
+    /// The producer's alone.
+    pub unsafe fn push(&self, event: T) -> Pushed {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.push_at_once(event) {
+                Pushed::Kept
+            } else {
+                self.push_all(&[event])
+            }
         }
     }
 
@@ -135,7 +146,6 @@ impl<T: Event> Ring<T> {
     ///
     /// # Safety
     /// The producer's alone.
-    #[inline(always)]
     pub unsafe fn push_all(&self, events: &[T]) -> Pushed {
         let count = events.len() as u32;
         // SAFETY: the caller's promise: `own` is the producer's.
@@ -147,6 +157,9 @@ impl<T: Event> Ring<T> {
                     if pushed == Pushed::Lost {
                         return pushed;
                     }
+                }
+                if mutated!("trace_shows_many_before_it_writes") {
+                    self.tail.store(own.tail.wrapping_add(count), Ordering::Release);
                 }
                 for &event in events {
                     self.put(own, event);
@@ -192,16 +205,6 @@ impl<T: Event> Ring<T> {
         // SAFETY: I1: the slot is the producer's, and inside the ring.
         unsafe { (*self.slots.add((own.tail & self.mask) as usize)).with(|slot| *slot = event) };
         own.tail = own.tail.wrapping_add(1);
-    }
-
-    /// What was lost so far is told no more: those who asked are gone. Gives how much that was in all.
-    ///
-    /// # Safety
-    /// The producer's alone.
-    pub unsafe fn begin_anew(&self) -> u64 {
-        // SAFETY: the caller's promise.
-        unsafe { self.own.with(|own| own.missing = 0) };
-        self.lost()
     }
 
     /// The producer writes no more.

@@ -1,6 +1,23 @@
-//! Whose ring is whose. A thread makes its ring at its first event of a trace, without a lock: a mapping, and one word in a list that the
-//! writer empties. It keeps it until it ends, over all traces; a key's destructor says that it ended. The memory goes back when the
-//! writer, or the next one, finds that, or with the runtime.
+//! Whose ring is whose. A thread makes a ring at its first event of a trace, without a lock: a mapping, and one word in a list that the
+//! writer empties. Where it fills that faster than the writer reads, it goes on in a big one, and closes the first.
+//!
+//! ```text
+//!   first event of a trace          half full: 512 events, unread
+//!   no ring ------------> small: 32 KiB ------------> big: 2 MiB    closed: at the thread's end, by a key's destructor;
+//!                            |                         |            at its first event of the next trace
+//!                            `-----------> closed <----'            freed: when a writer finds that, or with the runtime
+//! ```
+//!
+//! R1. All memory of a ring is there before its first event (`make`), for a page fault costs as much as fifty events, and two megabytes cost their
+//!     clearing. Of big rings some are ready before anybody wants one (`SPARES`): who starts a trace makes them, and the writer makes the
+//!     next. Who finds none makes its own. Where the kernel gives huge pages, a big ring is one.
+//! R2. Threads that record little have little: no matter how long a trace, one that the writer keeps up with stays in its small ring.
+//! R3. A thread has one ring that is not closed. What it closed has all its earlier events, and none is missing at its end: it is left
+//!     when it just had room. The writer gets to know the later ring later, and reads both on one track.
+//!
+//! Rejected: a chunk of the ring ahead, by the thread (at 4 KiB a page still 7 ns per event) or by the writer (late where CPUs are scarce); all of a big
+//! ring at a thread's first event (a thousand threads that call C now and then would have 2 GiB); big rings for all workers when a
+//! trace starts (those that idle never use them).
 
 use super::event::Record;
 use super::ring::Ring;
@@ -13,11 +30,12 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-/// Events that a ring holds: 2 MiB, which the kernel commits as they are written.
-const SLOTS: u32 = 1 << 16;
-/// In front of them.
+/// Events that a small ring holds: 32 KiB. So many in 5 ms, of which half, is what the writer keeps up with.
+const SMALL: u32 = 1 << 10;
+/// A big one: 2 MiB, a huge page.
+const BIG: u32 = 1 << 16;
+/// A ring's head is in the page before its slots.
 const HEAD_BYTES: usize = mem::PAGE;
-const BYTES: usize = HEAD_BYTES + SLOTS as usize * size_of::<Record>();
 const _: () = assert!(size_of::<ThreadRing>() <= HEAD_BYTES);
 
 /// A thread's ring.
@@ -28,32 +46,37 @@ pub struct ThreadRing {
     pub thread: u32,
     /// ... and its name.
     pub name: [u8; 16],
-    /// The last trace for which the thread recorded something, and what the ring had lost before that. Written by the thread, the
-    /// number last (Release); read by the writer (Acquire).
-    used_for: AtomicU32,
-    lost_before: AtomicU64,
+    /// The thread had another one before.
+    pub goes_on: bool,
+    /// The trace for which the thread records in it. (T2: an event may come later.)
+    trace: u32,
     /// Whether times are counter ticks.
-    by_counter: bool,
+    pub by_counter: bool,
+    /// What is mapped for it.
+    mapping: (*mut u8, usize),
+    /// Its slots.
+    slots: libc::iovec,
     /// Those that came before it, while it is in `ARRIVED`.
     next: *mut ThreadRing,
 }
 
 impl ThreadRing {
     /// Now, as it is recorded.
-    #[inline(always)]
     pub fn now(&self) -> u64 {
         if self.by_counter { ticks() } else { now_ns() }
     }
 
     /// How many events of trace `number` it lost.
     pub fn lost(&self, number: u32) -> u64 {
-        if self.used_for.load(Ordering::Acquire) != number {
-            return 0;
-        }
-        self.ring.lost() - self.lost_before.load(Ordering::Relaxed)
+        if self.trace == number { self.ring.lost() } else { 0 }
     }
 }
 
+/// Big rings that are ready, and nobody's. Whoever takes one out with a swap has it. Filled by who starts a trace and then by its writer, emptied at its
+/// end; in between threads take.
+static SPARES: [AtomicPtr<ThreadRing>; SPARES_MAX] = [const { AtomicPtr::new(null_mut()) }; SPARES_MAX];
+/// 8 MiB, and a millisecond of a start at most.
+const SPARES_MAX: usize = 4;
 /// Rings that no writer has: new ones, and all between two traces.
 static ARRIVED: AtomicPtr<ThreadRing> = AtomicPtr::new(null_mut());
 /// A thread's ring is good if the trace that stands beside it is a later one than this: rings of earlier runtimes, or of the parent of
@@ -64,64 +87,152 @@ static KEY: AtomicU64 = AtomicU64::new(0);
 /// Events for which no ring could be made.
 static HOMELESS: AtomicU64 = AtomicU64::new(0);
 
-/// The calling thread's ring for trace `number`. None: no trace, or no memory.
+/// The calling thread's ring for trace `number`, if it has one.
 #[inline(always)]
-pub fn own(number: u32) -> Option<&'static ThreadRing> {
+pub fn own_or_none(number: u32) -> Option<&'static ThreadRing> {
     let (ring, of) = tls::trace_ring();
-    if of == number as usize {
-        // SAFETY: T1; null while there is none, for trace 0.
-        return unsafe { (ring as *const ThreadRing).as_ref() };
+    if of != number as usize {
+        return None;
     }
-    own_slow(number)
+    // SAFETY: T1; null while there is none, for trace 0.
+    unsafe { (ring as *const ThreadRing).as_ref() }
+}
+
+/// The calling thread's ring for trace `number`. None: no trace, or no memory.
+pub fn own(number: u32) -> Option<&'static ThreadRing> {
+    own_or_none(number).or_else(|| make_own(number))
 }
 
 #[cold]
 #[inline(never)]
-fn own_slow(number: u32) -> Option<&'static ThreadRing> {
+fn make_own(number: u32) -> Option<&'static ThreadRing> {
     if number == 0 {
         return None;
     }
-    let (old, of) = tls::trace_ring();
-    let mut ring = old as *mut ThreadRing;
-    if ring.is_null() || of as u32 <= FORGOTTEN.load(Ordering::Acquire) {
-        ring = make()?;
+    keeps_errno(|| {
+        let Some(ring) = make(SMALL) else {
+            HOMELESS.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        // SAFETY: just made; this thread's.
+        unsafe { go_on_in(ring, number) };
+        // SAFETY: it lives until its thread ends, or the runtime does, after which its number is not good any more. It is this thread's.
+        Some(unsafe { &*ring })
+    })
+}
+
+/// The calling thread's ring is half full: it goes on in a big one, if there is memory, and if the ring is not big already.
+#[cold]
+#[inline(never)]
+pub fn grow(from: &ThreadRing, number: u32) {
+    let is_big = from.slots.iov_len > SMALL as usize * size_of::<Record>();
+    if is_big || from.trace != number {
+        return;
     }
-    tls::set_trace_ring(ring as usize, number as usize);
-    // SAFETY: it lives until its thread ends, or the runtime does, after which its number is not good any more. It is this thread's.
+    keeps_errno(|| {
+        if let Some(ring) = take_spare().or_else(|| make(BIG)) {
+            // SAFETY: the caller's from here on; R3: `from` has room, so nothing is missing at its end.
+            unsafe { go_on_in(ring, number) };
+        }
+    });
+}
+
+/// Tracing is asked for in the middle of calls that give errors there.
+fn keeps_errno<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: the calling thread's errno.
     unsafe {
-        (*ring)
-            .lost_before
-            .store((*ring).ring.begin_anew(), Ordering::Relaxed);
-        (*ring).used_for.store(number, Ordering::Release);
-        Some(&*ring)
+        let errno = *libc::__errno_location();
+        let result = f();
+        *libc::__errno_location() = errno;
+        result
     }
 }
 
-fn make() -> Option<*mut ThreadRing> {
-    let Some(base) = mem::reserve(BYTES, mem::PAGE) else {
-        HOMELESS.fetch_add(1, Ordering::Relaxed);
-        return None;
-    };
-    let ring = base.cast::<ThreadRing>();
-    let mut name = [0; 16];
-    // SAFETY: fresh memory, big enough; zeros are an event like any other. PR_GET_NAME writes 16 bytes.
+/// The calling thread records in `ring` from now on, for trace `number`.
+///
+/// # Safety
+/// The ring is the caller's, new, and known to nobody else.
+unsafe fn go_on_in(ring: *mut ThreadRing, number: u32) {
+    let (old, of) = tls::trace_ring();
+    let old = old as *mut ThreadRing;
+    let had_one = !old.is_null() && of as u32 > FORGOTTEN.load(Ordering::Acquire);
+    // SAFETY: the caller's promise. PR_GET_NAME writes 16 bytes. The old ring is this thread's, which writes no more into it.
     unsafe {
-        libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
-        ring.write(ThreadRing {
-            ring: Ring::new(base.add(HEAD_BYTES).cast::<Guarded<Record>>(), SLOTS),
-            thread: libc::syscall(libc::SYS_gettid) as u32,
-            name,
-            used_for: AtomicU32::new(0),
-            lost_before: AtomicU64::new(0),
-            by_counter: clock::is_invariant(),
-            next: null_mut(),
-        });
+        libc::prctl(libc::PR_GET_NAME, (*ring).name.as_mut_ptr());
+        (*ring).thread = libc::syscall(libc::SYS_gettid) as u32;
+        (*ring).goes_on = had_one;
+        (*ring).trace = number;
         if let Some(key) = key() {
             libc::pthread_setspecific(key, ring.cast());
         }
+        tls::set_trace_ring(ring as usize, number as usize);
         arrive(ring);
+        if had_one {
+            (*old).ring.close();
+        }
     }
-    Some(ring)
+}
+
+/// A ring of `count` slots, whose memory is there (R1).
+fn make(count: u32) -> Option<*mut ThreadRing> {
+    let bytes = count as usize * size_of::<Record>();
+    // A big one's slots are at a multiple of their size, so its head is at the end of as many bytes before them.
+    let (align, before) = if count == BIG {
+        (bytes, bytes)
+    } else {
+        (mem::PAGE, HEAD_BYTES)
+    };
+    let base = mem::reserve(before + bytes, align)?;
+    // SAFETY: fresh memory, big enough; zeros are an event like any other.
+    unsafe {
+        let slots = base.add(before);
+        if count == BIG {
+            mem::advise_huge(slots as usize, bytes);
+        }
+        mem::commit(slots as usize - HEAD_BYTES, HEAD_BYTES + bytes);
+        let ring = slots.sub(HEAD_BYTES).cast::<ThreadRing>();
+        ring.write(ThreadRing {
+            ring: Ring::new(slots.cast::<Guarded<Record>>(), count),
+            thread: 0,
+            name: [0; 16],
+            goes_on: false,
+            trace: 0,
+            by_counter: clock::is_invariant(),
+            mapping: (base, before + bytes),
+            slots: libc::iovec {
+                iov_base: slots.cast(),
+                iov_len: bytes,
+            },
+            next: null_mut(),
+        });
+        Some(ring)
+    }
+}
+
+/// Sees to it that `count` big rings are ready, as far as there is memory. Nobody else does so at the same time.
+pub fn make_spares(count: usize) {
+    for spare in SPARES.iter().take(count) {
+        if spare.load(Ordering::Relaxed).is_null()
+            && let Some(ring) = make(BIG)
+        {
+            spare.store(ring, Ordering::Release); // partner: the swap in `take_spare`
+        }
+    }
+}
+
+fn take_spare() -> Option<*mut ThreadRing> {
+    let mut rings = SPARES
+        .iter()
+        .map(|spare| spare.swap(null_mut(), Ordering::Acquire));
+    rings.find(|ring| !ring.is_null())
+}
+
+/// None is wanted any more. (Nobody fills them: the writer is the caller, or gone.)
+pub fn free_spares() {
+    while let Some(ring) = take_spare() {
+        // SAFETY: nobody's but ours.
+        unsafe { free(ring) };
+    }
 }
 
 /// # Safety
@@ -138,7 +249,7 @@ unsafe fn arrive(ring: *mut ThreadRing) {
     }
 }
 
-/// Takes those that have come, all at once: so no word ever comes back that somebody else still looks at.
+/// Takes those that have come, all at once: so no word ever comes back that somebody else still looks at. The first to come is the first.
 pub fn arrived() -> Vec<*mut ThreadRing> {
     let mut rings = Vec::new();
     let mut ring = ARRIVED.swap(null_mut(), Ordering::AcqRel);
@@ -147,6 +258,7 @@ pub fn arrived() -> Vec<*mut ThreadRing> {
         // SAFETY: what was in the list is ours now.
         ring = unsafe { (*ring).next };
     }
+    rings.reverse();
     rings
 }
 
@@ -167,22 +279,24 @@ pub unsafe fn leave(rings: Vec<*mut ThreadRing>) {
 /// The caller has it, and `take` said that it is closed; or no thread of any kind uses it any more.
 pub unsafe fn free(ring: *mut ThreadRing) {
     // SAFETY: the caller's promise; `make` mapped it, and nothing in it is to be dropped.
-    unsafe { libc::munmap(ring.cast(), BYTES) };
+    unsafe {
+        let (base, bytes) = (*ring).mapping;
+        mem::release(base, bytes);
+    }
 }
 
-/// Between two traces its thread keeps the ring, not the memory. (If the thread writes a late event just now, that is lost, or is there: it
-/// is dropped anyway.)
+/// Its trace is over, so no event in it counts any more: its thread keeps the ring, not the memory. (If the thread writes a late event just now
+/// (T2), that is lost, or is there: it is dropped anyway. It costs a page, not a huge one.)
 ///
 /// # Safety
 /// The caller has it, and took all events that count.
 pub unsafe fn rest(ring: *mut ThreadRing) {
-    let slots = libc::iovec {
-        // SAFETY: inside the mapping.
-        iov_base: unsafe { ring.cast::<u8>().add(HEAD_BYTES) }.cast(),
-        iov_len: BYTES - HEAD_BYTES,
-    };
     // SAFETY: the caller's promise.
-    unsafe { mem::discard(&[slots]) };
+    unsafe {
+        let slots = (*ring).slots;
+        mem::advise_small(slots.iov_base as usize, slots.iov_len);
+        mem::discard(&[slots]);
+    }
 }
 
 fn key() -> Option<libc::pthread_key_t> {
@@ -236,12 +350,13 @@ pub unsafe fn forget(last: u32) {
     }
 }
 
-/// In a child of fork: no trace runs, and the rings are the parent's.
+/// In a child of fork: no trace runs, and the rings are the parent's, but for those that nobody has.
 ///
 /// # Safety
 /// The only thread.
 pub unsafe fn forget_in_child() {
     ARRIVED.store(null_mut(), Ordering::Relaxed);
+    free_spares();
     // SAFETY: the caller's promise.
     let last = unsafe { super::session::forget_in_child() };
     FORGOTTEN.store(last, Ordering::Relaxed);

@@ -101,8 +101,8 @@ pub fn call_writer() {
     }
 }
 
-/// Begins a trace into `path`. The writer is made with `settings`.
-pub fn start(path: &CStr, settings: &Settings) -> GoroutineStatus {
+/// Begins a trace into `path`. The writer is made with `settings`; `workers`: how many threads may soon record much.
+pub fn start(path: &CStr, settings: &Settings, workers: usize) -> GoroutineStatus {
     {
         let mut session = SESSION.lock();
         if !matches!(session.state, State::Off) {
@@ -110,14 +110,15 @@ pub fn start(path: &CStr, settings: &Settings) -> GoroutineStatus {
         }
         session.state = State::Starting;
     }
-    let status = begin(path, settings);
+    let status = begin(path, settings, workers);
     if status != GOROUTINE_OK {
+        rings::free_spares();
         SESSION.lock().state = State::Off;
     }
     status
 }
 
-fn begin(path: &CStr, settings: &Settings) -> GoroutineStatus {
+fn begin(path: &CStr, settings: &Settings, workers: usize) -> GoroutineStatus {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) => return -error.raw_os_error().unwrap_or(libc::EIO),
@@ -125,6 +126,7 @@ fn begin(path: &CStr, settings: &Settings) -> GoroutineStatus {
     if !rings::make_key() {
         return GOROUTINE_ENOMEM;
     }
+    rings::make_spares(workers);
     let shared = Arc::new(Shared {
         stops: AtomicBool::new(false),
         error: AtomicI32::new(0),
@@ -142,7 +144,7 @@ fn begin(path: &CStr, settings: &Settings) -> GoroutineStatus {
     set_number(number);
     let writers = shared.clone();
     match thread::start("gr-trace", settings, move || {
-        writer::run(Json::new(file), &writers, number, start)
+        writer::run(Json::new(file), &writers, number, start, workers)
     }) {
         Ok(thread) => {
             session.state = State::On(Running { thread, shared });

@@ -118,8 +118,11 @@ impl Story {
         self.begin_named_track(goroutine);
     }
 
-    /// One more thread; gives its number here.
-    pub fn thread(&mut self, thread: u32, name: &str) -> usize {
+    /// One more thread; gives its number here. `goes_on`: perhaps one that has one.
+    pub fn thread(&mut self, thread: u32, name: &str, goes_on: bool) -> usize {
+        if goes_on && let Some(track) = self.tracks.iter().rposition(|track| track.thread == thread) {
+            return track;
+        }
         self.json
             .object('M', thread, "thread_name")
             .word("name", name)

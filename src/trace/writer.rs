@@ -117,7 +117,7 @@ struct Writer {
 }
 
 /// The thread's body.
-pub fn run(json: Json, shared: &Shared, number: u32, start: Moment) {
+pub fn run(json: Json, shared: &Shared, number: u32, start: Moment, spares: usize) {
     let homeless = rings::homeless();
     let mut writer = Writer {
         story: Story::new(json),
@@ -149,6 +149,7 @@ pub fn run(json: Json, shared: &Shared, number: u32, start: Moment) {
             flushed = now.ns;
             writer.story.flush();
         }
+        rings::make_spares(spares); // in place of those that were taken
         nap = if read != 0 {
             *NAP_NS.start()
         } else {
@@ -180,9 +181,9 @@ impl Writer {
     fn read(&mut self) -> usize {
         for ring in rings::arrived() {
             // SAFETY: what arrived is ours until we leave it.
-            let (thread, name) = unsafe { ((*ring).thread, (*ring).name) };
+            let (thread, name, goes_on) = unsafe { ((*ring).thread, (*ring).name, (*ring).goes_on) };
             let text = String::from_utf8_lossy(&name);
-            let track = self.story.thread(thread, text.trim_end_matches('\0'));
+            let track = self.story.thread(thread, text.trim_end_matches('\0'), goes_on);
             self.sources.push(Source {
                 ring,
                 track,
@@ -203,7 +204,7 @@ impl Writer {
         }
         let read = self.pending.len() - before;
         for place in gone.into_iter().rev() {
-            let source = self.sources.swap_remove(place);
+            let source = self.sources.remove(place); // the others stay in the order in which they came
             // SAFETY: its thread is gone.
             unsafe {
                 self.lost += (*source.ring).lost(self.number);
@@ -251,6 +252,7 @@ impl Writer {
             rings.iter().for_each(|&ring| rings::rest(ring));
             rings::leave(rings);
         }
+        rings::free_spares();
         shared.ended(error, self.events, lost);
     }
 }

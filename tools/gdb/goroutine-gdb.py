@@ -19,14 +19,14 @@ from gdb.unwinder import Unwinder, register_unwinder
 
 WORDS = ("count", "regions", "regions_count", "region_shift", "colours", "block_bytes", "forks_word", "forks", "id", "flags",
          "foreign_sp", "park", "waits", "spawn_flags", "entry", "name", "rsp", "rbx", "rbp", "r12", "r13", "r14", "r15",
-         "worker_index", "mutex_word", "mutex_shift", "tls_offset", "site")
+         "worker_index", "mutex_word", "mutex_shift", "tls_offset", "site", "rwlock_writer", "settler_word", "settler_mask")
 REGISTERS = ("rbx", "rbp", "r12", "r13", "r14", "r15")
-KINDS = ("waits for its ticket, committed by {symbol}", "sleeps{until}", "waits for mutex {object:#x}{holder}", "waits for readers-writer lock {object:#x}",
+KINDS = ("waits for its ticket, committed by {symbol}", "sleeps{until}", "waits for mutex {object:#x}{holder}", "waits for readers-writer lock {object:#x}{writer}",
          "waits for semaphore {object:#x}", "waits for wait group {object:#x}", "waits for condition {object:#x}",
-         "sends to channel {object:#x}", "receives from channel {object:#x}", "selects", "awaits promise {object:#x}",
+         "sends to channel {object:#x}", "receives from channel {object:#x}", "selects", "awaits promise {object:#x}{settler}",
          "waits for a descriptor", "waits for a file operation", "waits for its call on lane {object:#x}",
          "waits for a thread to bind to", "waits for a worker", "waits for the next callback",
-         "waits to read readers-writer lock {object:#x}", "waits for a once, of mutex {object:#x}{holder}")
+         "waits to read readers-writer lock {object:#x}{writer}", "waits for a once, of mutex {object:#x}{holder}")
 FLAG_BOUND, FLAG_ATTACHED, FLAG_CANCEL = 1, 2, 4
 SPAWN_FLAGS = ((4, "daemon"), (2, "priority"), (8, "pinned"))
 WAITING, COMMITTING = 1, 3
@@ -134,10 +134,21 @@ class Library:
         return sorted((Goroutine(self, at, block) for at, block in self.blocks()), key=lambda g: g.id)
 
     def holder(self, mutex):
-        number = word(mutex + self.mutex_word) >> self.mutex_shift
+        return self.held_by(word(mutex + self.mutex_word))
+
+    def writer(self, lock):
+        return self.held_by(word(lock + self.rwlock_writer))
+
+    def held_by(self, owner):
+        number = owner >> self.mutex_shift
         if not number:
             return ""
         return ", held by a thread of the program's" if number & 1 else ", held by goroutine %d" % (number >> 1)
+
+    def settler(self, promise):
+        """Of a promise that anybody may settle: nobody."""
+        block = word(promise + self.settler_word) & self.settler_mask
+        return " of goroutine %d" % word(block + self.id) if block else ""
 
 
 class Goroutine:
@@ -167,8 +178,9 @@ class Goroutine:
         kind, object = (self.waits & ~TIMED) >> KIND_SHIFT, self.waits & (1 << KIND_SHIFT) - 1
         if kind >= len(KINDS):
             return "is parked"
-        holder = self.library.holder(object) if "{holder}" in KINDS[kind] else ""
-        return "is parked: " + KINDS[kind].format(object=object, symbol=symbol(object) if kind == 0 else "", holder=holder, until=until(object) if kind == 1 else "")
+        said = {name: say(object) for name, say in (("symbol", symbol), ("until", until), ("holder", self.library.holder),
+                                                    ("writer", self.library.writer), ("settler", self.library.settler)) if "{%s}" % name in KINDS[kind]}
+        return "is parked: " + KINDS[kind].format(object=object, **said)
 
     def line(self):
         flags = [name for flag, name in SPAWN_FLAGS if self.spawn_flags & flag]

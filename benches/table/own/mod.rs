@@ -9,6 +9,7 @@ mod latency;
 mod lateness;
 mod learn;
 mod tasks;
+mod trace;
 mod waiting;
 mod world;
 
@@ -70,6 +71,7 @@ fn answer(row: &str, argument: Option<u64>, sizes: &mut HashMap<String, u64>) ->
         _ if calls::is_one(row) => calls::round(row)?,
         _ if growth::is_one(row) => growth::round(row)?,
         _ if row.starts_with("learn_") => learn::row(row)?,
+        _ if row.starts_with("trace_") => trace::row(row)?,
         _ => {
             let round = tasks::round_of(row)?;
             let n = *sizes.entry(row.into()).or_insert_with(|| size(round));
