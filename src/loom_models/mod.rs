@@ -10,6 +10,7 @@ mod ffi;
 mod goroutine;
 mod group;
 mod io_file;
+mod kept;
 mod mutex;
 mod netpoll;
 mod promise;
