@@ -13,6 +13,7 @@ mod io_file;
 mod mutex;
 mod netpoll;
 mod promise;
+mod published;
 mod sched;
 mod threads;
 mod timer;
