@@ -14,6 +14,7 @@ mod mutex;
 mod netpoll;
 mod promise;
 mod published;
+mod question;
 mod sched;
 mod threads;
 mod timer;
