@@ -5,6 +5,7 @@
 
 mod bias;
 mod channel;
+mod claim;
 mod condition;
 mod ffi;
 mod goroutine;
