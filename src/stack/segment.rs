@@ -337,8 +337,9 @@ pub(super) unsafe fn leave(segment: *mut Segment, here: usize) {
         }
         let g = (*segment).g;
         runs_at(g, here);
-        while (*g).segment != segment {
-            unlink(g, here);
+        let mut at = (*g).segment;
+        while at != segment {
+            at = unlink(g, here);
         }
         unlink(g, here);
     }
