@@ -18,7 +18,7 @@ use crate::sched::{
 };
 use crate::stack::event::{Event, on_exceptions_with_reserve};
 use crate::stack::growth;
-use crate::stack::segment::{self, Segment};
+use crate::stack::segment::Segment;
 use crate::trace::on_traced_run;
 use std::mem::{offset_of, size_of};
 
@@ -52,16 +52,16 @@ std::arch::global_asm!(
     S_LIMIT = const offset_of!(Segment, limit),
     S_ROOM = const offset_of!(Segment, room),
     S_BELOW = const offset_of!(Segment, below),
-    S_STATE = const offset_of!(Segment, state),
-    S_CLAIMED = const offset_of!(Segment, claimed),
+    S_STATE = const offset_of!(Segment, claim.state),
+    S_CLAIMED = const offset_of!(Segment, claim.claimed),
     G_RESERVE = const offset_of!(G, reserve),
     E_AT = const offset_of!(Event, at),
     E_G = const offset_of!(Event, g),
     E_ADDRESS = const offset_of!(Event, address),
     E_CALLBACK = const offset_of!(Event, callback),
     E_CALLBACK_ARG = const offset_of!(Event, callback_arg),
-    SEGMENT_BUSY = const segment::BUSY,
-    SEGMENT_USED = const segment::USED,
+    SEGMENT_BUSY = const crate::sync::claim::BUSY,
+    SEGMENT_USED = const crate::sync::claim::USED,
     MORE_STACK_STAY = const growth::STAY,
     MORE_STACK_LEAST = const growth::LEAST,
     G_EXCEPTIONS = const offset_of!(G, exceptions),

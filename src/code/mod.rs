@@ -16,9 +16,9 @@
 //! then debuggers still name it. Unwind tables are each function's own, as long as it is registered (`unwinder`).
 //!
 //! I1. Chunks, and the map of them, are made and replaced under the lock.
-//! I2. Who looks something up counts itself in `READERS` first, and only then loads the map; who replaces the map waits, after that, until
-//!     it has seen nobody, and only then frees what the old one held (SeqCst, all four). A look-up takes no lock and does not wait, so a signal handler
-//!     may do it, also one that interrupted who waits.
+//! I2. Who looks something up is counted; who replaces the map waits, after that, until it has seen nobody, and only then frees what the
+//!     old one held (`sync::published`). A look-up takes no lock and does not wait, so a signal handler may do it, also one that interrupted who waits.
+//!     The unwinder's tables are held the same way: they are taken from it, then one waits, then they are freed.
 //! I3. No two registered functions overlap.
 
 pub mod cfi;
@@ -29,14 +29,14 @@ pub mod place;
 mod unwinder;
 
 use crate::abi::*;
+use crate::sync::published::Published;
 use crate::sys::mutex::Mutex;
 use crate::sys::report::{Line, wrong_element};
 use cfi::{Fde, Table};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Most functions in a chunk.
 const CHUNK_MAX: usize = 256;
@@ -150,10 +150,8 @@ impl Chunk {
 
 type Map = Vec<*const Chunk>;
 
-/// What readers see; null: nothing.
-static MAP: AtomicPtr<Map> = AtomicPtr::new(null_mut());
-/// Look-ups under way (I2). Reset in a child of fork.
-static READERS: AtomicU32 = AtomicU32::new(0);
+/// What is looked up, and who does (I2). The readers are reset in a child of fork.
+static MAP: Published<Map> = Published::new();
 
 /// Everything that is registered.
 pub struct Registry {
@@ -191,25 +189,22 @@ pub fn registry() -> &'static Mutex<Registry> {
 
 /// In a child of fork, whose parent may have been in the middle of a look-up.
 pub fn forget_readers() {
-    READERS.store(0, Ordering::Relaxed);
+    MAP.forget_readers();
 }
 
 // ---- look-ups ----
 
 /// Calls `f`, which must be short: what is registered meanwhile, tables for the unwinder included, stays in memory (I2). Async-signal-safe if `f` is.
 pub fn hold<R>(f: impl FnOnce() -> R) -> R {
-    READERS.fetch_add(1, Ordering::SeqCst);
-    let result = f();
-    READERS.fetch_sub(1, Ordering::SeqCst);
-    result
+    MAP.hold(f)
 }
 
 /// Calls `f` with the function at `address`. None: none is registered there. Async-signal-safe if `f` is.
 pub fn with<R>(address: usize, f: impl FnOnce(&Function) -> R) -> Option<R> {
-    // SAFETY: I2.
-    hold(|| unsafe {
-        (MAP.load(Ordering::SeqCst).as_ref())
-            .and_then(|map| map.iter().find_map(|chunk| (**chunk).find(address)))
+    MAP.with(|map| {
+        // SAFETY: I2: the map's chunks are as good as the map.
+        map?.iter()
+            .find_map(|&chunk| unsafe { &*chunk }.find(address))
             .map(f)
     })
 }
@@ -231,21 +226,14 @@ pub fn describe(address: usize, name: &mut [u8; NAME_MAX]) -> Option<(usize, usi
 /// Room for what [`describe`] gives.
 pub const NAME_BUFFER: [u8; NAME_MAX] = [0; NAME_MAX];
 
-fn wait_for_readers() {
-    while READERS.load(Ordering::SeqCst) != 0 {
-        std::thread::yield_now(); // a look-up is short
-    }
-}
-
 /// Publishes a map, and frees what is not in it any more, once nobody looks at it.
 ///
 /// # Safety
 /// Under the lock; `gone` is in the old map and not in the new one.
 unsafe fn publish(map: Map, gone: Vec<*const Chunk>) {
-    let old = MAP.swap(Box::into_raw(Box::new(map)), Ordering::SeqCst);
-    wait_for_readers();
-    // SAFETY: I2; made by `Chunk::new` and by us.
+    // SAFETY: I1, I2; made by `Chunk::new` and by us.
     unsafe {
+        let old = MAP.replace(Box::into_raw(Box::new(map)));
         for chunk in gone {
             drop(Box::from_raw(chunk.cast_mut()));
         }
@@ -257,9 +245,7 @@ unsafe fn publish(map: Map, gone: Vec<*const Chunk>) {
 
 fn map() -> Map {
     // SAFETY: under the lock nobody frees it.
-    unsafe { MAP.load(Ordering::Relaxed).as_ref() }
-        .cloned()
-        .unwrap_or_default()
+    unsafe { MAP.now() }.cloned().unwrap_or_default()
 }
 
 // ---- registering ----

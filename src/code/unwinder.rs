@@ -38,8 +38,8 @@ impl Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
+        // (A dump may have found it.)
         // SAFETY: registered, once.
-        unsafe { __deregister_frame(self.0.as_ptr().cast()) };
-        super::wait_for_readers(); // a dump may have found it
+        super::MAP.withdraw(|| unsafe { __deregister_frame(self.0.as_ptr().cast()) });
     }
 }

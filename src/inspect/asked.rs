@@ -6,9 +6,7 @@
 //! The handler runs on the thread's alternate stack. It takes no lock, allocates nothing and calls nobody: it copies registers and a bounded part of
 //! the stack that the thread was on, from `rsp` up, which is live. The dump unwinds the copy, as that of a parked goroutine.
 //!
-//! A1. There is one question at a time, under ASKING. `STATE` says whose the answer's memory is: the asker's in IDLE and DONE, nobody's in ASKED,
-//!     the handler's in BUSY. ASKED goes to BUSY by the thread that was asked, and to IDLE by the asker, which has waited long enough: whoever
-//!     wins. A handler that comes too late finds no question, or another thread's, and does nothing.
+//! A1. There is one question at a time, under ASKING. Whose the answer's memory is, and what a late answer finds, says `sync::question`.
 //! A2. Only threads of the pool are asked: they have an alternate stack, and live until a shutdown has joined them; so no signal of ours is
 //!     pending when the handler goes. A thread that blocks the signal (C code may) is not sent one.
 //! A3. In the switching code neither `current` nor the stack pointer say where the thread is: who is there answers so, and nothing more. The same
@@ -18,12 +16,12 @@
 use crate::context::tls;
 use crate::goroutine::Goroutine;
 use crate::stack;
+use crate::sync::question::{Outcome, Patience, Question};
 use crate::sys::mutex::Mutex;
 use crate::sys::time::{now_ns, sleep_until};
 use crate::thread;
-use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// For one thread, and for all of a dump.
 const PATIENCE_NS: u64 = 50_000_000;
@@ -31,17 +29,6 @@ const PATIENCE_NS: u64 = 50_000_000;
 pub const PATIENCE_OF_DUMP_NS: u64 = 500_000_000;
 /// Words of the stack that it was on, and of the goroutine's if that was another one.
 const WORDS: [usize; 2] = [4096, 1024];
-
-/// In `STATE`. ASKED has the thread's number above NUMBER_SHIFT.
-const IDLE: u64 = 0;
-const ASKED: u64 = 1;
-const BUSY: u64 = 2;
-const DONE: u64 = 3;
-const NUMBER_SHIFT: u32 = 2;
-
-fn question(id: u32) -> u64 {
-    u64::from(id) << NUMBER_SHIFT | ASKED
-}
 
 /// By DWARF's numbers, with `rip`.
 const REGISTERS: [c_int; 17] = [
@@ -128,18 +115,13 @@ pub enum Asked {
     Gone,
 }
 
-struct Place(UnsafeCell<Answer>);
-// SAFETY: A1.
-unsafe impl Sync for Place {}
-
-static ANSWER: Place = Place(UnsafeCell::new(Answer {
+static QUESTION: Question<Answer> = Question::new(Answer {
     id: 0,
     between: false,
     registers: [0; 17],
     inner: Part::EMPTY,
     outer: Part::EMPTY,
-}));
-static STATE: AtomicU64 = AtomicU64::new(IDLE);
+});
 static ASKING: Mutex<()> = Mutex::new(());
 /// The signal; 0: there is none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -151,7 +133,7 @@ pub fn asking() -> &'static Mutex<()> {
 
 /// In a child of fork: who was asked is not here.
 pub fn forget() {
-    STATE.store(IDLE, Ordering::Relaxed);
+    QUESTION.forget();
 }
 
 unsafe extern "C" {
@@ -228,36 +210,36 @@ pub fn ask(id: u32) -> Asked {
     if blocks(id, signal) {
         return Asked::Blocks;
     }
-    // (BUSY: one that was stopped in its handler, by a debugger, and is not through yet.)
-    if STATE.load(Ordering::Acquire) == BUSY {
-        return Asked::Silent;
-    }
-    STATE.store(question(id), Ordering::Release);
     // SAFETY: sends a signal, for which there is a handler, to a thread of this process, or to nobody.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, signal) };
+    let send = || unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, signal) } == 0;
     let deadline = now_ns() + PATIENCE_NS;
     let mut pause = 5_000;
-    while STATE.load(Ordering::Acquire) != DONE {
+    let patience = || {
         let now = now_ns();
-        if sent != 0 || now >= deadline {
-            let withdrawn = STATE.compare_exchange(question(id), IDLE, Ordering::AcqRel, Ordering::Acquire);
-            match withdrawn {
-                Ok(_) if sent != 0 => return Asked::Gone,
-                Ok(_) => return Asked::Silent,
-                Err(DONE) => break,
-                Err(_) if now >= deadline + PATIENCE_NS => return Asked::Silent,
-                Err(_) => {}
-            }
+        if now >= deadline + PATIENCE_NS {
+            return Patience::Over;
         }
         sleep_until(now + pause);
         pause = (pause * 2).min(1_000_000);
-    }
-    STATE.store(IDLE, Ordering::Relaxed);
-    let mut answer = Box::<Answer>::new_uninit();
-    // SAFETY: A1: it is the asker's; plain data.
-    unsafe {
-        std::ptr::copy_nonoverlapping(ANSWER.0.get(), answer.as_mut_ptr(), 1);
-        Asked::Answered(answer.assume_init())
+        if now >= deadline {
+            Patience::ForABeginning
+        } else {
+            Patience::Waits
+        }
+    };
+    let copy = |answer: &Answer| {
+        let mut copy = Box::<Answer>::new_uninit();
+        // SAFETY: plain data.
+        unsafe {
+            std::ptr::copy_nonoverlapping(answer, copy.as_mut_ptr(), 1);
+            copy.assume_init()
+        }
+    };
+    // SAFETY: A1: under ASKING.
+    match unsafe { QUESTION.ask(id, send, patience, copy) } {
+        Outcome::Answered(answer) => Asked::Answered(answer),
+        Outcome::Silent => Asked::Silent, // (or one that was stopped in its handler, by a debugger, is not through yet)
+        Outcome::Gone => Asked::Gone,
     }
 }
 
@@ -274,12 +256,8 @@ unsafe extern "C" fn on_asked(_: c_int, _: *mut libc::siginfo_t, context: *mut c
     let errno = tls::errno();
     // SAFETY: asks for the calling thread's number.
     let me = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
-    let asked = STATE.compare_exchange(question(me), BUSY, Ordering::AcqRel, Ordering::Relaxed);
-    if asked.is_ok() {
-        // SAFETY: A1; the kernel's context.
-        unsafe { fill(&mut *ANSWER.0.get(), &*context.cast()) };
-        STATE.store(DONE, Ordering::Release);
-    }
+    // SAFETY: the kernel's context.
+    QUESTION.answer(me, |answer| unsafe { fill(answer, &*context.cast()) });
     tls::set_errno(errno);
 }
 

@@ -103,3 +103,52 @@ fn loom_bias_shared_means_shared() {
         third.join().unwrap();
     });
 }
+
+/// Somebody holds two locks up, one biased to worker 8 and one that is nobody's yet, looks, and lets them go on, while `user`, a worker or nobody,
+/// uses them.
+fn held_up(user: u64) {
+    model(move || {
+        let locks: Arc<[_; 2]> = Arc::new(std::array::from_fn(|_| (BiasedLock::new(), Guarded::new(0u32))));
+        be_worker(8);
+        locks[0].0.decide();
+        let looker = {
+            let locks = locks.clone();
+            thread::spawn(move || {
+                for ((lock, inside), bias) in BiasedLock::hold_up(locks.iter(), |(lock, _)| lock) {
+                    lock.wait_until_out();
+                    // SAFETY: held; loom checks.
+                    unsafe { inside.with(|n| assert!(*n <= 2)) };
+                    lock.let_go_on(bias);
+                }
+            })
+        };
+        be_worker(user);
+        let add = |(lock, inside): &(BiasedLock, Guarded<u32>)| {
+            lock.lock();
+            // SAFETY: as above.
+            unsafe { inside.with(|n| *n += 1) };
+            lock.unlock();
+        };
+        locks.iter().for_each(add);
+        add(&locks[0]);
+        let is_shared = locks[0].0.is_shared();
+        looker.join().unwrap();
+        assert!(!is_shared || locks[0].0.is_shared(), "for ever");
+        be_worker(8);
+        add(&locks[0]); // biased, or shared: it is free
+        // SAFETY: alone again.
+        assert_eq!(unsafe { locks[0].1.with(|n| *n) }, 3);
+    });
+}
+
+/// By the worker itself.
+#[test]
+fn loom_bias_held_up_with_its_worker() {
+    held_up(8);
+}
+
+/// By somebody who takes the bias away.
+#[test]
+fn loom_bias_held_up_with_another() {
+    held_up(16);
+}

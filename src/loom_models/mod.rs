@@ -5,6 +5,7 @@
 
 mod bias;
 mod channel;
+mod claim;
 mod condition;
 mod ffi;
 mod goroutine;
@@ -14,6 +15,8 @@ mod kept;
 mod mutex;
 mod netpoll;
 mod promise;
+mod published;
+mod question;
 mod sched;
 mod threads;
 mod timer;

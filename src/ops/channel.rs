@@ -9,8 +9,8 @@ use crate::goroutine::ReadyList;
 use crate::goroutine::waits::{Kind, Waits};
 use crate::sanitize;
 use crate::sched::{park, runtime};
-use crate::sync::fence_heavy;
 use crate::sys::mutex::Mutex;
+use crate::wait::biased::BiasedLock;
 use crate::wait::channel::{self, Handed, Offer, Place, RECEIVE, SEND, Step};
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter, next_claimed, wake};
@@ -129,13 +129,11 @@ fn free_ring(bytes: usize, capacity: usize, ring: Bytes) {
 /// The world is stopped.
 pub unsafe fn for_each_root(show: &mut dyn FnMut(*mut *mut c_void)) {
     let channels = CHANNELS.lock();
-    // Workers stand, but C code under one may be here, and plain threads. One fence for all.
-    let held: Vec<(&Channel, u64)> = channels
+    // Workers stand, but C code under one may be here, and plain threads.
+    let seen = channels
         .iter()
-        .filter(|channel| channel.protocol.bytes() >= WORD && channel.protocol.capacity() != 0)
-        .map(|channel| (channel, channel.protocol.lock_of_all().hold_up()))
-        .collect();
-    fence_heavy();
+        .filter(|channel| channel.protocol.bytes() >= WORD && channel.protocol.capacity() != 0);
+    let held = BiasedLock::hold_up(seen, |channel| channel.protocol.lock_of_all());
     for (channel, bias) in held {
         let protocol = &channel.protocol;
         protocol.lock_of_all().wait_until_out();

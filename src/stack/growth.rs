@@ -1,13 +1,10 @@
 //! What the assembly of a link asks for when its short way is not open (`asm/x86_64_sysv_growth.S`).
 
-use super::segment::{
-    ARGS_MAX, Segment, around, await_unclaimed, give_back_spares, running, settle, take, unlink,
-};
+use super::segment::{ARGS_MAX, around, give_back_spares, leave, running, settle, take};
 use crate::context::tls;
 use crate::goroutine::{EXTRAS, Goroutine};
 use crate::sys::report::fatal;
 use std::ffi::c_void;
-use std::sync::atomic::Ordering;
 
 /// The short way is open now.
 pub const LINK: usize = 0;
@@ -54,7 +51,7 @@ unsafe fn find(g: *mut Goroutine, needed: u64, sp: usize) -> usize {
             (*g).spare = segment;
             (*g).spawn_flags |= EXTRAS; // its end gives them back
         }
-        await_unclaimed((*g).spare);
+        (*(*g).spare).claim.await_unclaimed();
     }
     LINK
 }
@@ -88,28 +85,11 @@ pub unsafe extern "C" fn on_unwind_through_link(
     if actions & CLEANUP_PHASE != 0 {
         // SAFETY: as the unwinder says: rsp in the link's frame.
         let sp = unsafe { _Unwind_GetCFA(context) };
-        // SAFETY: the link's arguments, or its header, are there.
-        unsafe { leave(around(sp).unwrap_or(std::ptr::null_mut())) };
+        if let Some(segment) = around(sp) {
+            let here = std::hint::black_box(&sp) as *const _ as usize;
+            // SAFETY: the link's arguments, or its header, are there.
+            unsafe { leave(segment, here) };
+        }
     }
     CONTINUE_UNWIND
-}
-
-/// The running goroutine leaves this segment and all deeper ones.
-unsafe fn leave(segment: *mut Segment) {
-    if segment.is_null() {
-        return;
-    }
-    // SAFETY: a header.
-    let g = unsafe { (*segment).g };
-    // SAFETY: the goroutine that runs on it, or its image in a child of fork.
-    unsafe {
-        if (*segment).state.load(Ordering::Relaxed) != super::segment::BUSY {
-            return; // it was settled before
-        }
-        let mut at = (*g).segment;
-        while at != segment {
-            at = unlink(g);
-        }
-        unlink(g);
-    }
 }

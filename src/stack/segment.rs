@@ -17,21 +17,21 @@
 //!     `below`), or the pool's. Only the goroutine changes its own, or who ends it.
 //! S2. The chain is the order of the calls: `sp` of a segment is on the one that `prev` names, on the goroutine's own stack for NULL.
 //! S3. `stack_limit` is that of the segment at the head of the chain.
-//! S4. The memory of a segment on a chain is its goroutine's: `trim` may take that of any other one. Its header stays.
-//!
-//! S4 takes no atomic instruction of who crosses. `trim` sets `claimed`, fences every thread (`sync::fence_heavy`), and goes on only
-//! if `state` is still IDLE; a crossing sets BUSY, then looks at `claimed`, and waits if it is set.
+//! S4. The memory of a segment on a chain is its goroutine's: `trim` may take that of any other one, but of one that was left behind (S5). Its
+//!     header stays. That takes no atomic instruction of who crosses (`sync::claim`): a goroutine takes a segment up when it crosses, and leaves it when it returns.
+//! S5. An unwinder takes segments off the chain one after the other, and runs on the one that was thrown from until it is through, which may
+//!     take seconds. That one is left behind, and its memory stays until the goroutine crosses or unwinds again, is over, or gives it back.
 
 use super::slab::Slab;
 use super::{Bounds, GUARD, classify_segment, forget_range};
 use crate::goroutine::Goroutine;
 use crate::sanitize;
-use crate::sync::fence_heavy;
+use crate::sync::claim::{Claim, Seen};
 use crate::sys::mem;
 use crate::sys::mutex::Mutex;
 use std::mem::size_of;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the sequence, as powers of two: 64 KiB beside the guard, 512 KiB, 4 MiB, 32 MiB, 256 MiB, and more of those.
 const CLASSES: [u8; 5] = [17, 19, 22, 25, 28];
@@ -41,15 +41,6 @@ pub const ARGS_MAX: usize = 32 << 10;
 const BATCH: usize = 16;
 /// Segments that `trim` claims at a time: who wants one of them waits for it.
 const CLAIMS: usize = 64;
-
-/// Nobody used it since `trim` looked, or it is new.
-const IDLE: u32 = 0;
-/// On a chain.
-pub const BUSY: u32 = 1;
-/// It was on a chain since `trim` looked.
-pub const USED: u32 = 2;
-/// As IDLE, and its memory was given back.
-const COLD: u32 = 3;
 
 /// The header of a segment. The first line is all that a crossing touches.
 #[repr(C, align(64))]
@@ -66,10 +57,8 @@ pub struct Segment {
     pub(crate) room: u64,
     /// The next of the spares.
     pub(crate) below: *mut Segment,
-    /// IDLE, BUSY, USED, COLD. Written by its owner, and by `trim`, which only ever takes USED to IDLE and IDLE to COLD.
-    pub(crate) state: AtomicU32,
-    /// 1: `trim` is about to take the memory.
-    pub(crate) claimed: AtomicU32,
+    /// Whose its memory is. The user is the goroutine that has it, the trimmer `trim`.
+    pub(crate) claim: Claim,
     /// Bytes of the goroutine's stack up to here, guards included.
     total: u64,
     class: u8,
@@ -235,7 +224,7 @@ unsafe fn give_back(segment: *mut Segment) {
     // SAFETY: the caller's promise.
     let class = unsafe {
         (*segment).below = null_mut();
-        (*segment).state.store(USED, Ordering::Relaxed);
+        (*segment).claim.leave();
         (*segment).class
     };
     sanitize::released(segment);
@@ -280,7 +269,7 @@ unsafe fn abandon(g: *mut Goroutine) {
         while !at.is_null() {
             let b = bounds_of_segment(at);
             forget_range(b.low, b.top);
-            at = unlink(g);
+            at = unlink(g, 0);
         }
         give_back_spares(g);
     }
@@ -288,11 +277,11 @@ unsafe fn abandon(g: *mut Goroutine) {
 
 /// The segment at the head of the chain becomes the first of the spares: nobody will return to a frame on it.
 ///
-/// It does not go to the pool here: an unwinder may run on the one that was left first, and reads the headers of the others.
+/// It does not go to the pool here: an unwinder may run on the one that was left first (S5), and reads the headers of the others.
 ///
 /// # Safety
-/// `g` is the running goroutine, or over and the caller's, and has a segment. Gives the one that it is on now.
-pub(super) unsafe fn unlink(g: *mut Goroutine) -> *mut Segment {
+/// `g` is the running goroutine, at `here`, or over and the caller's, and has a segment. Gives the one that comes next.
+unsafe fn unlink(g: *mut Goroutine, here: usize) -> *mut Segment {
     // SAFETY: the caller's promise; S1 to S3.
     unsafe {
         let segment = (*g).segment;
@@ -300,7 +289,11 @@ pub(super) unsafe fn unlink(g: *mut Goroutine) -> *mut Segment {
         (*g).stack_limit = (*segment).limit_before;
         (*segment).below = (*g).spare;
         (*g).spare = segment;
-        (*segment).state.store(USED, Ordering::Relaxed);
+        if around(here) == Some(segment) {
+            (*segment).claim.leave_behind(); // S5
+        } else {
+            (*segment).claim.leave();
+        }
         (*g).segment
     }
 }
@@ -326,7 +319,42 @@ pub unsafe fn settle(g: *mut Goroutine, sp: usize) {
         while at != segment {
             let b = bounds_of_segment(at);
             forget_range(b.low, b.top);
-            at = unlink(g);
+            at = unlink(g, sp);
+        }
+        runs_at(g, sp);
+    }
+}
+
+/// An unwinder, or who was called by it, runs at `here`, and takes this segment off the chain of the running goroutine, with all that are deeper.
+///
+/// # Safety
+/// A header.
+pub(super) unsafe fn leave(segment: *mut Segment, here: usize) {
+    // SAFETY: the goroutine that runs on it, or its image in a child of fork; S5.
+    unsafe {
+        if !(*segment).claim.is_busy() {
+            return; // it was settled before
+        }
+        let g = (*segment).g;
+        runs_at(g, here);
+        let mut at = (*g).segment;
+        while at != segment {
+            at = unlink(g, here);
+        }
+        unlink(g, here);
+    }
+}
+
+/// The goroutine runs at `here`, so on none of the other segments that were left behind (S5).
+unsafe fn runs_at(g: *mut Goroutine, here: usize) {
+    // SAFETY: its spares.
+    unsafe {
+        let mut spare = (*g).spare;
+        while !spare.is_null() {
+            if Some(spare) != around(here) {
+                (*spare).claim.is_left_for_good();
+            }
+            spare = (*spare).below;
         }
     }
 }
@@ -359,17 +387,6 @@ pub unsafe fn is_deeper(g: *const Goroutine, a: usize, b: usize) -> bool {
     place(of_a) < place(of_b)
 }
 
-/// Waits until `trim` is through with it.
-///
-/// # Safety
-/// The caller's.
-pub(super) unsafe fn await_unclaimed(segment: *const Segment) {
-    // SAFETY: the caller's promise. Acquire: pairs with the Release in `trim`, whose discard came before.
-    while unsafe { (*segment).claimed.load(Ordering::Acquire) } != 0 {
-        std::thread::yield_now();
-    }
-}
-
 /// Gives back the memory of segments, of goroutines' spares and of the pool, that were on no chain since the last call; looks at no more than
 /// `most`. Gives how many it changed: 0 means that there is nothing to come back for.
 pub fn trim(most: usize) -> usize {
@@ -383,14 +400,10 @@ pub fn trim(most: usize) -> usize {
             for &base in all.iter().skip(from).take(most) {
                 let segment = header(base, class);
                 // SAFETY: headers stay mapped and are written before they are handed out.
-                let state = unsafe { &(*segment).state };
-                match state.load(Ordering::Relaxed) {
-                    USED => {
-                        let _ = state.compare_exchange(USED, IDLE, Ordering::Relaxed, Ordering::Relaxed);
-                        changed += 1;
-                    }
-                    IDLE => unused.push(segment),
-                    _ => {}
+                match unsafe { (*segment).claim.look() } {
+                    Seen::Used => changed += 1,
+                    Seen::Unused => unused.push(segment),
+                    Seen::Nothing => {}
                 }
             }
             pool.looked = from + most;
@@ -412,28 +425,20 @@ pub fn trim_all() {
 /// # Safety
 /// Headers.
 unsafe fn discard(segments: &[*mut Segment]) -> usize {
-    let mut discarded = 0;
-    // SAFETY: the caller's promise; S4.
-    unsafe {
-        for &segment in segments {
-            (*segment).claimed.store(1, Ordering::Relaxed);
-        }
-        fence_heavy(); // partner: BUSY, then `claimed`, in asm/
-        for &segment in segments {
-            if (*segment).state.load(Ordering::Relaxed) == IDLE {
-                let b = bounds_of_segment(segment);
-                mem::discard(&[libc::iovec {
-                    iov_base: b.low as *mut _,
-                    iov_len: b.end - mem::PAGE - b.low,
-                }]);
-                let _ = (*segment)
-                    .state
-                    .compare_exchange(IDLE, COLD, Ordering::Relaxed, Ordering::Relaxed);
-                discarded += 1;
-            }
-            (*segment).claimed.store(0, Ordering::Release);
-        }
+    fn claim(segment: &*mut Segment) -> &Claim {
+        // SAFETY: the caller's promise; headers stay.
+        unsafe { &(**segment).claim }
     }
+    let discarded = Claim::trim(segments.iter(), claim, |&segment| {
+        // SAFETY: as above; S4: the memory is nobody's.
+        unsafe {
+            let b = bounds_of_segment(segment);
+            mem::discard(&[libc::iovec {
+                iov_base: b.low as *mut _,
+                iov_len: b.end - mem::PAGE - b.low,
+            }]);
+        }
+    });
     TRIMMED.fetch_add(discarded as u64, Ordering::Relaxed);
     discarded
 }
@@ -481,7 +486,7 @@ pub unsafe fn reset_pools() {
         unsafe {
             pool.raw().reset();
             for base in (*pool.data_ptr()).slabs.iter().flat_map(Slab::carved) {
-                (*header(base, class)).claimed.store(0, Ordering::Relaxed);
+                (*header(base, class)).claim.forget();
             }
         }
     }
@@ -490,6 +495,9 @@ pub unsafe fn reset_pools() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// There is one trimmer at a time, and who counts its calls is alone.
+    static TRIMS: Mutex<()> = Mutex::new(());
 
     fn block() -> *mut Goroutine {
         let g = super::super::acquire(17, 0, 0).expect("a stack");
@@ -508,7 +516,7 @@ mod tests {
     unsafe fn link(g: *mut Goroutine, segment: *mut Segment, sp: usize) {
         // SAFETY: the caller's.
         unsafe {
-            (*segment).state.store(BUSY, Ordering::Relaxed);
+            assert!((*segment).claim.take_up());
             (*segment).sp = sp as u64;
             (*segment).prev = (*g).segment;
             (*segment).limit_before = (*g).stack_limit;
@@ -587,6 +595,7 @@ mod tests {
 
     #[test]
     fn memory_goes_after_a_while_but_never_from_under_a_goroutine() {
+        let _alone = TRIMS.lock();
         assert!(crate::sys::membarrier::register());
         set_bytes_max(1 << 30);
         let g = block();
@@ -601,12 +610,48 @@ mod tests {
                 trim(usize::MAX >> 1);
             }
             assert_eq!(*word, 7);
-            unlink(g);
+            unlink(g, 0);
             trim(usize::MAX >> 1); // it was in use until now
             assert_eq!(*word, 7);
             trim(usize::MAX >> 1);
             assert_eq!(*word, 0);
-            assert_eq!((*segment).state.load(Ordering::Relaxed), COLD);
+            assert!((*segment).claim.is_cold());
+            give_back_all(g);
+            super::super::give_back(g, 17);
+        }
+    }
+
+    #[test]
+    fn an_unwinder_keeps_the_segment_that_it_runs_on() {
+        let _alone = TRIMS.lock();
+        assert!(crate::sys::membarrier::register());
+        set_bytes_max(1 << 30);
+        let g = block();
+        // SAFETY: the block is ours.
+        unsafe {
+            let segments: [_; 2] = std::array::from_fn(|_| {
+                let segment = take(g, 100).expect("there is room");
+                link(g, segment, 0);
+                segment
+            });
+            let words = segments.map(|segment| {
+                let word = bounds_of_segment(segment).low as *mut u64;
+                *word = 7;
+                word
+            });
+            let here = words[1] as usize;
+            leave(segments[1], here);
+            leave(segments[0], here);
+            assert!((*g).segment.is_null());
+            for _ in 0..3 {
+                trim(usize::MAX >> 1);
+            }
+            assert_eq!(words.map(|word| *word), [0, 7]);
+            settle(g, super::super::bounds_of(g).top - 64); // it runs on its own stack again
+            for _ in 0..2 {
+                trim(usize::MAX >> 1);
+            }
+            assert_eq!(*words[1], 0);
             give_back_all(g);
             super::super::give_back(g, 17);
         }

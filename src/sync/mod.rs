@@ -1,6 +1,6 @@
 //! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
-//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `sleep_lock` here, all
-//! of `wait` but `party`) use only this, so that loom checks the files that ship.
+//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `sleep_lock`, `published`, `question` and `claim` here,
+//! all of `wait` but `party`) use only this, so that loom checks the files that ship.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
@@ -8,6 +8,9 @@ pub use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
+pub mod claim;
+pub mod published;
+pub mod question;
 pub mod sleep_lock;
 mod spin;
 pub use spin::{SpinLock, backoff};

@@ -18,6 +18,8 @@
 //! I3. A worker is held by one thread at a time, and nothing parks inside, so no two of its goroutines are inside at once. From one
 //!     thread to the next a worker goes with everything that was written.
 //! I4. `mode` is the holder's: how it came in.
+//! I5. A bias may also be suspended (`hold_up`): ENDING and the fence, as above, but with the spin lock held all the time; then it is as before, or
+//!     was not decided on, and only then the spin lock is free. So nobody sees ENDING that has the spin lock.
 //!
 //! Taking a bias away costs a heavy fence, microseconds. So there is a budget (`may_bias`): a program whose objects go from worker to worker
 //! pays for the first few, and then its objects are shared from the start.
@@ -141,28 +143,49 @@ impl BiasedLock {
         }
     }
 
-    /// For one who looks at many: takes it and keeps its worker out, but only after a heavy fence, and [`BiasedLock::wait_until_out`]. Gives
-    /// whose it was, for [`BiasedLock::let_go_on`].
-    pub fn hold_up(&self) -> u64 {
+    /// For one who looks at many: takes the locks of all, and keeps their workers out, with one heavy fence. Gives each with whose it was, for
+    /// [`BiasedLock::wait_until_out`], and [`BiasedLock::let_go_on`] (I5).
+    pub fn hold_up<T>(all: impl Iterator<Item = T>, lock_of: impl Fn(&T) -> &Self) -> Vec<(T, u64)> {
+        let stop = |one: T| {
+            let bias = lock_of(&one).stop();
+            (one, bias)
+        };
+        let held = all.map(stop).collect();
+        if !mutated!("bias_holds_up_without_heavy_fence") {
+            fence_heavy(); // I1; partner: fence_light in enter
+        }
+        held
+    }
+
+    fn stop(&self) -> u64 {
         self.spin.lock();
         let bias = self.bias.load(Ordering::Relaxed);
-        if bias != SHARED && bias != UNDECIDED {
+        if bias != SHARED && bias != UNDECIDED && !mutated!("bias_holds_up_nobody") {
             self.bias.store(ENDING, Ordering::SeqCst);
         }
         bias
     }
 
-    /// After the heavy fence: it is held.
+    /// It is held.
     pub fn wait_until_out(&self) {
         let mut round = 0;
-        while self.busy.load(Ordering::Acquire) != 0 {
+        while self.busy.load(Ordering::Acquire) != 0 && !mutated!("bias_holds_up_without_waiting") {
             backoff(&mut round);
         }
     }
 
     /// It is not any more, and biased as before. (A worker that met ENDING waits for the spin lock, and takes its own bias away.)
     pub fn let_go_on(&self, bias: u64) {
-        self.bias.store(bias, Ordering::Release);
+        if mutated!("bias_given_back_after_the_lock") {
+            self.spin.unlock();
+            return self.bias.store(bias, Ordering::Release);
+        }
+        let given_back = if mutated!("bias_given_back_relaxed") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release // partner: the second look of enter
+        };
+        self.bias.store(bias, given_back);
         self.spin.unlock();
     }
 
