@@ -30,6 +30,10 @@ static void *opens_faults(void *unused) {
     attributes.exclude_kernel = 1;
     faults_of_thread = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
     if (faults_of_thread < 0) fprintf(stderr, "no perf_event_open: page faults are not counted\n");
+    if (faults_of_thread >= 0 && THREADS_SANITIZED) { /* its shadow has three for one */
+        close(faults_of_thread);
+        faults_of_thread = -1;
+    }
     return NULL;
 }
 
