@@ -381,7 +381,11 @@ pub unsafe fn landed(g: *mut Goroutine) {
 /// How many forks lie behind this process, where ThreadSanitizer has to do with its threads; else 0. To it (die_after_fork=0) those of the parent are
 /// there still, and it ends a process in which a new one has the `pthread_t` of one of them (`thread::OwnStack`). It looks at nothing there.
 pub fn forks() -> u32 {
-    if orders() { FORKS.load(Ordering::Relaxed) } else { 0 }
+    if orders() {
+        FORKS.load(Ordering::Relaxed)
+    } else {
+        0
+    }
 }
 
 /// The calling thread schedules from now on.
