@@ -10,14 +10,6 @@
 #define SANITIZED 0
 #endif
 
-/* What runs out of stack. ThreadSanitizer is not told of it: else the stack mostly ends in its functions, which are no code of the program's, and it
- * takes the frames that are given up to be there still. */
-#if defined(__SANITIZE_THREAD__)
-#define RUNS_OUT __attribute__((no_sanitize("thread")))
-#else
-#define RUNS_OUT
-#endif
-
 RUNS_OUT static uint64_t recursion(volatile uint64_t *above, uint64_t depth) {
     volatile uint64_t frame[16];
     frame[depth % 16] = depth + *above;

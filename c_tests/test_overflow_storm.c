@@ -1,3 +1,4 @@
+/* sanitizer: handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0 */
 /* timeout: 240 */
 /* Infinite recursion in 100 of 1,000 goroutines, in C and in emitted code, over and over, on 1, 2 and 8 workers, with a callback that returns, one that
  * does not, and none: exactly those 100 end with GOROUTINE_ESTACKOVERFLOW, the others finish, and nothing grows. Where it may be no event it is the report and
