@@ -14,12 +14,12 @@ struct stack_overflow : std::runtime_error {
 /* Through a pointer: the compiler is not to find out that nothing here throws. (Where it does, code needs -fnon-call-exceptions.) */
 static uint64_t dive(volatile uint64_t *above, uint64_t depth);
 static uint64_t (*volatile dive_again)(volatile uint64_t *, uint64_t) = dive;
-static uint64_t dive(volatile uint64_t *above, uint64_t depth) {
+RUNS_OUT static uint64_t dive(volatile uint64_t *above, uint64_t depth) {
     volatile uint64_t frame[16];
     frame[depth % 16] = depth + *above;
     return depth == UINT64_MAX ? 0 : dive_again(frame, depth + 1) + frame[(depth + 1) % 16];
 }
-static void *overflows(void *arg) {
+RUNS_OUT static void *overflows(void *arg) {
     volatile uint64_t top = U(arg);
     return P(dive_again(&top, 1));
 }

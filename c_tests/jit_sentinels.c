@@ -113,7 +113,7 @@ static uint64_t round_of(uint32_t workers, uint64_t switches, void *const *yield
         for (j = 0; j < 6; j++) s->registers[j] = random_next(&random);
         s->mxcsr = 0x1F80 | (uint32_t)(1 + i % 3) << 13; /* rounding */
         s->fcw = 0x037F | (uint32_t)(i % 4) << 10;       /* rounding */
-        if (!is_slow()) {                                /* valgrind knows nothing but rounding */
+        if (!is_slow() || THREADS_SANITIZED) {                                /* valgrind knows nothing but rounding */
             s->mxcsr |= (uint32_t)(i % 2) << 15;         /* flush to zero */
             s->fcw ^= (uint32_t)(i % 2) << 8;            /* precision */
         }
@@ -139,7 +139,7 @@ static uint64_t round_of(uint32_t workers, uint64_t switches, void *const *yield
 static void rounds_with_migration(uint32_t workers, uint64_t switches, void *const *yields, void *const *sleeps) {
     int round;
     for (round = 0; round < 50; round++) {
-        if (round_of(workers, switches, yields, sleeps) > 0 || is_slow()) return; /* valgrind runs one thread at a time */
+        if (round_of(workers, switches, yields, sleeps) > 0 || (is_slow() && !THREADS_SANITIZED)) return; /* valgrind runs one thread at a time */
     }
     CHECK(round < 50);
 }

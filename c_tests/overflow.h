@@ -2,24 +2,9 @@
 #ifndef OVERFLOW_H
 #define OVERFLOW_H
 
-#include "check.h"
 #include "emit.h"
+#include "runs_out.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
-static uint64_t recursion(volatile uint64_t *above, uint64_t depth) {
-    volatile uint64_t frame[16];
-    frame[depth % 16] = depth + *above;
-    return depth == UINT64_MAX ? 0 : recursion(frame, depth + 1) + frame[(depth + 1) % 16];
-}
-static void *in_c(void *arg) {
-    volatile uint64_t top = U(arg);
-    return P(recursion(&top, 1));
-}
 /* push rdi; call itself */
 static GoroutineFn emitted, emitted_checked;
 static void *emit_recursion(bool checked) {
@@ -39,21 +24,20 @@ static void *emit_recursion(bool checked) {
     EMIT(&e, "\x5F\xC3");
     return emit_end(&e);
 }
-static void *on_segment(void *arg) { return goroutine_more_stack(in_c, arg); }
 static void *good(void *arg) {
     goroutine_yield();
     return P(U(arg) * 3);
 }
 
 /* A libc function is what overflows, with 900 bytes left. */
-static uint64_t to_the_edge(char *low, volatile uint64_t *above, uint64_t depth) {
+RUNS_OUT static uint64_t to_the_edge(char *low, volatile uint64_t *above, uint64_t depth) {
     volatile uint64_t frame[8];
     char text[32];
     frame[depth % 8] = *above + depth;
     if ((char *)(uintptr_t)frame - low < 900) return (uint64_t)snprintf(text, sizeof text, "%f", (double)depth);
     return to_the_edge(low, frame, depth + 1) + frame[depth % 8];
 }
-static void *in_libc(void *arg) {
+RUNS_OUT static void *in_libc(void *arg) {
     volatile uint64_t top = U(arg);
     void *low, *high;
     OK(goroutine_stack_bounds(&low, &high));

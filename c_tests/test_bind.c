@@ -346,7 +346,6 @@ static void *calls_shutdown(void *arg) {
 static void *bound_fork(void *arg) {
     int status = 0;
     pid_t pid;
-    if (!forked_threads("a bound goroutine forks")) return arg;
     OK(goroutine_ffi_bind());
     pid = fork();
     if (pid == 0) {

@@ -26,13 +26,14 @@ static void on_end(Goroutine *g, void *arg) {
 
 static void *nothing(void *arg) { return arg; }
 static void *waits(void *arg) {
+    SET(armed, 1); /* first: on another worker the goroutine may be over at once */
     if (U(arg) != 0) {
-        GoroutinePromise *promise = goroutine_spawn(nothing, NULL);
+        GoroutinePromise *promise;
         SET(ends, 1);
+        promise = goroutine_spawn(nothing, NULL);
         CHECK(promise != NULL);
         goroutine_promise_release(promise);
     }
-    SET(armed, 1);
     OK(goroutine_semaphore_acquire(semaphore, 1, GOROUTINE_FOREVER));
     return P(1);
 }

@@ -156,7 +156,7 @@ static void many_at_once(void) {
     per_caller = scaled(20000, 20);
     called = done_count = done_sum = accepted = 0;
     for (i = 0; i < 4; i++) OK(goroutine_go(many_calls, NULL));
-    for (i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, many_calls, NULL) == 0);
+    for (i = 0; i < 4; i++) start_thread(&threads[i], many_calls, NULL);
     for (i = 0; i < 4; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     OK(goroutine_runtime_wait(60 * SECOND));
     CHECK(accepted >= 8 * per_caller);
@@ -218,7 +218,7 @@ int main(void) {
     nobody_waits_for_a_thread(false);
     many_at_once();
     OK(goroutine_ffi_call_async(CODE(slow_call), P(3), add_done, P(3)));
-    if (forked_threads("a child of fork")) expect_child("child of fork", in_child, NULL, 0, 0, NULL);
+    expect_child("child of fork", in_child, NULL, 0, 0, NULL);
     OK(goroutine_runtime_wait(10 * SECOND));
     a_shutdown_waits();
     start_workers(2);

@@ -62,7 +62,6 @@ static void child(void) {
 
 int main(void) {
     uint64_t forks = scaled(environment_number("GOROUTINE_TEST_FORKS", 300), 20), i;
-    if (!forked_threads("children of fork")) return 77;
     start_workers(4);
     for (i = 0; i < BUSY; i++) {
         CHECK((groups[i] = goroutine_group_new(0)) != NULL);

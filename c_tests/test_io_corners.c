@@ -587,7 +587,7 @@ static int64_t closed_under(int fd) {
     int64_t n;
     pthread_t t;
     SET(waiting_thread, 0);
-    CHECK(pthread_create(&t, NULL, closes_soon, P(fd)) == 0);
+    start_thread(&t, closes_soon, P(fd));
     SET(waiting_thread, thread_id());
     n = goroutine_read(fd, &c, 1);
     CHECK(pthread_join(t, NULL) == 0);
@@ -603,7 +603,6 @@ static void *forks_on_thread(void *arg) {
     int ends[2], go[2], status, i, before;
     pid_t pid;
     char c;
-    if (!forked_threads("a child of fork")) return arg;
     pair(ends, SOCK_STREAM);
     pair(go, SOCK_STREAM);
     quiet = ends[0];

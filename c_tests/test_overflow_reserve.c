@@ -1,28 +1,11 @@
 /* sanitizer: handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0 */
 /* What a stack_overflow callback may do on its reserve: all that language code may do elsewhere. It is parked, looked at and dumped there, unregisters
  * code, stops the world, traces, calls C and is called back, and goes on on another segment; each on the goroutine's own stack and on a segment. */
-#include "check.h"
 #include "code.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
+#include "runs_out.h"
 
 static GoroutineChannel *go_on;
 static uint64_t code_id, steps;
-
-static uint64_t recursion(volatile uint64_t *above, uint64_t depth) {
-    volatile uint64_t frame[16];
-    frame[depth % 16] = depth + *above;
-    return depth == UINT64_MAX ? 0 : recursion(frame, depth + 1) + frame[(depth + 1) % 16];
-}
-static void *in_c(void *arg) {
-    volatile uint64_t top = U(arg);
-    return P(recursion(&top, 1));
-}
-static void *on_segment(void *arg) { return goroutine_more_stack(in_c, arg); }
 
 /* ---- what is done on the reserve ---- */
 typedef void (*Step)(void);

@@ -127,16 +127,18 @@ static void profiled(void) {
     do {
         thread_sleep(20 * MS);
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
-    } while ((GET(samples) < scaled(20000, 20) || GET(in_emitted) < 20) && now_ns() < end);
+    } while ((GET(samples) < scaled(20000, 20) || (!THREADS_SANITIZED && GET(in_emitted) < 20)) && now_ns() < end);
     SET(may_end, 1);
     for (i = 0; i < CASES * EACH; i++) OK(goroutine_promise_await_take(p[i], 60 * SECOND, NULL));
     fprintf(stderr, "%" PRIu64 " samples in %ld.%02ld CPU s, %" PRIu64 " of goroutines, %" PRIu64 " in emitted code; rounds %" PRIu64 " %" PRIu64 " %" PRIu64
-            " %" PRIu64 "\n", samples, (long)spent.tv_sec, spent.tv_nsec / 10000000, of_goroutines, in_emitted, rounds[0], rounds[1], rounds[2], rounds[3]);
-    CHECK(samples > 1000 / (is_slow() ? 20 : 1));
-    CHECK(of_goroutines > samples / 4);
-    CHECK(in_emitted >= 20);
-    CHECK_EQ(wrong, 0);
-    CHECK_EQ(on_a_stack, 0);
+            " %" PRIu64 "\n", GET(samples), (long)spent.tv_sec, spent.tv_nsec / 10000000, GET(of_goroutines), GET(in_emitted), rounds[0], rounds[1], rounds[2], rounds[3]);
+    CHECK(GET(samples) > 1000 / (is_slow() ? 20 : 1));
+    CHECK_EQ(GET(wrong), 0);
+    if (!THREADS_SANITIZED) { /* it calls the handler itself, when next it is called, and on that stack */
+        CHECK(GET(of_goroutines) > GET(samples) / 4);
+        CHECK(GET(in_emitted) >= 20);
+        CHECK_EQ(GET(on_a_stack), 0);
+    }
     stop();
 }
 

@@ -105,7 +105,6 @@ static void *forks(void *arg) {
     SET(calling, 1);
     while (!GET(stopping)) thread_sleep(MS);
     while (goroutine_go(in_c, NULL) == GOROUTINE_OK) thread_sleep(MS); /* until the shutdown has begun */
-    if (!forked_threads("foreign code forks")) return arg;
     pid = fork();
     if (pid == 0) {
         alarm(20);

@@ -287,6 +287,11 @@ static void closed(void) {
         CHECK_EQ(goroutine_close(ends[1]), 0);
     }
 }
+static uint64_t reading;
+static void *counted_reads_one(void *arg) {
+    ADD(reading, 1);
+    return reads_one(arg);
+}
 /* The number is another file's before those who waited go on: they hear of the close, and what is in the new one is for its own readers. */
 static void number_used_again(void) {
     int round;
@@ -297,10 +302,12 @@ static void number_used_again(void) {
         Call calls[N], fresh;
         Other others[N], other;
         new_pair(ends);
+        SET(reading, 0);
         for (i = 0; i < N; i++) {
             calls[i] = call_on(ends[0]);
-            others[i] = begin(reads_one, &calls[i]);
+            others[i] = begin(counted_reads_one, &calls[i]);
         }
+        while (GET(reading) != N) goroutine_yield(); /* there is one worker: all are in the call */
         pause_a_little();
         old = ends[0];
         CHECK_EQ(goroutine_close(ends[0]), 0);

@@ -606,7 +606,7 @@ static void all_at_once(uint32_t workers) {
 int main(void) {
     static Child child;
     expect_child("a goroutine ends with the world stopped", child_ends_stopped, NULL, SIGABRT, 0, "had stopped the world");
-    if (forked_threads("a child of fork")) run_child(child_forks, NULL, &child);
+    run_child(child_forks, NULL, &child);
     if (child.signal != 0 || child.status != 0) fputs(child.text, stderr);
     CHECK(child.signal == 0 && child.status == 0);
     loops_stop(1);

@@ -32,7 +32,7 @@
 //!     no change. An attached goroutine (`sched::attach`) is its thread, to ThreadSanitizer.
 
 use crate::abi::GOROUTINE_FLAG_ATTACHED;
-use crate::goroutine::{EXTRAS, Goroutine};
+use crate::goroutine::{EXTRAS, FORKS, Goroutine};
 use crate::stack;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -378,6 +378,16 @@ pub unsafe fn landed(g: *mut Goroutine) {
 }
 
 // ---- threads ----
+
+/// How many forks lie behind this process, where ThreadSanitizer has to do with its threads; else 0. To it (die_after_fork=0) those of the parent are
+/// there still, and it ends a process in which a new one has the `pthread_t` of one of them (`thread::OwnStack`). It looks at nothing there.
+pub fn forks() -> u32 {
+    if orders() {
+        FORKS.load(Ordering::Relaxed)
+    } else {
+        0
+    }
+}
 
 /// The calling thread schedules from now on.
 pub fn begin_scheduling() {

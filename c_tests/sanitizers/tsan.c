@@ -1,6 +1,6 @@
 /* For tools/user_sanitizers.sh: a program built with ThreadSanitizer, and one race, or none.
  *
- * tsan CASE: `clean_...` must end with 0 and nothing to say; each other case plants the race of its name, and how its goroutines come together is left
+ * tsan CASE WORKERS [forked]: `clean` must end with 0 and nothing to say; each other case plants the race of its name, and how its goroutines come together is left
  * to nothing but the two accesses: they run on one worker in turn, or on two.
  *
  * With -DUNTOLD nobody tells ThreadSanitizer which goroutine runs: then the races on one worker must be missed. */
@@ -142,6 +142,19 @@ static void plain(GoroutineFn f) {
     f(NULL);
 }
 
+/* All of it in a child, whose parent had threads. */
+static void go_on_in_child(uint32_t workers) {
+    int status;
+    start_workers(workers);
+    two(count_locked);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) return;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    stop();
+    exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -151,10 +164,11 @@ int main(int argc, char **argv) {
                  {"after_unlock", touch_late},
                  {"sent", send_and_touch},
                  {"in_c", call_c}};
-    CHECK(argc == 3);
-    start_workers((uint32_t)atoi(argv[2]));
+    CHECK(argc == 3 || argc == 4);
     mutex = goroutine_mutex_new(0);
     other_mutex = goroutine_mutex_new(0);
+    if (argc == 4) go_on_in_child((uint32_t)atoi(argv[2]));
+    start_workers((uint32_t)atoi(argv[2]));
     channel = goroutine_channel_new(8, 1);
     bool done = false;
     for (size_t i = 0; i < sizeof races / sizeof *races; i++) {

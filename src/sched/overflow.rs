@@ -4,6 +4,7 @@ use super::turn::on_exit;
 use crate::abi::{GOROUTINE_ESTACKOVERFLOW, GoroutineContext};
 use crate::context::{goroutine_asm_leave, goroutine_asm_park, goroutine_asm_restore_context, tls};
 use crate::goroutine::Goroutine;
+use crate::sanitize;
 use crate::stack::event::{Event, close};
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -28,7 +29,9 @@ pub unsafe extern "C" fn on_overflow_return(event: *mut Event) -> ! {
 unsafe extern "C" fn resume(g: *mut Goroutine, event: *mut c_void) -> *mut Goroutine {
     // SAFETY: the event is on the reserve, which is open until it has been copied; the thread goes on with the same goroutine.
     unsafe {
+        sanitize::begin_looking_away(); // it goes to the thread's stack, as others of other goroutines do
         let at: GoroutineContext = (*event.cast::<Event>()).at;
+        sanitize::end_looking_away();
         let errno = tls::errno();
         close(g);
         crate::stack::segment::settle(g, at.rsp as usize);

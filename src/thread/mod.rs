@@ -1,6 +1,7 @@
 //! OS threads: every thread of the library is made here, in one way.
 //!
-//! - a stack, 8 MiB by default, that `pthread_getattr_np` describes: libraries ask for their thread's bounds;
+//! - a stack, 8 MiB by default, that `pthread_getattr_np` describes: libraries ask for their thread's bounds. It is the C library's, but in a child of
+//!   fork under ThreadSanitizer (`OwnStack`);
 //! - asynchronous signals blocked for life, but for a configured set, because no handler may run on a goroutine's stack and
 //!   hosts' handlers often lack SA_ONSTACK; the synchronous ones (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS) stay open.
 //!   Neither mask nor name ever changes: any of them may become the thread of a bound goroutine;
@@ -10,6 +11,7 @@
 use crate::abi::GoroutineThreadFn;
 use crate::context::tls;
 use crate::sys::cpu::Cpus;
+use crate::sys::mem;
 use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -53,9 +55,60 @@ pub struct Thread {
 }
 
 /// A thread to join.
-pub struct Handle(libc::pthread_t);
-// SAFETY: the id of a thread; any thread may join it.
+pub struct Handle {
+    id: libc::pthread_t,
+    stack: Option<OwnStack>,
+}
+// SAFETY: the id of a thread; any thread may join it, and then has its stack.
 unsafe impl Send for Handle {}
+
+/// A stack that is not the C library's, for ThreadSanitizer in a child of fork (`sanitize::forks`): there the C library gives out the stacks of
+/// the parent's threads once more, and with them their ids.
+#[derive(Clone, Copy)]
+struct OwnStack {
+    start: *mut u8,
+    bytes: usize,
+    /// Of them the thread has so many, above a guard.
+    used: usize,
+}
+
+impl OwnStack {
+    const GUARD: usize = mem::PAGE;
+    /// What is left free at the end, so that no id of the C library's, nor of a process before this one, is there: ids lie near the end, at multiples of 64.
+    const GRAIN: usize = 64;
+
+    fn new(bytes: usize, forks: u32) -> Option<OwnStack> {
+        let whole = Self::GUARD + bytes + mem::PAGE;
+        let start = mem::reserve(whole, mem::PAGE)?;
+        let stack = OwnStack {
+            start,
+            bytes: whole,
+            used: bytes + mem::PAGE / 2 - forks as usize % 31 * Self::GRAIN,
+        };
+        // SAFETY: just made; nobody has it yet.
+        unsafe {
+            if !mem::guard_protect(start, Self::GUARD) {
+                stack.release();
+                return None;
+            }
+        }
+        Some(stack)
+    }
+
+    /// # Safety
+    /// As `pthread_attr_setstack`: of one thread.
+    unsafe fn set_attributes(&self, attributes: *mut libc::pthread_attr_t) {
+        // SAFETY: the caller's promise; inside the mapping.
+        unsafe { libc::pthread_attr_setstack(attributes, self.start.add(Self::GUARD).cast(), self.used) };
+    }
+
+    /// # Safety
+    /// Nobody is on it.
+    unsafe fn release(self) {
+        // SAFETY: the caller's promise.
+        unsafe { mem::release(self.start, self.bytes) };
+    }
+}
 
 /// Starts a thread. Err: the errno of pthread_create.
 pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'static) -> Result<Handle, i32> {
@@ -64,6 +117,10 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
     let mut id = MaybeUninit::<libc::pthread_t>::uninit();
     let mut old_mask = MaybeUninit::<libc::sigset_t>::uninit();
     let blocked = blocked_signals(settings.open_signals);
+    let stack = match crate::sanitize::forks() {
+        0 => None,
+        forks => Some(OwnStack::new(settings.stack_bytes, forks).ok_or(libc::ENOMEM)?),
+    };
     // SAFETY: with a null set the mask is only read.
     let creator_mask = unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), old_mask.as_mut_ptr());
@@ -80,7 +137,10 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
     // SAFETY: initialised before use, in this order; the new thread inherits the mask and takes over the record.
     let result = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
-        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), settings.stack_bytes);
+        match &stack {
+            Some(stack) => stack.set_attributes(attributes.as_mut_ptr()),
+            None => _ = libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), settings.stack_bytes),
+        }
         if let Some(cpus) = settings.cpus {
             cpus.set_attributes(attributes.as_mut_ptr());
         }
@@ -91,12 +151,16 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
         result
     };
     if result != 0 {
-        // SAFETY: no thread took it over.
-        drop(unsafe { Box::from_raw(thread) });
+        // SAFETY: no thread took them over.
+        unsafe {
+            drop(Box::from_raw(thread));
+            stack.inspect(|stack| stack.release());
+        }
         return Err(result);
     }
     // SAFETY: pthread_create succeeded.
-    Ok(Handle(unsafe { id.assume_init() }))
+    let id = unsafe { id.assume_init() };
+    Ok(Handle { id, stack })
 }
 
 impl Handle {
@@ -105,7 +169,9 @@ impl Handle {
         let mut delay = 20_000;
         loop {
             // SAFETY: the thread is joinable, and joined once: the caller forgets the handle after true.
-            if unsafe { libc::pthread_tryjoin_np(self.0, null_mut()) } == 0 {
+            if unsafe { libc::pthread_tryjoin_np(self.id, null_mut()) } == 0 {
+                // SAFETY: the thread's alone, which is over.
+                unsafe { self.stack.inspect(|stack| stack.release()) };
                 return true;
             }
             let now = crate::sys::time::now_ns();
@@ -222,7 +288,7 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
     unsafe {
         libc::pthread_setname_np(libc::pthread_self(), (*record).name.as_ptr());
         libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0);
-        let signal_stack = crate::sys::mem::reserve(SIGNAL_STACK_BYTES, crate::sys::mem::PAGE);
+        let signal_stack = mem::reserve(SIGNAL_STACK_BYTES, mem::PAGE);
         if let Some(base) = signal_stack {
             let stack = libc::stack_t {
                 ss_sp: base.cast(),
