@@ -43,6 +43,7 @@ pub mod crew;
 pub mod idle;
 pub mod ledger;
 pub mod net;
+pub mod order;
 pub mod run_queue;
 pub mod turnstile;
 pub mod world_word;
