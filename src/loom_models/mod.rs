@@ -12,6 +12,7 @@ mod goroutine;
 mod group;
 mod io_file;
 mod kept;
+mod level;
 mod mutex;
 mod netpoll;
 mod promise;

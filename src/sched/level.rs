@@ -4,15 +4,13 @@
 //! got, 900 of them here and 100 there, and those here would run a ninth as often as those there, for ever. The same where the kernel
 //! gives one worker's thread less of a CPU than another's. So the monitor notes how long the queues are and how many turns each worker
 //! takes, which is how long a goroutine waits for its turn (a round). Where that was longer in one queue, by half, at its best than in another at
-//! its worst, it tells the other's owner to take so many that both come out alike; the owner does at its next turn, through the gate.
+//! its worst, it tells the other's owner to take so many that both come out alike; the owner does at its next turn, through the gate (`order`).
 //! That costs a heavy fence per pair and window at most, and nothing while queues come and go.
 
-use super::run_queue::POLL_LEVEL;
 use super::runtime::Runtime;
 use super::search::{LOOT, rob};
 use super::worker::Worker;
 use std::cmp::Reverse;
-use std::sync::atomic::Ordering;
 
 /// A window lasts at least so long,
 const WINDOW_NS: u64 = 20_000_000;
@@ -86,8 +84,7 @@ impl Lengths {
             if count >= WORTH {
                 let count = count.min(LOOT as u64) as u32;
                 let worker = &runtime.workers[to];
-                worker.takes.store((from as u32) << 16 | count, Ordering::Relaxed);
-                worker.queue.poll.fetch_or(POLL_LEVEL, Ordering::AcqRel);
+                worker.order.give(&worker.queue.poll, from, count);
             }
         }
     }
@@ -108,11 +105,11 @@ fn surplus(long: u64, long_turns: u64, short: u64, short_turns: u64) -> u64 {
 /// The calling thread holds `worker`.
 #[cold]
 pub unsafe fn level(worker: &Worker) {
-    worker.queue.poll.fetch_and(!POLL_LEVEL, Ordering::AcqRel);
-    let takes = worker.takes.load(Ordering::Relaxed);
-    let from = &worker.runtime().workers[(takes >> 16) as usize];
-    // SAFETY: the caller's promise. It cannot be reached, perhaps: in the next window, then.
-    unsafe { rob(worker, from, (takes & 0xffff) as usize) };
+    if let Some((from, count)) = worker.order.take(&worker.queue.poll) {
+        let from = &worker.runtime().workers[from];
+        // SAFETY: the caller's promise. It cannot be reached, perhaps: in the next window, then.
+        unsafe { rob(worker, from, count) };
+    }
 }
 
 const _: () = assert!(LOOT < 1 << 16 && super::idle::MAX_WORKERS <= 1 << 16);

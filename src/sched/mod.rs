@@ -45,6 +45,7 @@ pub mod idle;
 pub mod kept;
 pub mod ledger;
 pub mod net;
+pub mod order;
 pub mod run_queue;
 pub mod turnstile;
 pub mod world_word;

@@ -299,6 +299,30 @@ impl<T: Copy> RunQueue<T> {
         self.visit(|queue| unsafe { queue.take(out) })
     }
 
+    /// Owner: takes up to `loot.len()` from `victim`, at most half rounded up, the oldest first, and queues them here. `more`: takes others there, of
+    /// another queue behind the same gate, into what is left of `loot`. Gives how many of each; None as for [`RunQueue::visit`].
+    #[inline]
+    pub fn rob(
+        &self,
+        victim: &Self,
+        loot: &mut [T],
+        more: impl FnOnce(&mut [T]) -> usize,
+    ) -> Option<(usize, usize)> {
+        let taken = victim.visit(|queue| {
+            // SAFETY: I1: inside visit.
+            let n = unsafe { queue.take(loot) };
+            if mutated!("rob_is_in_two_gates") {
+                loot[..n].iter().for_each(|&item| _ = self.push(item));
+            }
+            (n, more(&mut loot[n..]))
+        })?;
+        // Our own gate is entered only now: two workers that rob each other must not wait for each other.
+        if !mutated!("rob_is_in_two_gates") {
+            loot[..taken.0].iter().for_each(|&item| _ = self.push(item));
+        }
+        Some(taken)
+    }
+
     // ---- inside the gate ----
 
     /// # Safety

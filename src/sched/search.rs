@@ -219,32 +219,22 @@ unsafe fn spin(worker: &Worker) -> Option<Runnable> {
 pub unsafe fn rob(worker: &Worker, victim: &Worker, most: usize) -> bool {
     let mut loot = [Runnable(std::ptr::null_mut()); LOOT];
     let loot = &mut loot[..most];
-    let taken = victim.queue.visit(|queue| {
+    let more = |loot: &mut [Runnable]| {
         // SAFETY: inside the victim's gate.
-        unsafe {
-            let n = queue.take(loot);
-            let urgent = &mut victim.gated().urgent;
-            let m = urgent.len().div_ceil(2).min(most - n);
-            for (place, g) in loot[n..n + m].iter_mut().zip(urgent.drain(..m)) {
-                *place = g;
-            }
-            victim.urgent_len.store(urgent.len() as u32, Ordering::Relaxed);
-            (n, m)
+        let urgent = unsafe { &mut victim.gated().urgent };
+        let m = urgent.len().div_ceil(2).min(loot.len());
+        for (place, g) in loot.iter_mut().zip(urgent.drain(..m)) {
+            *place = g;
         }
-    });
-    let Some((regular, urgent)) = taken else {
+        victim.urgent_len.store(urgent.len() as u32, Ordering::Relaxed);
+        m
+    };
+    let Some((regular, urgent)) = worker.queue.rob(&victim.queue, loot, more) else {
         return false;
     };
-    // Our own gate is entered only now: two workers that rob each other must not wait for each other.
-    for (i, &g) in loot[..regular + urgent].iter().enumerate() {
+    for g in &loot[regular..regular + urgent] {
         // SAFETY: the caller holds the worker; the loot is ours.
-        unsafe {
-            if i < regular {
-                let _ = worker.queue.push(g);
-            } else {
-                worker.enqueue_urgent(g.0);
-            }
-        }
+        unsafe { worker.enqueue_urgent(g.0) };
     }
     bump(&worker.counts.stolen, (regular + urgent) as u64);
     regular + urgent != 0

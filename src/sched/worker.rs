@@ -9,6 +9,7 @@
 //! | the rest | anybody | atomics and concurrent queues |
 
 use super::kept::Kept;
+use super::order::Order;
 use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
 use super::runtime::Runtime;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
@@ -135,8 +136,8 @@ pub struct Worker {
     pub(crate) stopped: SegQueue<u32>,
     /// Pinned goroutines that others readied.
     pub(crate) inbox: SegQueue<Runnable>,
-    /// From whom (its number << 16), and how many, to take on POLL_LEVEL.
-    pub(crate) takes: AtomicU32,
+    /// What to take on POLL_LEVEL.
+    pub(crate) order: Order,
     /// 1: asleep or about to be; others set 0 and wake. OWNERLESS: see there.
     pub(crate) sleeping: AtomicU32,
     /// Goroutines that are pinned to it, whether they have begun or not. Counted up before one is queued, so who finds the worker in a
@@ -196,7 +197,7 @@ impl Worker {
             next_due: AtomicU64::new(u64::MAX),
             stopped: SegQueue::new(),
             inbox: SegQueue::new(),
-            takes: AtomicU32::new(0),
+            order: Order::new(),
             sleeping: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
             call: CallWord::new(index),

@@ -1,4 +1,4 @@
-//! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::idle`, `goroutine::park`,
+//! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::order`, `sched::idle`, `goroutine::park`,
 //! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `sleep_lock`, `published`, `question` and `claim` here,
 //! all of `wait` but `party`) use only this, so that loom checks the files that ship.
 
