@@ -6,6 +6,8 @@
 #include "check.h"
 #include "net.h"
 
+static uint64_t begun; /* of those who wait */
+
 static char byte_of(int fd) {
     char c = 0;
     CHECK_EQ(goroutine_read(fd, &c, 1), 1);
@@ -13,13 +15,18 @@ static char byte_of(int fd) {
 }
 static void *reads_it(void *arg) {
     char c;
+    ADD(begun, 1);
     return P(goroutine_read((int)U(arg), &c, 1));
 }
 static void *writes_much(void *arg) {
     static char much[1 << 20];
+    ADD(begun, 1);
     return P(goroutine_write((int)U(arg), much, sizeof much));
 }
-static void *accepts_one(void *arg) { return P(goroutine_accept((int)U(arg), NULL, NULL)); }
+static void *accepts_one(void *arg) {
+    ADD(begun, 1);
+    return P(goroutine_accept((int)U(arg), NULL, NULL));
+}
 static int64_t result(GoroutinePromise *p) {
     void *value = NULL;
     OK(goroutine_promise_await_take(p, 60 * SECOND, &value));
@@ -27,8 +34,10 @@ static int64_t result(GoroutinePromise *p) {
 }
 /* Comes to its wait on the only worker, or all but certainly. */
 static GoroutinePromise *waiting(GoroutineFn f, int fd) {
+    uint64_t before = GET(begun);
     GoroutinePromise *p = goroutine_spawn(f, P(fd));
     CHECK(p != NULL);
+    while (GET(begun) == before) goroutine_yield();
     OK(goroutine_sleep(5 * MS));
     return p;
 }
