@@ -424,7 +424,7 @@ mod tests {
         }
     }
 
-    const PAGES: usize = 24;
+    const PAGES: usize = 12;
     const END: usize = (PAGES + 1) * PAGE;
 
     /// Functions of the library's user, and code of others in pages where no function is.
@@ -510,16 +510,16 @@ mod tests {
 
     #[test]
     fn functions_are_found_at_every_step() {
-        for seed in 1..=8 {
+        for seed in 1..=40 {
             let mut world = World {
                 tables: Tables::new(Model::new(seed)),
                 others: BTreeMap::new(),
             };
-            for _ in 0..200 {
-                match world.tables.list.random.below(8) {
-                    0 => world.add(40),
+            for _ in 0..300 {
+                match world.tables.list.random.below(10) {
+                    0 => world.add(12),
                     1..4 => world.add(1),
-                    4..7 => world.remove(),
+                    4..8 => world.remove(),
                     _ => world.other(),
                 }
             }

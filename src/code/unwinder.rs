@@ -50,7 +50,17 @@ impl Unwinder {
                 self.add(pieces);
             }
             Self::List(tables) => forget(tables.add(pieces)),
-            Self::Tree(tables) => tables.extend(pieces.map(|piece| (piece.start(), Own::new(piece)))),
+            Self::Tree(tables) => {
+                let pieces: Vec<Piece> = pieces.collect();
+                // The last one first: libgcc 13.1 to 14.2 look in the wrong part of the tree where one function has the place of several that are
+                // gone and were the first of their part (GCC bug 119151). From high to low that is rarer.
+                tables.extend(
+                    pieces
+                        .into_iter()
+                        .rev()
+                        .map(|piece| (piece.start(), Own::new(piece))),
+                );
+            }
         }
     }
 
