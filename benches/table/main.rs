@@ -12,6 +12,7 @@ mod latency;
 mod learn;
 mod own;
 mod report;
+mod throws;
 mod world;
 
 use contestant::{Contestant, measure, start};
@@ -65,6 +66,7 @@ const TABLES: &[(&str, fn())] = &[
     ("growth", growth::table),
     ("latency", latency::table),
     ("learn", learn::table),
+    ("throws", throws::table),
     ("world", world::table),
 ];
 
