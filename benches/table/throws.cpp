@@ -74,10 +74,12 @@ int main(int argc, char **argv) {
     double throwing = (double)(now_ns() - start) / (double)times;
 
     start = now_ns();
-    for (size_t i = 0; i < n; i++) {
+    size_t some = n < 1000 ? n : 1000; // all of 100,000 would take a list minutes
+    for (size_t k = 0; k < some; k++) {
+        size_t i = k * (n / some);
         if (own) __deregister_frame(const_cast<void *>(codes[i].eh_frame));
         else OK(goroutine_code_unregister(ids[i], SECOND));
     }
-    printf("%.0f %.0f %.0f %.0f\n", throwing, registering, memory, (double)(now_ns() - start) / (double)n);
+    printf("%.0f %.0f %.0f %.0f\n", throwing, registering, memory, (double)(now_ns() - start) / (double)some);
     return 0;
 }

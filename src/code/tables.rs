@@ -117,6 +117,16 @@ fn are_near(end: usize, start: usize) -> bool {
     start < end.next_multiple_of(PAGE) + PAGE
 }
 
+/// How many come into a table, one table after the other: neighbours (I4), and about as many in each.
+fn lengths(pieces: &[Piece]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    for run in pieces.chunk_by(|a, b| are_near(a.end, b.start)) {
+        let tables = run.len().div_ceil(SHARE_MAX);
+        lengths.extend((0..tables).map(|i| run.len() * (i + 1) / tables - run.len() * i / tables));
+    }
+    lengths
+}
+
 struct Shared<T> {
     /// In the order of their addresses.
     pieces: Vec<Piece>,
@@ -256,26 +266,19 @@ impl<L: List> Tables<L> {
         while let Some(at) = self.partner(&replaced.pieces) {
             self.replace(at, &mut replaced);
         }
-        let Replaced {
-            tables,
-            mut pieces,
-            gone,
-        } = replaced;
+        let Replaced { tables, pieces, gone } = replaced;
         let first = pieces[0].start;
-        while !pieces.is_empty() {
-            let holes = pieces
-                .windows(2)
-                .position(|two| !are_near(two[0].end, two[1].start));
-            let run = holes.map_or(pieces.len(), |i| i + 1);
-            let rest = pieces.split_off(run.div_ceil(run.div_ceil(SHARE_MAX))); // about as many in each
-            let shared = std::mem::replace(&mut pieces, rest);
+        let lengths = lengths(&pieces);
+        let mut pieces = pieces.into_iter();
+        for n in lengths {
+            let shared: Vec<Piece> = pieces.by_ref().take(n).collect();
             self.by_start.insert(
                 shared[0].start,
                 Shared {
                     // SAFETY: I3: what is gone is given to the caller, after the table was taken back.
                     table: unsafe { self.list.put(&mut shared.iter().map(Piece::entries)) },
-                    here: shared.len(),
-                    end: shared[shared.len() - 1].end,
+                    here: n,
+                    end: shared[n - 1].end,
                     pieces: shared,
                 },
             );
