@@ -12,7 +12,11 @@ mod latency;
 mod learn;
 mod own;
 mod report;
+<<<<<<< HEAD
 mod trace;
+=======
+mod throws;
+>>>>>>> unwind7
 mod world;
 
 use contestant::{Contestant, measure, start};
@@ -66,7 +70,11 @@ const TABLES: &[(&str, fn())] = &[
     ("growth", growth::table),
     ("latency", latency::table),
     ("learn", learn::table),
+<<<<<<< HEAD
     ("trace", trace::table),
+=======
+    ("throws", throws::table),
+>>>>>>> unwind7
     ("world", world::table),
 ];
 

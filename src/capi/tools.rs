@@ -12,7 +12,7 @@ use crate::sys::report::{wrong_element, wrong_field};
 /// cost is about n log n. The functions of one call may be in any order, and may share one `eh_frame`, which may describe nothing else. No two registered functions may overlap.
 ///
 /// `eh_frame` is a section of that name (DWARF call frame information; the zero word at its end may be missing), with addresses absolute or relative to
-/// where they are; libgcc's unwinder is told. With GOROUTINE_CODE_FRAME_POINTER dumps walk the function's frames
+/// where they are; libgcc's unwinder is told, and nobody else tells it of other code in the same pages. With GOROUTINE_CODE_FRAME_POINTER dumps walk the function's frames
 /// by rbp, and debuggers are given a table that says so. With neither, a backtrace ends at the function.
 /// The code itself stays where it is and as it is until it is unregistered, or the process ends.
 /// In a program that has an LLVM or V8 linked into the same object as the static library, GDB finds only theirs.

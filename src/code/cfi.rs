@@ -32,6 +32,25 @@ pub struct Fde<'a> {
     pub program: &'a [u8],
 }
 
+impl<'a> Fde<'a> {
+    /// Of a function whose frame begins at rsp + 8 when it is called, where the return address is, and goes on as the program says.
+    pub fn called(pc: u64, bytes: u64, program: &'a [u8]) -> Self {
+        const INITIAL: &[u8] = &[0x0C, 7, 8, 0x80 | 16, 1];
+        Self {
+            pc,
+            bytes,
+            code_align: 1,
+            data_align: -8,
+            return_register: 16,
+            is_signal: false,
+            personality: 0,
+            lsda: 0,
+            initial: INITIAL,
+            program,
+        }
+    }
+}
+
 /// Reads from the front of a slice; None at its end.
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(pub &'a [u8]);
@@ -386,6 +405,3 @@ pub fn with_frame_pointer(code: &[u8]) -> Vec<u8> {
     program.extend([DEF_CFA, 6, 16, OFFSET_RBP, 2]);
     program
 }
-
-/// The unit of such an entry: at a function's first instruction the frame begins at rsp + 8, where the return address is.
-pub const FRAME_POINTER_INITIAL: &[u8] = &[0x0C, 7, 8, 0x80 | 16, 1];

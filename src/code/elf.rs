@@ -4,7 +4,7 @@
 //! each stretch of code (never for what lies between: that may be another image's), the symbols, and the unwind table.
 
 use super::Function;
-use super::cfi::{FRAME_POINTER_INITIAL, Fde, Table, with_frame_pointer};
+use super::cfi::{Fde, Table, with_frame_pointer};
 use crate::abi::GOROUTINE_CODE_FRAME_POINTER;
 
 const HEADER_BYTES: usize = 64;
@@ -142,21 +142,8 @@ fn add_frames(table: &mut Table, f: &Function) {
     if f.frames.is_empty() && f.flags & GOROUTINE_CODE_FRAME_POINTER != 0 {
         // SAFETY: the code is there while it is registered.
         let code = unsafe { std::slice::from_raw_parts(f.start as *const u8, f.end - f.start) };
-        table.add(
-            &Fde {
-                pc: f.start as u64,
-                bytes: (f.end - f.start) as u64,
-                code_align: 1,
-                data_align: -8,
-                return_register: 16,
-                is_signal: false,
-                personality: 0,
-                lsda: 0,
-                initial: FRAME_POINTER_INITIAL,
-                program: &with_frame_pointer(code),
-            },
-            false,
-        );
+        let (pc, bytes) = (f.start as u64, code.len() as u64);
+        table.add(&Fde::called(pc, bytes, &with_frame_pointer(code)), false);
     }
 }
 

@@ -3,7 +3,7 @@
 //! | file | who |
 //! |---|---|
 //! | `mod` | ourselves: dumps, and reports from signal handlers |
-//! | `unwinder` | the unwinder of C++ and Rust |
+//! | `unwinder`, `tables` | the unwinder of C++ and Rust |
 //! | `gdb`, `elf` | debuggers |
 //! | `perf` | perf |
 //! | `place` | people who read a report |
@@ -13,7 +13,7 @@
 //! for all its functions, because debuggers walk a list of what they were given. Small chunks are merged with their
 //! like, as in a binary counter, so each function is copied a few times in all, however they come; none is merged beyond CHUNK_MAX. A function
 //! that was unregistered is marked, and leaves its chunk when a quarter of it is so marked, or when its addresses are registered anew: until
-//! then debuggers still name it. Unwind tables are each function's own, as long as it is registered (`unwinder`).
+//! then debuggers still name it. Unwind tables are not the chunks': they must be there at every instant (`tables`).
 //!
 //! I1. Chunks, and the map of them, are made and replaced under the lock.
 //! I2. Who looks something up is counted; who replaces the map waits, after that, until it has seen nobody, and only then frees what the
@@ -26,6 +26,7 @@ mod elf;
 mod gdb;
 mod perf;
 pub mod place;
+mod tables;
 mod unwinder;
 
 use crate::abi::*;
@@ -91,13 +92,13 @@ pub struct Function {
 }
 
 impl Function {
-    /// For the unwinder; empty: it has none.
-    fn table(&self) -> Vec<u8> {
+    /// For the unwinder. None: it has no table.
+    fn piece(&self) -> Option<tables::Piece> {
         let mut table = Table::default();
         for frame in &self.frames {
             table.add(&frame.view(), true);
         }
-        table.finish()
+        tables::Piece::new(self.start, self.end, &table.finish())
     }
 }
 
@@ -160,14 +161,13 @@ pub struct Registry {
     by_start: BTreeMap<usize, u64>,
     next_id: u64,
     perf: perf::Map,
+    unwinder: unwinder::Unwinder,
 }
 
 struct Owned {
     function: Arc<Function>,
     /// Its own image, for debuggers.
     _symfile: Option<gdb::Image>,
-    /// For the unwinder.
-    _frames: Option<unwinder::Frames>,
     /// Somebody waits for its last frame.
     leaving: bool,
 }
@@ -180,6 +180,7 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
     by_start: BTreeMap::new(),
     next_id: 1,
     perf: perf::Map::new(),
+    unwinder: unwinder::Unwinder::Unknown,
 });
 
 /// The lock, to be held across fork.
@@ -429,10 +430,8 @@ impl Registry {
         let mut old = Vec::new();
         self.make_room(&functions, &mut map, &mut old);
         let mut all = Vec::with_capacity(functions.len());
-        let highest = self.by_start.last_key_value().map(|(start, _)| *start);
-        let (first, last) = (functions[0].start, functions[functions.len() - 1].start);
-        // The last one first: the unwinder keeps its list by address, and takes in what is new from the last one back.
-        for f in functions.into_iter().rev() {
+        self.unwinder.add(functions.iter().filter_map(Function::piece));
+        for f in functions {
             let function = Arc::new(f);
             all.push(function.clone());
             self.by_start.insert(function.start, function.id);
@@ -441,15 +440,11 @@ impl Registry {
             self.functions.insert(
                 function.id,
                 Owned {
-                    _frames: unwinder::Frames::new(function.table()),
                     function,
                     _symfile: symfile,
                     leaving: false,
                 },
             );
-        }
-        if highest.is_none_or(|highest| first > highest) {
-            unwinder::take_in(last);
         }
         // SAFETY: under the lock. (A chunk that was made a moment ago may be merged with the next, and was never in the map.)
         unsafe {
@@ -504,6 +499,7 @@ impl Registry {
             return;
         };
         self.by_start.remove(&function.start);
+        self.unwinder.remove(function.start);
         let mut map = map();
         let is_in = |&chunk: &*const Chunk| {
             // SAFETY: in the map, and under the lock.
