@@ -12,11 +12,8 @@ mod latency;
 mod learn;
 mod own;
 mod report;
-<<<<<<< HEAD
-mod trace;
-=======
 mod throws;
->>>>>>> unwind7
+mod trace;
 mod world;
 
 use contestant::{Contestant, measure, start};
@@ -70,11 +67,8 @@ const TABLES: &[(&str, fn())] = &[
     ("growth", growth::table),
     ("latency", latency::table),
     ("learn", learn::table),
-<<<<<<< HEAD
     ("trace", trace::table),
-=======
     ("throws", throws::table),
->>>>>>> unwind7
     ("world", world::table),
 ];
 
