@@ -331,6 +331,32 @@ static void read_by_a_thread(void *unused) {
     _exit(0);
 }
 
+/* Nor where it is not known who reads: because the lock was made before the start, or somebody unlocked who had not locked. */
+static void *unlocks_once(void *arg) {
+    OK(goroutine_rwlock_read_unlock(lock));
+    return arg;
+}
+static void read_by_an_unknown_thread(void *by_a_stranger) {
+    GoroutineRwLock *unwatched = goroutine_rwlock_new();
+    start();
+    reach(2);
+    if (by_a_stranger == NULL) {
+        OK(goroutine_rwlock_free(lock));
+        lock = unwatched;
+        OK(goroutine_rwlock_read_lock(lock, 0));
+    } else {
+        OK(goroutine_rwlock_read_lock(lock, 0));
+        OK(goroutine_rwlock_read_lock(lock, 0));
+        OK(goroutine_go(unlocks_once, NULL));
+        OK(goroutine_runtime_wait(30 * SECOND));
+    }
+    spawn_as("one", writes, NULL, 0);
+    CHECK_EQ(goroutine_runtime_wait(300 * MS), GOROUTINE_ETIMEDOUT);
+    OK(goroutine_rwlock_read_unlock(lock));
+    OK(goroutine_runtime_wait(30 * SECOND));
+    _exit(0);
+}
+
 /* ---- goroutine_runtime_run ---- */
 
 static void *receives_for_ever(void *arg) {
@@ -405,6 +431,8 @@ int main(void) {
     quietly("a stranger unlocks", a_stranger, NULL);
     quietly("a thread writes", written_by_a_thread, NULL);
     quietly("a thread reads, and all sleep", read_by_a_thread, NULL);
+    quietly("a thread reads a lock of before the start, and all sleep", read_by_an_unknown_thread, NULL);
+    quietly("a thread reads, a stranger unlocked, and all sleep", read_by_an_unknown_thread, P(1));
     expect_child("run: main", run_main, NULL, 0, 0, "goroutine: deadlock: all goroutines are asleep (1)\n");
     expect_child("run: another", run_main, P(1), 0, 0, "goroutine: deadlock: all goroutines are asleep (1)\n");
     return 0;

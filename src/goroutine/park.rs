@@ -127,6 +127,13 @@ impl ParkWord {
         let word = self.0.load(Ordering::Acquire);
         (word & STATES == WAITING || word & STATES == COMMITTING).then_some(word >> 2)
     }
+
+    /// Whether the park with this sequence is beyond any commit callback, and nobody was early.
+    #[inline]
+    #[must_use]
+    pub fn is_waiting(&self, sequence: u64) -> bool {
+        self.0.load(Ordering::Acquire) == sequence << 2 | WAITING
+    }
 }
 
 impl Default for ParkWord {

@@ -20,7 +20,7 @@
 //! them, where each has to help: that is the largest set that fits, and there is a circle in it if it is not empty. None of them moves while it
 //! is put together: they are looked at again afterwards. Everything else, a ticket, a promise that anybody may settle, a
 //! semaphore, a wait group (anybody may count down), a condition (anybody may signal), I/O, counts as something that may happen, and so do locks that were made
-//! before the start, except for who writes.
+//! before the start, except for who writes. So does, for the moment, one who is parked already but has not yet looked whether it need wait (`has_joined`).
 //!
 //! A cancel is not foreseen, by whomever. Nor is a read-unlock by one who did not lock: from the first of these on, who reads a lock is not known.
 //!
@@ -30,10 +30,10 @@
 //! foreseen. So a report says by whom the channel was used, and a report is all that comes of a circle.
 //!
 //! **All asleep.** Every goroutine is parked, none has a time-out or waits for what comes from outside (I/O, a lane, a thread, a ticket, a promise that anybody may
-//! settle, a mutex or a readers-writer lock that a plain thread has), no timer is armed, no async operation or call is under way, and all workers sleep (one that does not may be
-//! in a function of the configuration, which may wake somebody). Then nothing happens any more unless a plain
-//! thread makes it so, and such a thread says so first (goroutine_external_begin), in which case there is no report of either kind. Who was in a
-//! circle that was reported has no line here, but is named.
+//! settle, a mutex that a plain thread has, or a readers-writer lock that it may have), no timer is armed, no async operation or call is under way, all workers sleep,
+//! from one look to the other (one that does not may be in a function of the configuration, which may wake somebody), and no other thread is in its
+//! `thread_start` or `thread_stop`. Then nothing happens any more unless a plain thread makes it so, and such a thread says so first
+//! (goroutine_external_begin), in which case there is no report of either kind. Who was in a circle that was reported has no line here, but is named.
 
 use super::dump;
 use super::live::all;
@@ -45,6 +45,8 @@ use crate::goroutine::{Goroutine, name_of, site_of};
 use crate::ops::rwlock::{self, Held};
 use crate::ops::{channel, group, mutex, select};
 use crate::promise::Promise;
+use crate::sched::idle::last_look;
+use crate::sched::worker::sequence_index;
 use crate::sched::{Runtime, registers};
 use crate::sys::mutex::Mutex;
 use crate::sys::report::Line;
@@ -73,19 +75,30 @@ impl Detector {
 struct State {
     next_look: u64,
     stuck: BTreeSet<Park>,
-    asleep: Vec<Park>,
+    asleep: Option<Asleep>,
     said: BTreeSet<Park>,
     /// Of these, who had a line in a circle.
     told: BTreeSet<Park>,
     said_asleep: bool,
     /// All were asleep at two looks: these.
-    dead: Vec<Park>,
+    dead: Option<Asleep>,
+}
+
+/// All were asleep at a look.
+#[derive(Clone, PartialEq, Eq)]
+struct Asleep {
+    /// Everybody's.
+    parks: Vec<Park>,
+    /// `Runtime::all_idle_since`: what a worker did between two looks is not seen otherwise.
+    since: u64,
 }
 
 struct Node {
     g: *mut Goroutine,
     id: u64,
     sequence: u64,
+    /// It has looked whether it need wait.
+    joined: bool,
     timed: bool,
     kind: Option<Kind>,
     object: u64,
@@ -106,7 +119,19 @@ struct Look {
     all_parked: bool,
 }
 
-fn look() -> Look {
+/// Whether the join step of a park is over (`sched::park`): until then it may take what it would wait for, and go on. On a worker that is
+/// inside the gate, which was entered before the park could be seen; without one, before the park is committed.
+///
+/// # Safety
+/// `g` is a control block.
+unsafe fn has_joined(runtime: &Runtime, g: *const Goroutine, sequence: u64) -> bool {
+    // SAFETY: control blocks stay mapped.
+    let waits = unsafe { (*g).park.is_waiting(sequence) };
+    let worker = runtime.workers.get(sequence_index(sequence));
+    waits && worker.is_none_or(|worker| last_look(&worker.queue).is_some())
+}
+
+fn look(runtime: &Runtime) -> Look {
     let mut nodes = BTreeMap::new();
     let mut all_parked = true;
     for (g, id) in all() {
@@ -119,6 +144,8 @@ fn look() -> Look {
                     g,
                     id,
                     sequence: stopped.sequence,
+                    // SAFETY: as above.
+                    joined: unsafe { has_joined(runtime, g, stopped.sequence) },
                     timed: stopped.waits.is_timed(),
                     kind: stopped.waits.kind(),
                     object: stopped.waits.object(),
@@ -161,7 +188,7 @@ impl Helpers {
 
 /// Who can help this one, at least one; None: that is not known.
 fn helpers(node: &Node, look: &Look) -> Option<Helpers> {
-    if node.timed {
+    if node.timed || !node.joined {
         return None;
     }
     let object = node.object as usize;
@@ -287,13 +314,15 @@ fn shrink(stuck: &mut BTreeMap<u64, Helpers>) {
 /// Whether nothing but a plain thread can help this one, and none is known that would.
 fn sleeps(node: &Node) -> bool {
     !node.timed
+        && node.joined
         && match node.kind {
             Some(Kind::Mutex | Kind::Once) => {
                 mutex::owner_of(node.object as usize) != Some(mutex::Holder::Thread)
             }
-            Some(Kind::RwLock | Kind::ReadLock) => !matches!(
+            // (None: a thread may read, or be about to have it, or to give it on.)
+            Some(Kind::RwLock | Kind::ReadLock) => matches!(
                 rwlock::held(node.object as usize),
-                Some(Held::Threads | Held::Writer(mutex::Holder::Thread))
+                Some(Held::Writer(mutex::Holder::Goroutine(_)) | Held::Readers(..))
             ),
             Some(Kind::Promise) => settler(node.object).is_some(),
             Some(Kind::Select) => select::cases_of(node.object as usize).is_some_and(|cases| {
@@ -305,18 +334,15 @@ fn sleeps(node: &Node) -> bool {
         }
 }
 
-/// Everybody's parks, if all are asleep, and there is somebody who keeps the program alive.
-fn asleep(runtime: &Runtime, look: &Look) -> Vec<Park> {
-    if !look.all_parked
-        || !look.nodes.values().all(sleeps)
-        || !runtime.waits_for_itself()
-        || !runtime.all_idle()
-    {
-        return Vec::new();
+/// If all are asleep, and there is somebody who keeps the program alive.
+fn asleep(runtime: &Runtime, look: &Look) -> Option<Asleep> {
+    if !look.all_parked || !look.nodes.values().all(sleeps) || !runtime.waits_for_itself() {
+        return None;
     }
+    let since = runtime.all_idle_since()?;
     let mut parks: Vec<Park> = look.nodes.values().map(|n| (n.id, n.sequence)).collect();
     parks.sort_unstable();
-    parks
+    Some(Asleep { parks, since })
 }
 
 /// The monitor looks, if it is time. Gives when it is the next time.
@@ -336,11 +362,11 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
         };
         return state.next_look;
     }
-    let look = look();
+    let look = look(runtime);
     let stuck = stuck(&look);
     let parks: BTreeSet<Park> = stuck.keys().map(|id| (*id, look.nodes[id].sequence)).collect();
     let asleep = asleep(runtime, &look);
-    let all_asleep = !asleep.is_empty() && asleep == state.asleep;
+    let all_asleep = asleep.is_some() && asleep == state.asleep;
     let confirmed: BTreeSet<Park> = parks.intersection(&state.stuck).copied().collect();
     // Until it is over: a moment in which something looked different says nothing.
     let lasts = |&(id, sequence): &Park| look.nodes.get(&id).is_some_and(|node| node.sequence == sequence);
@@ -373,7 +399,7 @@ pub fn serve(runtime: &Runtime, now: u64) -> u64 {
         state.said_asleep = true;
         say_asleep(&look, &state.told);
     }
-    state.dead = if all_asleep { asleep.clone() } else { Vec::new() };
+    state.dead = asleep.clone().filter(|_| all_asleep);
     state.asleep = asleep;
     let next = state.next_look;
     drop(state);
@@ -389,7 +415,7 @@ pub fn is_dead(runtime: &Runtime) -> bool {
         return false;
     }
     let dead = runtime.detector.state.lock().dead.clone();
-    !dead.is_empty() && asleep(runtime, &look()) == dead
+    dead.is_some() && asleep(runtime, &look(runtime)) == dead
 }
 
 /// From `id` on along the first who can help, and is stuck, to the circle that this leads to.

@@ -48,6 +48,8 @@ pub struct Idle {
     set: [AtomicU64; WORDS],
     spinning: AtomicU32,
     spinners_max: u32,
+    /// How often a worker has joined the set, counted before it does: for who asks whether any left it meanwhile.
+    joins: std::sync::atomic::AtomicU64,
 }
 
 impl Idle {
@@ -57,7 +59,19 @@ impl Idle {
             set: std::array::from_fn(|_| AtomicU64::new(0)),
             spinning: AtomicU32::new(0),
             spinners_max,
+            joins: std::sync::atomic::AtomicU64::new(0),
         }
+    }
+
+    fn join(&self, worker: usize) {
+        self.joins.fetch_add(1, std::sync::atomic::Ordering::Relaxed); // published by the bit
+        self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+    }
+
+    /// How often a worker has joined the set: the same before and after all were seen in it, so they all were at one moment, and
+    /// if it is still the same at a later such look, all were there all the time between. (A worker that has left joins again.)
+    pub fn joins(&self) -> u64 {
+        self.joins.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// Steps 1 to 3. What follows is the last look ([`last_look`]), then sleep. `alone`: there are no other owners, so nobody relies on the
@@ -69,7 +83,7 @@ impl Idle {
         share_above: u32,
         alone: bool,
     ) {
-        self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+        self.join(worker);
         if !mutated!("announce_without_fence") {
             fence_seq_cst(); // partner: the fence in `share`, between raising a hint and looking at the set
         }
@@ -89,7 +103,7 @@ impl Idle {
     #[must_use]
     pub fn abandon(&self, worker: usize, sleeping: &AtomicU32, has_work: impl FnOnce() -> bool) -> bool {
         sleeping.store(OWNERLESS, Ordering::SeqCst);
-        self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+        self.join(worker);
         fence_seq_cst(); // partner: the full fence before `claim`
         if mutated!("abandon_without_second_look") || !has_work() || !self.leave(worker) {
             return false;

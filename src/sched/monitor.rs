@@ -105,6 +105,12 @@ impl Runtime {
     pub fn all_idle(&self) -> bool {
         self.workers.iter().all(|w| self.idle.contains(w.index))
     }
+
+    /// Some: they all slept at one moment, and also at every moment between two looks that gave the same.
+    pub fn all_idle_since(&self) -> Option<u64> {
+        let joins = self.idle.joins();
+        (self.all_idle() && self.idle.joins() == joins).then_some(joins)
+    }
 }
 
 /// The thread's loop.

@@ -735,7 +735,8 @@ impl Runtime {
         EXTERNAL_CLOSED.load(Ordering::SeqCst) != EXTERNAL_OPENED.load(Ordering::SeqCst)
     }
 
-    /// Whether goroutines keep the program alive, and nothing else does or may wake one: no timer, async operation or call.
+    /// Whether goroutines keep the program alive, and nothing else does or may wake one: no timer, async operation or call, and no
+    /// thread's `thread_start` or `thread_stop`.
     pub fn waits_for_itself(&self) -> bool {
         let closed = self.sum(|c| &c.closed);
         let async_closed = self.sum(|c| &c.async_closed);
@@ -743,6 +744,7 @@ impl Runtime {
         self.sum(|c| &c.opened) != closed
             && self.sum(|c| &c.async_opened) == async_closed
             && super::timers::pending(self) == 0
+            && !thread::any_in_hooks()
             && self.pool.jobs_live.load(Ordering::SeqCst) == 0
     }
 
@@ -981,6 +983,7 @@ extern "C" fn after_fork_child() {
     crate::code::forget_readers();
     crate::inspect::asked::forget();
     thread::restore_mask();
+    thread::forget_hooks();
     tls::reset();
     // SAFETY: before_fork took the locks on this thread, the only one there is.
     unsafe {

@@ -16,7 +16,7 @@ use std::ffi::{CStr, CString, c_void};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// A thread's stack, unless configured otherwise.
 pub const STACK_BYTES: usize = 8 << 20;
@@ -52,6 +52,19 @@ pub struct Thread {
     pub seat: AtomicPtr<c_void>,
     /// Its stack, without the guard; empty: not known. Set by the thread itself, first.
     stack: Range<usize>,
+}
+
+/// Threads that have not yet run the first of their hooks, or are in the last.
+static IN_HOOKS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a thread is in a hook, or about to run its first: it may do anything there, and nothing else tells of it.
+pub fn any_in_hooks() -> bool {
+    IN_HOOKS.load(Ordering::SeqCst) != 0
+}
+
+/// In a child of fork: there are no such threads.
+pub fn forget_hooks() {
+    IN_HOOKS.store(0, Ordering::Relaxed);
 }
 
 /// A thread to join.
@@ -134,6 +147,7 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
         seat: AtomicPtr::new(null_mut()),
         stack: 0..0,
     }));
+    IN_HOOKS.fetch_add(1, Ordering::SeqCst);
     // SAFETY: initialised before use, in this order; the new thread inherits the mask and takes over the record.
     let result = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
@@ -151,6 +165,7 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
         result
     };
     if result != 0 {
+        IN_HOOKS.fetch_sub(1, Ordering::SeqCst);
         // SAFETY: no thread took them over.
         unsafe {
             drop(Box::from_raw(thread));
@@ -304,11 +319,14 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
         if let Some(first) = first {
             first(first_arg);
         }
+        IN_HOOKS.fetch_sub(1, Ordering::SeqCst);
         if let Some(body) = (*record).body.take() {
             body();
         }
         if let Some(last) = last {
+            IN_HOOKS.fetch_add(1, Ordering::SeqCst);
             last(last_arg);
+            IN_HOOKS.fetch_sub(1, Ordering::SeqCst);
         }
         tls::set_thread(null_mut());
         if let Some(base) = signal_stack {
