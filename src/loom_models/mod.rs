@@ -11,6 +11,7 @@ mod ffi;
 mod goroutine;
 mod group;
 mod io_file;
+mod kept;
 mod level;
 mod mutex;
 mod netpoll;

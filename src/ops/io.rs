@@ -6,7 +6,8 @@
 //! I3. The mode of a descriptor that was handed over is never changed, but for O_NONBLOCK of sockets that are connected or accepted on.
 //! I4. Who was woken may have been woken in place of others: however his call ends, he wakes the next one unless the descriptor is drained.
 //!
-//! Counts per read that finds data: two locked instructions beside the system call, both on the descriptor's own line.
+//! Counts per read that finds data: one locked instruction before the system call, on the descriptor's own line, and one for the descriptor that the worker
+//! used before; after it none (`sched::kept`).
 
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
@@ -17,13 +18,15 @@ use crate::netpoll::descriptor::{
 };
 use crate::netpoll::{Poller, table};
 use crate::sanitize;
-use crate::sched::{bind, blocking, budget, park, runtime};
+use crate::sched::kept::{Kept, Stayed};
+use crate::sched::{Runtime, bind, blocking, budget, park, runtime};
 use crate::sys::mutex::Mutex;
 use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -65,6 +68,8 @@ pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
+    /// As `Stayed::drained`.
+    drained: Cell<u32>,
 }
 
 impl Stay {
@@ -79,23 +84,64 @@ impl Stay {
             fd,
             descriptor,
             generation,
+            drained: Cell::new(0),
         })
+    }
+
+    /// The same, with the stay that the worker keeps, if it is one of this descriptor; one of another it leaves.
+    #[inline(always)]
+    fn go_on(fd: i32, descriptor: &'static Fd, expected: u32) -> Option<Self> {
+        let worker = tls::worker();
+        if !worker.is_null() {
+            // SAFETY: the thread holds the worker.
+            let worker = unsafe { &*worker };
+            if let Some(stayed) = worker.kept.take(&worker.queue) {
+                if std::ptr::eq(stayed.descriptor, descriptor)
+                    && let Some(generation) = descriptor.open_generation()
+                    && (expected == 0 || expected == generation)
+                {
+                    return Some(Self {
+                        fd,
+                        descriptor,
+                        generation,
+                        drained: Cell::new(stayed.drained),
+                    });
+                }
+                leave_kept(&stayed);
+            }
+        }
+        Self::of(fd, descriptor, expected)
+    }
+
+    /// The call is over, and there may be another one soon.
+    #[inline(always)]
+    fn keep(self) {
+        let worker = tls::worker();
+        if worker.is_null() {
+            return;
+        }
+        // SAFETY: the thread holds the worker.
+        let worker = unsafe { &*worker };
+        if (worker.kept).keep(&worker.queue, self.descriptor, self.fd, self.drained.get()) {
+            std::mem::forget(self);
+        }
+    }
+
+    /// What only this stay knows of the readiness.
+    #[inline(always)]
+    fn tell(&self) {
+        if self.drained.get() != 0 {
+            self.descriptor.drained(READ, self.drained.take());
+        }
     }
 
     /// Before a call that may not wait: gives way now and then (`sched::budget`). Err: the call is not to be made.
     #[inline(always)]
     pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
-        if budget::is_up() { self.give_way() } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn give_way(&self) -> Result<(), GoroutineStatus> {
-        budget::give_way()?;
-        if self.descriptor.is_open(self.generation) {
-            Ok(())
+        if budget::is_up() {
+            give_way(self.descriptor, self.generation)
         } else {
-            Err(GOROUTINE_EBADF)
+            Ok(())
         }
     }
 
@@ -117,8 +163,62 @@ impl Stay {
 impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
+        self.tell();
         if self.descriptor.leave() {
             finish_close(self.fd, self.descriptor);
+        }
+    }
+}
+
+/// (Not of a `&Stay`: one that nobody has a reference to lies in registers.)
+#[cold]
+#[inline(never)]
+fn give_way(descriptor: &Fd, generation: u32) -> Result<(), GoroutineStatus> {
+    budget::give_way()?;
+    if descriptor.is_open(generation) {
+        Ok(())
+    } else {
+        Err(GOROUTINE_EBADF)
+    }
+}
+
+/// The end of a stay that a worker kept, and the caller took.
+#[inline(always)]
+fn leave_kept(stayed: &Stayed<Party>) {
+    // SAFETY: descriptors stay.
+    let descriptor: &'static Fd = unsafe { &*stayed.descriptor };
+    if stayed.drained != 0 {
+        descriptor.drained(READ, stayed.drained);
+    }
+    if descriptor.leave() {
+        finish_close(stayed.fd, descriptor);
+    }
+}
+
+/// Somebody found users in a descriptor, and wants them to be gone: the stays of it that workers keep are left. Microseconds.
+#[cold]
+fn take_back(fd: i32, descriptor: &'static Fd) {
+    let Some(inside) = runtime::enter() else {
+        return; // who has ended keeps none
+    };
+    Kept::<Party>::before_take_from();
+    let mut last = false;
+    for worker in &inside.workers {
+        if worker.kept.take_from(&worker.queue, descriptor).is_some() {
+            last |= descriptor.leave();
+        }
+    }
+    drop(inside);
+    if last {
+        finish_close(fd, descriptor);
+    }
+}
+
+/// A runtime ends, and its threads have: its workers keep no stay.
+pub fn leave_all_kept(runtime: &Runtime) {
+    for worker in &runtime.workers {
+        if let Some(stayed) = worker.kept.take(&worker.queue) {
+            leave_kept(&stayed);
         }
     }
 }
@@ -131,9 +231,21 @@ const PAUSE_MOST_NS: u64 = 128_000_000;
 /// After so many edges in vain the kernel is asked what it means by ready.
 const VAIN: u32 = 3;
 
+/// A system call. The readiness is from before it.
+trait Call {
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32>;
+}
+
+impl<F: FnMut(&Stay, u32) -> Result<usize, i32>> Call for F {
+    #[inline(always)]
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+        self(stay, seen)
+    }
+}
+
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline(always)]
-fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+fn when_ready(fd: i32, direction: u32, call: impl Call) -> i64 {
     let want = Want {
         mask: direction,
         uses: true,
@@ -150,44 +262,73 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
 
 /// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
 #[inline(always)]
-fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+fn when(fd: i32, want: Want, mut call: impl Call) -> i64 {
     let direction = want.mask;
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction) {
-        wait_first(fd, descriptor, want)
+    let drained = if direction == READ {
+        drained_later(descriptor)
     } else {
-        Err(GOROUTINE_OK)
+        0
     };
-    let (stay, deadline) = match waited {
-        Ok(stay) => (stay, u64::MAX),
-        Err(GOROUTINE_OK) => {
-            let Some(stay) = Stay::of(fd, descriptor, 0) else {
-                return i64::from(GOROUTINE_EBADF);
-            };
-            let deadline = descriptor.deadline(direction, descriptor.readiness());
-            if let Err(status) = stay.before_call() {
-                return i64::from(status);
-            }
-            (stay, deadline)
+    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction, drained) {
+        match wait_first(descriptor, want, drained) {
+            Ok(generation) => generation,
+            Err(status) => return i64::from(status),
         }
-        Err(status) => return i64::from(status),
+    } else {
+        0
     };
+    let Some(stay) = Stay::go_on(fd, descriptor, waited) else {
+        return closed(descriptor, if waited == 0 { 0 } else { direction });
+    };
+    let mut deadline = u64::MAX;
+    if waited == 0 {
+        if direction == READ {
+            stay.tell();
+        }
+        deadline = descriptor.deadline(direction, descriptor.readiness());
+        if let Err(status) = stay.before_call() {
+            return i64::from(status);
+        }
+    }
     // The first try, with nothing of what another one needs.
     let seen = descriptor.readiness();
     let mut first = None;
     if deadline == u64::MAX && is_ready(seen, direction) {
-        match call(&stay, seen) {
+        match call.make(&stay, seen) {
             Ok(n) => {
                 // SAFETY: claimed for us, and no lock is held.
                 unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+                stay.keep();
                 return n as i64;
             }
             Err(error) => first = Some((seen, error)),
         }
     }
     again_and_again(stay, want, deadline, first, call)
+}
+
+/// It was closed. Who was woken to make a call in this `direction` (0: nobody was) leaves it to others.
+#[cold]
+fn closed(descriptor: &Fd, direction: u32) -> i64 {
+    if direction != 0 {
+        // SAFETY: claimed for us, and no lock is held.
+        unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+    }
+    i64::from(GOROUTINE_EBADF)
+}
+
+/// `Stayed::drained` of the stay that the worker keeps of this descriptor, if it does.
+#[inline(always)]
+fn drained_later(descriptor: &Fd) -> u32 {
+    let worker = tls::worker();
+    if worker.is_null() {
+        return 0;
+    }
+    // SAFETY: the thread holds the worker.
+    unsafe { (*worker).kept.drained(descriptor) }
 }
 
 /// The rest of [`when`]. `first`: what the first try gave, if there was one, and the readiness from before it.
@@ -197,7 +338,7 @@ fn again_and_again(
     want: Want,
     deadline: u64,
     mut first: Option<(u32, i32)>,
-    mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>,
+    mut call: impl Call,
 ) -> i64 {
     let direction = want.mask;
     let (fd, descriptor) = (stay.fd, stay.descriptor);
@@ -213,7 +354,7 @@ fn again_and_again(
         if is_ready(seen, direction) || !want.uses || patience.forced {
             let done = match first.take() {
                 Some((_, error)) => Err(error),
-                None => call(&stay, seen),
+                None => call.make(&stay, seen),
             };
             match done {
                 Err(libc::EAGAIN) => {
@@ -309,33 +450,36 @@ fn events_of(direction: u32) -> i16 {
 }
 
 /// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
-/// enters afterwards, as after every wait. Err: GOROUTINE_OK if it is none of these, or how the wait ended.
+/// enters afterwards, as after every wait. Gives the generation to enter; 0: it did not wait. Err: how the wait ended.
 #[inline(never)]
-fn wait_first(fd: i32, descriptor: &'static Fd, want: Want) -> Result<Stay, GoroutineStatus> {
+fn wait_first(descriptor: &'static Fd, want: Want, drained: u32) -> Result<u32, GoroutineStatus> {
     let worker = tls::worker();
     if worker.is_null() || tls::current().is_null() {
-        return Err(GOROUTINE_OK);
+        return Ok(0);
     }
-    let generation = descriptor.open_generation().ok_or(GOROUTINE_OK)?;
     // SAFETY: the thread holds the worker.
-    let poller = unsafe { (*worker).runtime() }.net.poller().ok_or(GOROUTINE_OK)?;
+    let worker = unsafe { &*worker };
+    let (Some(generation), Some(poller)) = (descriptor.open_generation(), worker.runtime().net.poller())
+    else {
+        return Ok(0);
+    };
     // Of the generation, so after it.
     let seen = descriptor.readiness();
-    if !Fd::would_wait(seen, want.mask) || !descriptor.is_registered(poller.id()) {
-        return Err(GOROUTINE_OK);
+    if !Fd::would_wait(seen, want.mask, drained) || !descriptor.is_registered(poller.id()) {
+        return Ok(0);
+    }
+    if drained != 0 {
+        worker.kept.is_told();
     }
     let mut waiter = Waiter::new(want);
-    let status = wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX);
-    let again = if status == GOROUTINE_OK {
-        Stay::of(fd, descriptor, generation).ok_or(GOROUTINE_EBADF)
-    } else {
-        Err(status)
-    };
-    if again.is_err() {
-        // SAFETY: claimed for us, and no lock is held.
-        unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
+    match wait_in_line(descriptor, generation, &raw mut waiter, drained, u64::MAX) {
+        GOROUTINE_OK => Ok(generation),
+        status => {
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
+            Err(status)
+        }
     }
-    again
 }
 
 /// Waits for an edge. Err: how it ended.
@@ -708,27 +852,50 @@ unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32)
 /// DIRECTION is one of the two: each has code of its own, for what most programs do all the time.
 #[inline(always)]
 unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
-    when_ready(fd, DIRECTION, move |stay, seen| {
-        // SAFETY: the caller's promise.
+    let call = Transfer::<DIRECTION> {
+        vectors,
+        count,
+        total,
+    };
+    when_ready(fd, DIRECTION, call)
+}
+
+/// Of these buffers, `total` bytes: what [`transfer`] was promised. (A type, and no closure, so that its code is where the first try is.)
+struct Transfer<const DIRECTION: u32> {
+    vectors: *const iovec,
+    count: i32,
+    total: usize,
+}
+
+impl<const DIRECTION: u32> Call for Transfer<DIRECTION> {
+    #[inline(always)]
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+        let (vectors, count) = (self.vectors, self.count);
+        // SAFETY: the promise that it was made with.
         let done = unsafe {
             if count == 1 && stay.descriptor.kind.load(Ordering::Relaxed) == TCP {
-                match by_socket(fd, DIRECTION == READ, &*vectors) {
-                    Err(libc::ENOTSOCK) => attempts(stay, DIRECTION, vectors, count),
+                match by_socket(stay.fd, DIRECTION == READ, &*vectors) {
+                    Err(libc::ENOTSOCK) => attempts(stay.fd, stay.descriptor, DIRECTION, vectors, count),
                     done => done,
                 }
             } else {
-                attempts(stay, DIRECTION, vectors, count)
+                attempts(stay.fd, stay.descriptor, DIRECTION, vectors, count)
             }
         };
         if let Ok(n) = done
             && n != 0
-            && n < total
+            && n < self.total
             && stay.descriptor.kind.load(Ordering::Relaxed) == TCP
+            && Fd::is_drained_by_short(seen)
         {
-            stay.descriptor.drained_by_short(DIRECTION, seen);
+            if DIRECTION == READ && Fd::may_tell_later(seen, READ) {
+                stay.drained.set(seen);
+            } else {
+                stay.descriptor.drained(DIRECTION, seen);
+            }
         }
         done
-    })
+    }
 }
 
 #[inline(always)]
@@ -745,15 +912,21 @@ unsafe fn by_socket(fd: i32, reads: bool, v: &iovec) -> Result<usize, i32> {
 
 /// System calls until one is of its kind.
 #[inline(never)]
-unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i32) -> Result<usize, i32> {
-    let kind = &stay.descriptor.kind;
+unsafe fn attempts(
+    fd: i32,
+    descriptor: &Fd,
+    direction: u32,
+    vectors: *const iovec,
+    count: i32,
+) -> Result<usize, i32> {
+    let kind = &descriptor.kind;
     loop {
         // SAFETY: the caller's promise.
-        if let Some(done) = unsafe { attempt(stay, direction, vectors, count) } {
+        if let Some(done) = unsafe { attempt(fd, descriptor, direction, vectors, count) } {
             return done;
         }
         kind.store(
-            next_kind(stay.fd, kind.load(Ordering::Relaxed), direction),
+            next_kind(fd, kind.load(Ordering::Relaxed), direction),
             Ordering::Relaxed,
         );
     }
@@ -761,18 +934,18 @@ unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i3
 
 /// One system call as its kind wants it. None: it is not of that kind.
 unsafe fn attempt(
-    stay: &Stay,
+    fd: i32,
+    descriptor: &Fd,
     direction: u32,
     vectors: *const iovec,
     count: i32,
 ) -> Option<Result<usize, i32>> {
-    let fd = stay.fd;
     let reads = direction == READ;
     // SAFETY: the caller's promise.
     unsafe {
-        match stay.descriptor.kind.load(Ordering::Relaxed) {
+        match descriptor.kind.load(Ordering::Relaxed) {
             UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
-                socket_or_not(stay, by_socket(fd, reads, &*vectors))
+                socket_or_not(descriptor, by_socket(fd, reads, &*vectors))
             }
             UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();
@@ -783,7 +956,7 @@ unsafe fn attempt(
                 } else {
                     libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                 };
-                socket_or_not(stay, result(n))
+                socket_or_not(descriptor, result(n))
             }
             kind @ (NOWAIT | NOWAIT_READS) if reads || kind == NOWAIT => {
                 let n = if reads {
@@ -822,12 +995,12 @@ unsafe fn plain(fd: i32, reads: bool, vectors: *const iovec, count: i32) -> Resu
     })
 }
 
-fn socket_or_not(stay: &Stay, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
+fn socket_or_not(descriptor: &Fd, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
     if done == Err(libc::ENOTSOCK) {
         return None;
     }
-    if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
-        stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
+    if descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
+        descriptor.kind.store(SOCKET, Ordering::Relaxed);
     }
     Some(done)
 }
@@ -890,7 +1063,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
     let once = |stay: &Stay, message| {
         // SAFETY: the caller's promise.
         let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
-        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(stay.descriptor, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & NEVER_WAITS != 0 {
         return at_once(fd, |stay| once(stay, message));
@@ -904,7 +1077,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
         mask: READ,
         uses: flags & libc::MSG_PEEK == 0,
     };
-    when(fd, want, |stay, _| once(stay, message))
+    when(fd, want, |stay: &Stay, _: u32| once(stay, message))
 }
 
 /// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
@@ -922,7 +1095,7 @@ unsafe fn receive_all(
         return i64::from(-libc::EMSGSIZE);
     };
     let mut done = 0;
-    let status = when_ready(fd, READ, |stay, _| {
+    let status = when_ready(fd, READ, |stay: &Stay, _: u32| {
         loop {
             // SAFETY: the caller's promise; the kernel has seen these buffers if some were used up.
             unsafe {
@@ -964,12 +1137,12 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
         // SAFETY: the caller's promise.
         let done =
             result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
-        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(stay.descriptor, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & libc::MSG_DONTWAIT != 0 {
         return at_once(fd, once);
     }
-    when_ready(fd, WRITE, |stay, _| once(stay))
+    when_ready(fd, WRITE, |stay: &Stay, _: u32| once(stay))
 }
 
 /// Makes a call that does not wait; EAGAIN is an answer.
@@ -1014,7 +1187,7 @@ const SHORTAGE_NS: u64 = 1_000_000_000;
 /// `address` and `size` are as accept wants them.
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     let mut short_since = None;
-    when_ready(fd, READ, |stay, _| {
+    when_ready(fd, READ, |stay: &Stay, _: u32| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
             stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
@@ -1058,7 +1231,12 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
 pub(super) fn is_new(fd: i32) {
     if let Some(descriptor) = table::descriptor(fd) {
         // SAFETY: claimed for us, and no lock is held.
-        unsafe { wake_chain(descriptor.begin(), GOROUTINE_EBADF) };
+        unsafe {
+            if descriptor.has_users() {
+                take_back(fd, descriptor);
+            }
+            wake_chain(descriptor.begin(), GOROUTINE_EBADF);
+        }
     }
 }
 
@@ -1080,6 +1258,9 @@ fn look_whether_it_is_new(fd: i32) {
     }
     descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
     drop(stay);
+    if descriptor.has_users() {
+        take_back(fd, descriptor);
+    }
     // Nobody who waits for the old file has had an edge of the new one.
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(descriptor.begin_at(now_ns()), GOROUTINE_EBADF) };
@@ -1095,7 +1276,7 @@ fn look_whether_it_is_new(fd: i32) {
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
     look_whether_it_is_new(fd);
-    when_ready(fd, WRITE, |stay, _| {
+    when_ready(fd, WRITE, |stay: &Stay, _: u32| {
         if !begun {
             make_nonblocking(fd)?;
             let kind = &stay.descriptor.kind;
@@ -1137,14 +1318,35 @@ pub extern "C" fn close(fd: i32) -> i64 {
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    match descriptor.close(descriptor.generation()) {
+    let generation = descriptor.generation();
+    leave_mine(descriptor);
+    match descriptor.close(generation) {
         Close::Already => i64::from(GOROUTINE_EBADF),
         Close::Begun { waiters, now } => {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
             wake_blocked(fd);
-            if now { finish_close(fd, descriptor) } else { 0 }
+            if now {
+                return finish_close(fd, descriptor);
+            }
+            take_back(fd, descriptor);
+            0
         }
+    }
+}
+
+/// The stay that this worker keeps of it, if it does.
+fn leave_mine(descriptor: &Fd) {
+    let worker = tls::worker();
+    if worker.is_null() {
+        return;
+    }
+    // SAFETY: the thread holds the worker.
+    let worker = unsafe { &*worker };
+    if worker.kept.is_of(descriptor)
+        && let Some(stayed) = worker.kept.take(&worker.queue)
+    {
+        leave_kept(&stayed);
     }
 }
 
@@ -1190,6 +1392,7 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
         fd,
         descriptor,
         generation,
+        drained: Cell::new(0),
     };
     if stay.is_nobodys() {
         return GOROUTINE_EBADF;
@@ -1201,6 +1404,9 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
+    if !descriptor.has_one_user() {
+        take_back(fd, descriptor);
+    }
     // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
     while !descriptor.has_one_user() {
         super::sleep::sleep(OTHERS_NS);

@@ -444,6 +444,7 @@ pub fn shutdown(deadline: u64) -> Ended {
     // SAFETY: as the lines above say.
     unsafe { trace::forget() };
     stack::segment::trim_all();
+    crate::ops::io::leave_all_kept(shared);
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.
