@@ -49,15 +49,8 @@ impl World {
 
     /// The worker's call on `descriptor`, as `ops::io` makes it. False: it is closed.
     fn call(&self, generation: u32) -> bool {
-        let mut inside = false;
-        if let Some(stayed) = self.kept.take(&self.gate) {
-            assert!(std::ptr::eq(stayed.descriptor, &raw const self.descriptor));
-            inside = self.descriptor.open_generation() == Some(generation);
-            if !inside {
-                self.leave();
-            }
-        }
-        if !inside && self.descriptor.enter(generation).is_none() {
+        let kept = self.kept.go_on(&self.gate, &self.descriptor).is_some();
+        if !kept && self.descriptor.enter(generation).is_none() {
             return false;
         }
         // SAFETY: the worker's calls are one after the other.
@@ -65,7 +58,7 @@ impl World {
             self.file
                 .with(|file| assert_eq!(*file, 1, "a call on another file"))
         };
-        if !self.kept.keep(&self.gate, &self.descriptor, 3, 0) {
+        if !self.kept.keep(&self.gate, &self.descriptor, 0) {
             self.leave();
         }
         true
@@ -81,9 +74,9 @@ impl World {
 
     /// As `ops::io::take_back`.
     fn take_back(&self) {
-        Kept::<Parked>::before_take_from();
-        if self.kept.take_from(&self.gate, &self.descriptor).is_some() {
-            self.leave();
+        Kept::<Parked>::before_take_back();
+        if self.kept.take_back(&self.gate, &self.descriptor, true) {
+            self.end();
         }
     }
 }
@@ -111,7 +104,8 @@ fn loom_kept_close() {
     });
 }
 
-/// The worker goes on to another descriptor while this one is closed: one of the two leaves it.
+/// The worker goes on to another descriptor while this one is closed, and no call on it is under way: when the close is over, so is the descriptor, and the
+/// worker had no part in its end.
 #[test]
 fn loom_kept_left_for_another() {
     model(|| {
@@ -121,17 +115,39 @@ fn loom_kept_left_for_another() {
         let worker = {
             let world = world.clone();
             thread::spawn(move || {
-                if world.kept.take(&world.gate).is_some() {
-                    world.leave();
-                }
+                assert!(world.kept.go_on(&world.gate, &world.other).is_none());
                 let entered = world.other.enter(0);
-                assert!(entered.is_some() && world.kept.keep(&world.gate, &world.other, 4, 0));
+                assert!(entered.is_some());
+                if !world.kept.keep(&world.gate, &world.other, 0) {
+                    assert!(!world.other.leave());
+                }
             })
         };
         world.close(generation);
+        assert_eq!(world.ends.load(Ordering::Relaxed), 1, "the number is still open");
         worker.join().unwrap();
-        assert_eq!(world.ends.load(Ordering::Relaxed), 1);
-        assert!(world.other.has_users() && world.kept.is_of(&raw const world.other));
+        assert!(!world.kept.is_of(&raw const world.descriptor));
+    });
+}
+
+/// Somebody wants no users there, and another one closes it: it is left once, and ends once.
+#[test]
+fn loom_kept_wanted_by_two() {
+    model(|| {
+        let world = World::new();
+        let generation = world.descriptor.generation();
+        assert!(world.call(generation));
+        let asks = {
+            let world = world.clone();
+            thread::spawn(move || {
+                Kept::<Parked>::before_take_back();
+                assert!(!world.kept.take_back(&world.gate, &world.descriptor, false));
+            })
+        };
+        world.close(generation);
+        assert_eq!(world.ends.load(Ordering::Relaxed), 1, "the number is still open");
+        asks.join().unwrap();
+        assert!(!world.descriptor.has_users());
     });
 }
 

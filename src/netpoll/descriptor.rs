@@ -36,23 +36,23 @@ use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
 
 /// A direction: reads and accepts.
-pub const READ: u32 = 1;
+pub const READ: u64 = 1;
 /// A direction: writes and connects.
-pub const WRITE: u32 = 2;
+pub const WRITE: u64 = 2;
 /// In place of both, for one that only asks: its end.
-pub const END: u32 = 4;
+pub const END: u64 = 4;
 /// In `readiness`: an end, an error or urgent data was reported, so a short read does not mean that nothing is left.
-const STICKY: u32 = 4;
+const STICKY: u64 = 4;
 /// In `readiness`, times READ or WRITE: somebody may be in line to make a call.
-const WAITED: u32 = 1 << 3;
+const WAITED: u64 = 1 << 3;
 /// In `readiness`, times READ or WRITE: there is a deadline.
-const DEADLINE: u32 = 1 << 5;
+const DEADLINE: u64 = 1 << 5;
 /// In `readiness`: somebody got in line since the last [`Descriptor::look`].
-const JOINED: u32 = 1 << 7;
+const JOINED: u64 = 1 << 7;
 /// In `readiness`: the lock (I5).
-const LOCKED: u32 = 1 << 8;
+const LOCKED: u64 = 1 << 8;
 /// In `readiness`: one edge.
-const TICK: u32 = 1 << 9;
+const TICK: u64 = 1 << 9;
 
 /// In `registered`.
 const TELLING: u32 = 1 << 31;
@@ -65,7 +65,7 @@ const GENERATION: u32 = 32;
 #[derive(Clone, Copy)]
 pub struct Want {
     /// READ and WRITE, or END; one of the first two if it `uses`.
-    pub mask: u32,
+    pub mask: u64,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
 }
@@ -78,7 +78,7 @@ impl Want {
 }
 
 /// Of those who make calls in this direction.
-fn line_of(direction: u32) -> usize {
+fn line_of(direction: u64) -> usize {
     direction as usize - 1
 }
 
@@ -125,7 +125,7 @@ struct State<P> {
 pub struct Descriptor<P: Sleeper> {
     /// Users, CLOSING, generation.
     word: AtomicU64,
-    readiness: AtomicU32,
+    readiness: AtomicU64,
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Written under the lock.
@@ -139,7 +139,7 @@ unsafe impl<P: Sleeper> Sync for Descriptor<P> {}
 unsafe impl<P: Sleeper> Send for Descriptor<P> {}
 
 /// Of a generation that nothing is known of: the first call is made without waiting.
-const UNKNOWN: u32 = READ | WRITE;
+const UNKNOWN: u64 = READ | WRITE;
 
 impl<P: Sleeper> Descriptor<P> {
     /// Generation 1, in use by nobody.
@@ -147,7 +147,7 @@ impl<P: Sleeper> Descriptor<P> {
     pub fn new() -> Self {
         Self {
             word: AtomicU64::new(1 << GENERATION),
-            readiness: AtomicU32::new(UNKNOWN),
+            readiness: AtomicU64::new(UNKNOWN),
             kind: AtomicU32::new(0),
             registered: AtomicU32::new(0),
             state: Guarded::new(State {
@@ -159,7 +159,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// `f` is given `readiness`, and may change it.
     #[inline(always)]
-    fn locked<R>(&self, f: impl FnOnce(&mut State<P>, &mut u32) -> R) -> R {
+    fn locked<R>(&self, f: impl FnOnce(&mut State<P>, &mut u64) -> R) -> R {
         let seen = self.readiness.load(Ordering::Relaxed);
         let free = seen & LOCKED == 0 || mutated!("descriptor_locked_by_two");
         let mut now = if free && self.swap(seen, seen | LOCKED) {
@@ -175,7 +175,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Acquire: partner of the stores that unlock. Release: of `readiness()`.
     #[inline(always)]
-    fn swap(&self, from: u32, to: u32) -> bool {
+    fn swap(&self, from: u64, to: u64) -> bool {
         (self.readiness)
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
@@ -183,7 +183,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     #[cold]
     #[inline(never)]
-    fn lock_slow(&self) -> u32 {
+    fn lock_slow(&self) -> u64 {
         loop {
             let now = self.unlocked();
             if self.swap(now, now | LOCKED) {
@@ -195,7 +195,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// `readiness`, once nobody holds the lock.
     #[cold]
     #[inline(never)]
-    fn unlocked(&self) -> u32 {
+    fn unlocked(&self) -> u64 {
         let mut round = 0;
         loop {
             let now = self.readiness.load(Ordering::Acquire);
@@ -231,6 +231,22 @@ impl<P: Sleeper> Descriptor<P> {
     pub fn leave(&self) -> bool {
         let before = self.word.fetch_sub(1, Ordering::AcqRel);
         before & (USERS | CLOSING) == CLOSING | 1
+    }
+
+    /// As [`Descriptor::leave`], unless it is being closed: then it is whoever closes it who makes this user leave.
+    #[inline(always)]
+    #[must_use]
+    pub fn leave_unless_closing(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSING != 0 {
+                return false;
+            }
+            match (self.word).compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Whether this generation goes on.
@@ -270,13 +286,13 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// What is known, for [`is_ready`], [`Descriptor::drained`] and the like. Before the system call.
     #[inline]
-    pub fn readiness(&self) -> u32 {
+    pub fn readiness(&self) -> u64 {
         self.readiness.load(Ordering::Acquire)
     }
 
     /// The system call said EAGAIN, `seen` is from before it.
     #[inline]
-    pub fn drained(&self, direction: u32, seen: u32) {
+    pub fn drained(&self, direction: u64, seen: u64) {
         if seen & LOCKED != 0 || !self.swap(seen, seen & !direction) {
             self.drained_slow(direction, seen);
         }
@@ -284,7 +300,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     #[cold]
     #[inline(never)]
-    fn drained_slow(&self, direction: u32, seen: u32) {
+    fn drained_slow(&self, direction: u64, seen: u64) {
         loop {
             let now = self.unlocked();
             if now / TICK != seen / TICK && !mutated!("drained_over_an_edge") {
@@ -298,19 +314,19 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Whether a call that took, or gave, less than it could have drained it. Only of descriptors where that says something.
     #[inline(always)]
-    pub fn is_drained_by_short(seen: u32) -> bool {
+    pub fn is_drained_by_short(seen: u64) -> bool {
         seen & STICKY == 0
     }
 
     /// Whether nobody is in line to make a call in this direction, so that it need not be known at once that it is drained.
     #[inline(always)]
-    pub fn may_tell_later(seen: u32, direction: u32) -> bool {
+    pub fn may_tell_later(seen: u64, direction: u64) -> bool {
         seen & (direction * WAITED) == 0
     }
 
     /// A call in this direction did not drain the descriptor: somebody else in line may go on (I2). Gives him, chained.
     #[inline]
-    pub fn pass_on(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+    pub fn pass_on(&self, direction: u64) -> *mut DescriptorWaiter<P> {
         let readiness = self.readiness.load(Ordering::Acquire);
         if readiness & (direction * WAITED) == 0 || readiness & direction == 0 {
             return null_mut();
@@ -320,7 +336,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The same for one who made no call, for its deadline has passed: what woke it, if anything did, was meant for somebody (I2).
     #[cold]
-    pub fn pass_on_unused(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+    pub fn pass_on_unused(&self, direction: u64) -> *mut DescriptorWaiter<P> {
         if mutated!("late_keeps_its_wake") {
             return null_mut();
         }
@@ -328,7 +344,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     #[cold]
-    fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+    fn pass_on_slow(&self, direction: u64) -> *mut DescriptorWaiter<P> {
         self.locked(|state, now| {
             if *now & direction == 0 || mutated!("nobody_passes_on") {
                 return null_mut();
@@ -341,7 +357,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// Step b. The chain is to be woken.
-    pub fn edge(&self, generation: u32, directions: u32, sticky: bool) -> *mut DescriptorWaiter<P> {
+    pub fn edge(&self, generation: u32, directions: u64, sticky: bool) -> *mut DescriptorWaiter<P> {
         self.locked(|state, now| {
             if self.generation() != generation && !mutated!("stale_edge") {
                 return null_mut(); // I4
@@ -354,12 +370,12 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// Somebody asked the kernel in another way.
-    pub fn told_ready(&self, direction: u32) {
+    pub fn told_ready(&self, direction: u64) {
         self.locked(|_, now| *now = (*now | direction).wrapping_add(TICK));
     }
 
     /// Under the lock: those in line for `directions`, all, or as I2 says.
-    fn claim(state: &mut State<P>, now: &mut u32, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
+    fn claim(state: &mut State<P>, now: &mut u64, directions: u64, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
         let mut end: *mut *mut DescriptorWaiter<P> = &raw mut chain;
         if !state.lines[ASKERS].is_empty() {
@@ -378,7 +394,7 @@ impl<P: Sleeper> Descriptor<P> {
     fn claim_in(
         state: &mut State<P>,
         line: usize,
-        directions: u32,
+        directions: u64,
         all: bool,
         mut end: *mut *mut DescriptorWaiter<P>,
     ) -> *mut *mut DescriptorWaiter<P> {
@@ -403,7 +419,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// WAITED where nobody is in line.
-    fn not_waited(state: &State<P>) -> u32 {
+    fn not_waited(state: &State<P>) -> u64 {
         let mut idle = 0;
         for direction in [READ, WRITE] {
             if state.lines[line_of(direction)].is_empty() {
@@ -420,7 +436,7 @@ impl<P: Sleeper> Descriptor<P> {
     ///
     /// # Safety
     /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
-    pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
+    pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u64) -> Joined {
         self.locked(|state, now| {
             let goes_on = goes_on(self.word.load(Ordering::Acquire), generation);
             if !goes_on && !mutated!("joins_the_closed") {
@@ -467,7 +483,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The monitor's look, about once a second. `before`: what the last one gave, 0 at first. Gives that for the next one, and whether somebody who
     /// wants to make a call was in line at both, and no edge between: then it is time to ask whether the poller still knows the file.
-    pub fn look(&self, before: u32) -> (u32, bool) {
+    pub fn look(&self, before: u64) -> (u64, bool) {
         let mut now = self.readiness.load(Ordering::Relaxed);
         if now & ((READ | WRITE) * WAITED) == 0 {
             return (0, false);
@@ -530,7 +546,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// For the calls that follow.
-    pub fn set_deadline(&self, directions: u32, deadline: u64) {
+    pub fn set_deadline(&self, directions: u64, deadline: u64) {
         self.locked(|state, now| {
             for direction in [READ, WRITE] {
                 if directions & direction != 0 {
@@ -541,7 +557,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// Under the lock.
-    fn put_deadline(state: &mut State<P>, now: &mut u32, direction: u32, deadline: u64) {
+    fn put_deadline(state: &mut State<P>, now: &mut u64, direction: u64, deadline: u64) {
         state.deadlines[direction as usize - 1] = deadline;
         *now &= !(direction * DEADLINE);
         if deadline != u64::MAX {
@@ -557,7 +573,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// Whether a call in this direction, made now, would find nothing, and there is no deadline. `drained`: the readiness from before one that left nothing
     /// behind, or 0.
     #[inline(always)]
-    pub fn would_wait(readiness: u32, direction: u32, drained: u32) -> bool {
+    pub fn would_wait(readiness: u64, direction: u64, drained: u64) -> bool {
         let ready = if readiness / TICK == drained / TICK {
             readiness & !drained
         } else {
@@ -568,7 +584,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Until when a call may take; `u64::MAX`: for ever.
     #[inline]
-    pub fn deadline(&self, direction: u32, readiness: u32) -> u64 {
+    pub fn deadline(&self, direction: u64, readiness: u64) -> u64 {
         if readiness & (direction * DEADLINE) == 0 {
             return u64::MAX;
         }
@@ -651,7 +667,7 @@ impl<P: Sleeper> Descriptor<P> {
         u64::from(next) << GENERATION
     }
 
-    fn reset(&self, state: &mut State<P>, now: &mut u32) {
+    fn reset(&self, state: &mut State<P>, now: &mut u64) {
         self.forget_registration();
         self.kind.store(0, Ordering::Relaxed);
         let mut kept = !(TICK - 1);
@@ -695,6 +711,6 @@ fn goes_on(word: u64, generation: u32) -> bool {
 
 /// Whether to make the call at once.
 #[inline]
-pub fn is_ready(readiness: u32, direction: u32) -> bool {
+pub fn is_ready(readiness: u64, direction: u64) -> bool {
     readiness & direction != 0
 }

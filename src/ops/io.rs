@@ -18,7 +18,6 @@ use crate::netpoll::descriptor::{
 };
 use crate::netpoll::{Poller, table};
 use crate::sanitize;
-use crate::sched::kept::{Kept, Stayed};
 use crate::sched::{Runtime, bind, blocking, budget, park, runtime};
 use crate::sys::mutex::Mutex;
 use crate::sys::socket;
@@ -68,8 +67,8 @@ pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
-    /// As `Stayed::drained`.
-    drained: Cell<u32>,
+    /// The readiness from before a read that took all there was, which the descriptor was not told yet; 0: none.
+    drained: Cell<u64>,
 }
 
 impl Stay {
@@ -95,19 +94,14 @@ impl Stay {
         if !worker.is_null() {
             // SAFETY: the thread holds the worker.
             let worker = unsafe { &*worker };
-            if let Some(stayed) = worker.kept.take(&worker.queue) {
-                if std::ptr::eq(stayed.descriptor, descriptor)
-                    && let Some(generation) = descriptor.open_generation()
-                    && (expected == 0 || expected == generation)
-                {
-                    return Some(Self {
-                        fd,
-                        descriptor,
-                        generation,
-                        drained: Cell::new(stayed.drained),
-                    });
-                }
-                leave_kept(&stayed);
+            if let Some(drained) = worker.kept.go_on(&worker.queue, descriptor) {
+                let stay = Self {
+                    fd,
+                    descriptor,
+                    generation: descriptor.generation(),
+                    drained: Cell::new(drained),
+                };
+                return (expected == 0 || expected == stay.generation).then_some(stay);
             }
         }
         Self::of(fd, descriptor, expected)
@@ -122,7 +116,7 @@ impl Stay {
         }
         // SAFETY: the thread holds the worker.
         let worker = unsafe { &*worker };
-        if (worker.kept).keep(&worker.queue, self.descriptor, self.fd, self.drained.get()) {
+        if (worker.kept).keep(&worker.queue, self.descriptor, self.drained.get()) {
             std::mem::forget(self);
         }
     }
@@ -182,43 +176,14 @@ fn give_way(descriptor: &Fd, generation: u32) -> Result<(), GoroutineStatus> {
     }
 }
 
-/// The end of a stay that a worker kept, and the caller took.
-#[inline(always)]
-fn leave_kept(stayed: &Stayed<Party>) {
-    // SAFETY: descriptors stay.
-    let descriptor: &'static Fd = unsafe { &*stayed.descriptor };
-    if stayed.drained != 0 {
-        descriptor.drained(READ, stayed.drained);
-    }
-    if descriptor.leave() {
-        finish_close(stayed.fd, descriptor);
-    }
-}
-
-/// Somebody found users in a descriptor, and wants them to be gone: the stays of it that workers keep are left. Microseconds.
-#[cold]
-fn take_back(fd: i32, descriptor: &'static Fd) {
-    let Some(inside) = runtime::enter() else {
-        return; // who has ended keeps none
-    };
-    Kept::<Party>::before_take_from();
-    let mut last = false;
-    for worker in &inside.workers {
-        if worker.kept.take_from(&worker.queue, descriptor).is_some() {
-            last |= descriptor.leave();
-        }
-    }
-    drop(inside);
-    if last {
-        finish_close(fd, descriptor);
-    }
-}
-
 /// A runtime ends, and its threads have: its workers keep no stay.
 pub fn leave_all_kept(runtime: &Runtime) {
     for worker in &runtime.workers {
-        if let Some(stayed) = worker.kept.take(&worker.queue) {
-            leave_kept(&stayed);
+        if let Some(closing) = worker.kept.end()
+            && let Some(fd) = table::number_of(closing as usize)
+            && let Some(descriptor) = table::descriptor(fd)
+        {
+            finish_close(fd, descriptor);
         }
     }
 }
@@ -233,19 +198,19 @@ const VAIN: u32 = 3;
 
 /// A system call. The readiness is from before it.
 trait Call {
-    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32>;
+    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32>;
 }
 
-impl<F: FnMut(&Stay, u32) -> Result<usize, i32>> Call for F {
+impl<F: FnMut(&Stay, u64) -> Result<usize, i32>> Call for F {
     #[inline(always)]
-    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32> {
         self(stay, seen)
     }
 }
 
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline(always)]
-fn when_ready(fd: i32, direction: u32, call: impl Call) -> i64 {
+fn when_ready(fd: i32, direction: u64, call: impl Call) -> i64 {
     let want = Want {
         mask: direction,
         uses: true,
@@ -312,7 +277,7 @@ fn when(fd: i32, want: Want, mut call: impl Call) -> i64 {
 
 /// It was closed. Who was woken to make a call in this `direction` (0: nobody was) leaves it to others.
 #[cold]
-fn closed(descriptor: &Fd, direction: u32) -> i64 {
+fn closed(descriptor: &Fd, direction: u64) -> i64 {
     if direction != 0 {
         // SAFETY: claimed for us, and no lock is held.
         unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
@@ -320,9 +285,9 @@ fn closed(descriptor: &Fd, direction: u32) -> i64 {
     i64::from(GOROUTINE_EBADF)
 }
 
-/// `Stayed::drained` of the stay that the worker keeps of this descriptor, if it does.
+/// `Stay::drained` of the stay that the worker keeps of this descriptor, if it does.
 #[inline(always)]
-fn drained_later(descriptor: &Fd) -> u32 {
+fn drained_later(descriptor: &Fd) -> u64 {
     let worker = tls::worker();
     if worker.is_null() {
         return 0;
@@ -337,7 +302,7 @@ fn again_and_again(
     mut stay: Stay,
     want: Want,
     deadline: u64,
-    mut first: Option<(u32, i32)>,
+    mut first: Option<(u64, i32)>,
     mut call: impl Call,
 ) -> i64 {
     let direction = want.mask;
@@ -413,7 +378,7 @@ impl Patience {
 
     /// EAGAIN. True: once too often, for the kernel says that it is ready. (A Unix receiver that others have filled; an eventfd that would
     /// overflow.) It would be an edge, or an end of ppoll, for each try.
-    fn in_vain(&mut self, fd: i32, direction: u32) -> bool {
+    fn in_vain(&mut self, fd: i32, direction: u64) -> bool {
         self.forced = false;
         self.vain += 1;
         self.vain >= VAIN && is_ready_now(fd, events_of(direction))
@@ -441,7 +406,7 @@ impl Patience {
     }
 }
 
-fn events_of(direction: u32) -> i16 {
+fn events_of(direction: u64) -> i16 {
     if direction == READ {
         libc::POLLIN
     } else {
@@ -452,7 +417,7 @@ fn events_of(direction: u32) -> i16 {
 /// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
 /// enters afterwards, as after every wait. Gives the generation to enter; 0: it did not wait. Err: how the wait ended.
 #[inline(never)]
-fn wait_first(descriptor: &'static Fd, want: Want, drained: u32) -> Result<u32, GoroutineStatus> {
+fn wait_first(descriptor: &'static Fd, want: Want, drained: u64) -> Result<u32, GoroutineStatus> {
     let worker = tls::worker();
     if worker.is_null() || tls::current().is_null() {
         return Ok(0);
@@ -484,7 +449,7 @@ fn wait_first(descriptor: &'static Fd, want: Want, drained: u32) -> Result<u32, 
 
 /// Waits for an edge. Err: how it ended.
 #[inline(never)]
-fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_for(stay: Stay, want: Want, seen: u64, deadline: u64) -> Result<Stay, GoroutineStatus> {
     if tls::current().is_null() {
         return wait_as_thread(stay, want.mask, deadline);
     }
@@ -499,7 +464,7 @@ fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, Go
 }
 
 /// Waits in line, where a close ends it, too.
-fn line_up(stay: Stay, want: Want, seen: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
+fn line_up(stay: Stay, want: Want, seen: u64, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
     let (descriptor, generation) = (stay.descriptor, stay.generation);
     let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
@@ -511,7 +476,7 @@ fn wait_in_line(
     descriptor: &'static Fd,
     generation: u32,
     place: *mut DescriptorWaiter<Party>,
-    seen: u32,
+    seen: u64,
     deadline: u64,
 ) -> GoroutineStatus {
     let word = ThreadWait::new();
@@ -691,7 +656,7 @@ fn pause_as_thread(stay: Stay, until: u64) -> (Option<Stay>, GoroutineStatus) {
 }
 
 #[cold]
-fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_as_thread(stay: Stay, direction: u64, deadline: u64) -> Result<Stay, GoroutineStatus> {
     let (again, polled) = poll_as_thread(stay, events_of(direction), deadline);
     if let (Some(again), Err(status)) = (&again, polled)
         && status != GOROUTINE_ETIMEDOUT
@@ -818,7 +783,7 @@ pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 
 ///
 /// # Safety
 /// `vectors` are `count` buffers as readv and writev want them.
-pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
+pub unsafe fn vectored(fd: i32, direction: u64, vectors: *const iovec, count: i32) -> i64 {
     if !(0..=IOV_MAX).contains(&count) || (vectors.is_null() && count != 0) {
         return i64::from(GOROUTINE_EINVAL);
     }
@@ -838,7 +803,7 @@ pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i3
 
 /// Of no bytes: readv and writev only say whether it could be. (A write of nothing may be a datagram, recvmsg takes one, and a
 /// read of nothing may wait.)
-unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
+unsafe fn of_nothing(fd: i32, direction: u64, vectors: *const iovec, count: i32) -> i64 {
     let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
@@ -851,7 +816,7 @@ unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32)
 
 /// DIRECTION is one of the two: each has code of its own, for what most programs do all the time.
 #[inline(always)]
-unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
+unsafe fn transfer<const DIRECTION: u64>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
     let call = Transfer::<DIRECTION> {
         vectors,
         count,
@@ -861,15 +826,15 @@ unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: 
 }
 
 /// Of these buffers, `total` bytes: what [`transfer`] was promised. (A type, and no closure, so that its code is where the first try is.)
-struct Transfer<const DIRECTION: u32> {
+struct Transfer<const DIRECTION: u64> {
     vectors: *const iovec,
     count: i32,
     total: usize,
 }
 
-impl<const DIRECTION: u32> Call for Transfer<DIRECTION> {
+impl<const DIRECTION: u64> Call for Transfer<DIRECTION> {
     #[inline(always)]
-    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32> {
         let (vectors, count) = (self.vectors, self.count);
         // SAFETY: the promise that it was made with.
         let done = unsafe {
@@ -915,7 +880,7 @@ unsafe fn by_socket(fd: i32, reads: bool, v: &iovec) -> Result<usize, i32> {
 unsafe fn attempts(
     fd: i32,
     descriptor: &Fd,
-    direction: u32,
+    direction: u64,
     vectors: *const iovec,
     count: i32,
 ) -> Result<usize, i32> {
@@ -936,7 +901,7 @@ unsafe fn attempts(
 unsafe fn attempt(
     fd: i32,
     descriptor: &Fd,
-    direction: u32,
+    direction: u64,
     vectors: *const iovec,
     count: i32,
 ) -> Option<Result<usize, i32>> {
@@ -1007,7 +972,7 @@ fn socket_or_not(descriptor: &Fd, done: Result<usize, i32>) -> Option<Result<usi
 
 /// It was not a socket, or knows no RWF_NOWAIT in this direction.
 #[cold]
-fn next_kind(fd: i32, kind: u32, direction: u32) -> u32 {
+fn next_kind(fd: i32, kind: u32, direction: u64) -> u32 {
     match kind {
         NOWAIT if direction == WRITE => NOWAIT_READS,
         NOWAIT | NOWAIT_READS => CAREFUL,
@@ -1077,7 +1042,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
         mask: READ,
         uses: flags & libc::MSG_PEEK == 0,
     };
-    when(fd, want, |stay: &Stay, _: u32| once(stay, message))
+    when(fd, want, |stay: &Stay, _: u64| once(stay, message))
 }
 
 /// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
@@ -1095,7 +1060,7 @@ unsafe fn receive_all(
         return i64::from(-libc::EMSGSIZE);
     };
     let mut done = 0;
-    let status = when_ready(fd, READ, |stay: &Stay, _: u32| {
+    let status = when_ready(fd, READ, |stay: &Stay, _: u64| {
         loop {
             // SAFETY: the caller's promise; the kernel has seen these buffers if some were used up.
             unsafe {
@@ -1142,7 +1107,7 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
     if flags & libc::MSG_DONTWAIT != 0 {
         return at_once(fd, once);
     }
-    when_ready(fd, WRITE, |stay: &Stay, _: u32| once(stay))
+    when_ready(fd, WRITE, |stay: &Stay, _: u64| once(stay))
 }
 
 /// Makes a call that does not wait; EAGAIN is an answer.
@@ -1187,7 +1152,7 @@ const SHORTAGE_NS: u64 = 1_000_000_000;
 /// `address` and `size` are as accept wants them.
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     let mut short_since = None;
-    when_ready(fd, READ, |stay: &Stay, _: u32| {
+    when_ready(fd, READ, |stay: &Stay, _: u64| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
             stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
@@ -1233,7 +1198,7 @@ pub(super) fn is_new(fd: i32) {
         // SAFETY: claimed for us, and no lock is held.
         unsafe {
             if descriptor.has_users() {
-                take_back(fd, descriptor);
+                let _ = runtime::take_back(descriptor, false);
             }
             wake_chain(descriptor.begin(), GOROUTINE_EBADF);
         }
@@ -1259,7 +1224,7 @@ fn look_whether_it_is_new(fd: i32) {
     descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
     drop(stay);
     if descriptor.has_users() {
-        take_back(fd, descriptor);
+        let _ = runtime::take_back(descriptor, false);
     }
     // Nobody who waits for the old file has had an edge of the new one.
     // SAFETY: claimed for us, and no lock is held.
@@ -1276,7 +1241,7 @@ fn look_whether_it_is_new(fd: i32) {
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
     look_whether_it_is_new(fd);
-    when_ready(fd, WRITE, |stay: &Stay, _: u32| {
+    when_ready(fd, WRITE, |stay: &Stay, _: u64| {
         if !begun {
             make_nonblocking(fd)?;
             let kind = &stay.descriptor.kind;
@@ -1329,8 +1294,12 @@ pub extern "C" fn close(fd: i32) -> i64 {
             if now {
                 return finish_close(fd, descriptor);
             }
-            take_back(fd, descriptor);
-            0
+            // Whoever is in a call goes on with the end, and nobody is told of it.
+            if runtime::take_back(descriptor, true) {
+                finish_close(fd, descriptor)
+            } else {
+                0
+            }
         }
     }
 }
@@ -1343,11 +1312,7 @@ fn leave_mine(descriptor: &Fd) {
     }
     // SAFETY: the thread holds the worker.
     let worker = unsafe { &*worker };
-    if worker.kept.is_of(descriptor)
-        && let Some(stayed) = worker.kept.take(&worker.queue)
-    {
-        leave_kept(&stayed);
-    }
+    worker.kept.let_go(&worker.queue, descriptor);
 }
 
 /// The last of this generation (`netpoll::descriptor`, I3).
@@ -1405,7 +1370,8 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
     if !descriptor.has_one_user() {
-        take_back(fd, descriptor);
+        let last = runtime::take_back(descriptor, true);
+        debug_assert!(!last, "we are one");
     }
     // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
     while !descriptor.has_one_user() {
@@ -1422,7 +1388,7 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
 // ---- waiting ----
 
 /// The directions of poll's events; None: one that is not known here.
-fn directions(events: u32) -> Option<u32> {
+fn directions(events: u32) -> Option<u64> {
     const READS: u32 =
         (libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLRDHUP) as u32;
     const WRITES: u32 = (libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND) as u32;
