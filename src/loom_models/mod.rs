@@ -11,7 +11,6 @@ mod ffi;
 mod goroutine;
 mod group;
 mod io_file;
-mod kept;
 mod level;
 mod mutex;
 mod netpoll;

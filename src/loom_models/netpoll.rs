@@ -352,7 +352,7 @@ fn loom_netpoll_wait_without_entering() {
             let descriptor = descriptor.clone();
             thread::spawn(move || {
                 let seen = descriptor.open_generation()?;
-                if !Fd::would_wait(descriptor.readiness(), READ, 0) || !descriptor.is_registered(POLLER) {
+                if !Fd::would_wait(descriptor.readiness(), READ) || !descriptor.is_registered(POLLER) {
                     return None; // enters, and registers
                 }
                 // SAFETY: the seat lives until the end.

@@ -9,8 +9,6 @@
 //!   5. under the lock: ready after all? else waits
 //! ```
 //!
-//! A reader whose call took less than it could have knows that too, and may tell it later: with 5, or with 4. Until then others make a call too many.
-//!
 //! A reader who sees that it is not ready, and that the poller knows it, begins with 5: being in line is no use of the number, and 5 says whether the
 //! generation that it saw goes on.
 //!
@@ -24,35 +22,30 @@
 //! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
 //!     the new one.
 //!
-//! I5. The lock is a bit of `readiness`. While it is set, who set it is the only one to write that word: so what it changes becomes visible with the unlock, in
-//!     one store, and who changes a bit without the lock (3, the monitor's look) waits for it.
-//!
 //! Thousands may wait for one descriptor. So there is a line for each direction and one for those who only ask, and nobody looks through
 //! the others' line: an edge costs the same whoever waits.
 
-use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, backoff, mutated};
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
 use crate::wait::queue::chain_claimed;
 use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
 
 /// A direction: reads and accepts.
-pub const READ: u64 = 1;
+pub const READ: u32 = 1;
 /// A direction: writes and connects.
-pub const WRITE: u64 = 2;
+pub const WRITE: u32 = 2;
 /// In place of both, for one that only asks: its end.
-pub const END: u64 = 4;
+pub const END: u32 = 4;
 /// In `readiness`: an end, an error or urgent data was reported, so a short read does not mean that nothing is left.
-const STICKY: u64 = 4;
+const STICKY: u32 = 4;
 /// In `readiness`, times READ or WRITE: somebody may be in line to make a call.
-const WAITED: u64 = 1 << 3;
+const WAITED: u32 = 1 << 3;
 /// In `readiness`, times READ or WRITE: there is a deadline.
-const DEADLINE: u64 = 1 << 5;
+const DEADLINE: u32 = 1 << 5;
 /// In `readiness`: somebody got in line since the last [`Descriptor::look`].
-const JOINED: u64 = 1 << 7;
-/// In `readiness`: the lock (I5).
-const LOCKED: u64 = 1 << 8;
+const JOINED: u32 = 1 << 7;
 /// In `readiness`: one edge.
-const TICK: u64 = 1 << 9;
+const TICK: u32 = 1 << 8;
 
 /// In `registered`.
 const TELLING: u32 = 1 << 31;
@@ -65,7 +58,7 @@ const GENERATION: u32 = 32;
 #[derive(Clone, Copy)]
 pub struct Want {
     /// READ and WRITE, or END; one of the first two if it `uses`.
-    pub mask: u64,
+    pub mask: u32,
     /// It will make a system call that uses the readiness up (I2).
     pub uses: bool,
 }
@@ -78,7 +71,7 @@ impl Want {
 }
 
 /// Of those who make calls in this direction.
-fn line_of(direction: u64) -> usize {
+fn line_of(direction: u32) -> usize {
     direction as usize - 1
 }
 
@@ -125,9 +118,10 @@ struct State<P> {
 pub struct Descriptor<P: Sleeper> {
     /// Users, CLOSING, generation.
     word: AtomicU64,
-    readiness: AtomicU64,
+    readiness: AtomicU32,
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
+    lock: SpinLock,
     /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Written under the lock.
     registered: AtomicU32,
     state: Guarded<State<P>>,
@@ -139,7 +133,7 @@ unsafe impl<P: Sleeper> Sync for Descriptor<P> {}
 unsafe impl<P: Sleeper> Send for Descriptor<P> {}
 
 /// Of a generation that nothing is known of: the first call is made without waiting.
-const UNKNOWN: u64 = READ | WRITE;
+const UNKNOWN: u32 = READ | WRITE;
 
 impl<P: Sleeper> Descriptor<P> {
     /// Generation 1, in use by nobody.
@@ -147,8 +141,9 @@ impl<P: Sleeper> Descriptor<P> {
     pub fn new() -> Self {
         Self {
             word: AtomicU64::new(1 << GENERATION),
-            readiness: AtomicU64::new(UNKNOWN),
+            readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
+            lock: SpinLock::new(),
             registered: AtomicU32::new(0),
             state: Guarded::new(State {
                 lines: [const { ShortQueue::new() }; 3],
@@ -157,53 +152,12 @@ impl<P: Sleeper> Descriptor<P> {
         }
     }
 
-    /// `f` is given `readiness`, and may change it.
-    #[inline(always)]
-    fn locked<R>(&self, f: impl FnOnce(&mut State<P>, &mut u64) -> R) -> R {
-        let seen = self.readiness.load(Ordering::Relaxed);
-        let free = seen & LOCKED == 0 || mutated!("descriptor_locked_by_two");
-        let mut now = if free && self.swap(seen, seen | LOCKED) {
-            seen
-        } else {
-            self.lock_slow()
-        };
+    fn locked<R>(&self, f: impl FnOnce(&mut State<P>) -> R) -> R {
+        self.lock.lock();
         // SAFETY: we hold the lock.
-        let result = unsafe { self.state.with(|state| f(state, &mut now)) };
-        self.readiness.store(now & !LOCKED, Ordering::Release);
+        let result = unsafe { self.state.with(f) };
+        self.lock.unlock();
         result
-    }
-
-    /// Acquire: partner of the stores that unlock. Release: of `readiness()`.
-    #[inline(always)]
-    fn swap(&self, from: u64, to: u64) -> bool {
-        (self.readiness)
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_slow(&self) -> u64 {
-        loop {
-            let now = self.unlocked();
-            if self.swap(now, now | LOCKED) {
-                return now;
-            }
-        }
-    }
-
-    /// `readiness`, once nobody holds the lock.
-    #[cold]
-    #[inline(never)]
-    fn unlocked(&self) -> u64 {
-        let mut round = 0;
-        loop {
-            let now = self.readiness.load(Ordering::Acquire);
-            if now & LOCKED == 0 {
-                return now;
-            }
-            backoff(&mut round);
-        }
     }
 
     // ---- users ----
@@ -233,36 +187,9 @@ impl<P: Sleeper> Descriptor<P> {
         before & (USERS | CLOSING) == CLOSING | 1
     }
 
-    /// As [`Descriptor::leave`], unless it is being closed: then it is whoever closes it who makes this user leave.
-    #[inline(always)]
-    #[must_use]
-    pub fn leave_unless_closing(&self) -> bool {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            if word & CLOSING != 0 {
-                return false;
-            }
-            match (self.word).compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => word = now,
-            }
-        }
-    }
-
     /// Whether this generation goes on.
     pub fn is_open(&self, generation: u32) -> bool {
         goes_on(self.word.load(Ordering::SeqCst), generation)
-    }
-
-    /// Whether a close has begun that is not over.
-    #[inline(always)]
-    pub fn is_closing(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & CLOSING != 0
-    }
-
-    /// Whether there are users.
-    pub fn has_users(&self) -> bool {
-        self.word.load(Ordering::Acquire) & USERS != 0
     }
 
     /// By a user: whether nobody else is one.
@@ -286,47 +213,35 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// What is known, for [`is_ready`], [`Descriptor::drained`] and the like. Before the system call.
     #[inline]
-    pub fn readiness(&self) -> u64 {
+    pub fn readiness(&self) -> u32 {
         self.readiness.load(Ordering::Acquire)
     }
 
     /// The system call said EAGAIN, `seen` is from before it.
     #[inline]
-    pub fn drained(&self, direction: u64, seen: u64) {
-        if seen & LOCKED != 0 || !self.swap(seen, seen & !direction) {
-            self.drained_slow(direction, seen);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn drained_slow(&self, direction: u64, seen: u64) {
+    pub fn drained(&self, direction: u32, mut seen: u32) {
+        let tick = seen / TICK;
         loop {
-            let now = self.unlocked();
-            if now / TICK != seen / TICK && !mutated!("drained_over_an_edge") {
-                return; // I1
-            }
-            if self.swap(now, now & !direction) {
-                return;
+            let clear = seen & !direction;
+            match (self.readiness).compare_exchange_weak(seen, clear, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) if now / TICK != tick && !mutated!("drained_over_an_edge") => return, // I1
+                Err(now) => seen = now,
             }
         }
     }
 
-    /// Whether a call that took, or gave, less than it could have drained it. Only of descriptors where that says something.
-    #[inline(always)]
-    pub fn is_drained_by_short(seen: u64) -> bool {
-        seen & STICKY == 0
-    }
-
-    /// Whether nobody is in line to make a call in this direction, so that it need not be known at once that it is drained.
-    #[inline(always)]
-    pub fn may_tell_later(seen: u64, direction: u64) -> bool {
-        seen & (direction * WAITED) == 0
+    /// The call took, or gave, less than it could have: the rest would be EAGAIN. Only of descriptors where that is so.
+    #[inline]
+    pub fn drained_by_short(&self, direction: u32, seen: u32) {
+        if seen & STICKY == 0 {
+            self.drained(direction, seen);
+        }
     }
 
     /// A call in this direction did not drain the descriptor: somebody else in line may go on (I2). Gives him, chained.
     #[inline]
-    pub fn pass_on(&self, direction: u64) -> *mut DescriptorWaiter<P> {
+    pub fn pass_on(&self, direction: u32) -> *mut DescriptorWaiter<P> {
         let readiness = self.readiness.load(Ordering::Acquire);
         if readiness & (direction * WAITED) == 0 || readiness & direction == 0 {
             return null_mut();
@@ -336,7 +251,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The same for one who made no call, for its deadline has passed: what woke it, if anything did, was meant for somebody (I2).
     #[cold]
-    pub fn pass_on_unused(&self, direction: u64) -> *mut DescriptorWaiter<P> {
+    pub fn pass_on_unused(&self, direction: u32) -> *mut DescriptorWaiter<P> {
         if mutated!("late_keeps_its_wake") {
             return null_mut();
         }
@@ -344,57 +259,74 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     #[cold]
-    fn pass_on_slow(&self, direction: u64) -> *mut DescriptorWaiter<P> {
-        self.locked(|state, now| {
-            if *now & direction == 0 || mutated!("nobody_passes_on") {
+    fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
+        self.locked(|state| {
+            if self.readiness.load(Ordering::Relaxed) & direction == 0 || mutated!("nobody_passes_on") {
                 return null_mut();
             }
             let mut chain = null_mut();
-            Self::claim_in(state, line_of(direction), direction, false, &raw mut chain);
-            *now &= !Self::not_waited(state);
+            self.claim_in(state, line_of(direction), direction, false, &raw mut chain);
+            self.forget_the_waited(state);
             chain
         })
     }
 
     /// Step b. The chain is to be woken.
-    pub fn edge(&self, generation: u32, directions: u64, sticky: bool) -> *mut DescriptorWaiter<P> {
-        self.locked(|state, now| {
+    pub fn edge(&self, generation: u32, directions: u32, sticky: bool) -> *mut DescriptorWaiter<P> {
+        self.locked(|state| {
             if self.generation() != generation && !mutated!("stale_edge") {
                 return null_mut(); // I4
             }
             let bits = directions | if sticky { STICKY } else { 0 };
-            let chain = Self::claim(state, now, directions, false);
-            *now = (*now | bits).wrapping_add(TICK);
+            let chain = self.claim_lines(state, directions, false);
+            let idle = Self::not_waited(state);
+            self.update(|now| ((now | bits) & !idle).wrapping_add(TICK));
             chain
         })
     }
 
     /// Somebody asked the kernel in another way.
-    pub fn told_ready(&self, direction: u64) {
-        self.locked(|_, now| *now = (*now | direction).wrapping_add(TICK));
+    pub fn told_ready(&self, direction: u32) {
+        self.locked(|_| self.update(|now| (now | direction).wrapping_add(TICK)));
+    }
+
+    fn update(&self, f: impl Fn(u32) -> u32) {
+        let mut now = self.readiness.load(Ordering::Relaxed);
+        while let Err(other) =
+            (self.readiness).compare_exchange_weak(now, f(now), Ordering::AcqRel, Ordering::Relaxed)
+        {
+            now = other;
+        }
     }
 
     /// Under the lock: those in line for `directions`, all, or as I2 says.
-    fn claim(state: &mut State<P>, now: &mut u64, directions: u64, all: bool) -> *mut DescriptorWaiter<P> {
+    fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
+        let chain = self.claim_lines(state, directions, all);
+        self.forget_the_waited(state);
+        chain
+    }
+
+    /// The same, and WAITED stays what it was.
+    fn claim_lines(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
         let mut end: *mut *mut DescriptorWaiter<P> = &raw mut chain;
         if !state.lines[ASKERS].is_empty() {
-            end = Self::claim_in(state, ASKERS, directions, true, end);
+            end = self.claim_in(state, ASKERS, directions, true, end);
         }
         for direction in [READ, WRITE] {
             if directions & direction != 0 && !state.lines[line_of(direction)].is_empty() {
-                end = Self::claim_in(state, line_of(direction), direction, all, end);
+                end = self.claim_in(state, line_of(direction), direction, all, end);
             }
         }
-        *now &= !Self::not_waited(state);
         chain
     }
 
     /// Under the lock: those in one line, or the first of them, put at the `end` of a chain. Gives its new end.
     fn claim_in(
+        &self,
         state: &mut State<P>,
         line: usize,
-        directions: u64,
+        directions: u32,
         all: bool,
         mut end: *mut *mut DescriptorWaiter<P>,
     ) -> *mut *mut DescriptorWaiter<P> {
@@ -418,8 +350,16 @@ impl<P: Sleeper> Descriptor<P> {
         end
     }
 
+    /// Under the lock: WAITED is true no more where nobody is in line.
+    fn forget_the_waited(&self, state: &State<P>) {
+        let idle = Self::not_waited(state);
+        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
+            self.update(|now| now & !idle);
+        }
+    }
+
     /// WAITED where nobody is in line.
-    fn not_waited(state: &State<P>) -> u64 {
+    fn not_waited(state: &State<P>) -> u32 {
         let mut idle = 0;
         for direction in [READ, WRITE] {
             if state.lines[line_of(direction)].is_empty() {
@@ -431,13 +371,12 @@ impl<P: Sleeper> Descriptor<P> {
 
     // ---- waiters ----
 
-    /// Step 5. `seen`: of one that only asks, from before it asked: it waits unless there was an edge since. Of others, too: if it says that it was ready
-    /// then, a call since drained it.
+    /// Step 5. `seen`: of one that only asks, from before it asked: it waits unless there was an edge since.
     ///
     /// # Safety
     /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
-    pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u64) -> Joined {
-        self.locked(|state, now| {
+    pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
+        self.locked(|state| {
             let goes_on = goes_on(self.word.load(Ordering::Acquire), generation);
             if !goes_on && !mutated!("joins_the_closed") {
                 return Joined::Closed;
@@ -445,21 +384,18 @@ impl<P: Sleeper> Descriptor<P> {
             // SAFETY: the caller's; we hold the lock.
             unsafe {
                 let want = (*waiter).what;
-                let drained = *now / TICK == seen / TICK || mutated!("joins_over_an_edge");
-                if want.uses && drained {
-                    *now &= !(seen & want.mask); // step 3
+                if want.uses {
+                    let joined = if mutated!("joins_unseen") { 0 } else { JOINED };
+                    self.update(|now| now | (want.mask * WAITED) | joined); // first, so that whoever sets a bit by itself sees it
                 }
+                let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
-                    *now & want.mask != 0
+                    now & want.mask != 0
                 } else {
-                    want.mask != END && *now / TICK != seen / TICK
+                    want.mask != END && now / TICK != seen / TICK
                 };
                 if ready && !mutated!("join_without_a_look") {
                     return Joined::Ready;
-                }
-                if want.uses {
-                    let joined = if mutated!("joins_unseen") { 0 } else { JOINED };
-                    *now |= (want.mask * WAITED) | joined;
                 }
                 state.lines[want.line()].join(waiter);
             }
@@ -472,7 +408,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// # Safety
     /// `waiter` was meant for this descriptor, and is alive.
     pub unsafe fn leave_line(&self, waiter: *mut DescriptorWaiter<P>) {
-        self.locked(|state, _| {
+        self.locked(|state| {
             if mutated!("late_stays_in_line") {
                 return;
             }
@@ -483,8 +419,8 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The monitor's look, about once a second. `before`: what the last one gave, 0 at first. Gives that for the next one, and whether somebody who
     /// wants to make a call was in line at both, and no edge between: then it is time to ask whether the poller still knows the file.
-    pub fn look(&self, before: u64) -> (u64, bool) {
-        let mut now = self.readiness.load(Ordering::Relaxed);
+    pub fn look(&self, before: u32) -> (u32, bool) {
+        let now = self.readiness.load(Ordering::Relaxed);
         if now & ((READ | WRITE) * WAITED) == 0 {
             return (0, false);
         }
@@ -493,9 +429,7 @@ impl<P: Sleeper> Descriptor<P> {
         if now & JOINED == 0 {
             return (0, lasts); // asked about once: what it is now it is until somebody joins
         }
-        while now & LOCKED != 0 || !self.swap(now, now & !JOINED) {
-            now = self.unlocked();
-        }
+        self.update(|now| now & !JOINED);
         (ticks, lasts)
     }
 
@@ -509,7 +443,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Before `who` tells the poller `poller` of it. False: it was told.
     pub fn begin_registration(&self, poller: u32, who: u32) -> bool {
-        self.locked(|_, _| {
+        self.locked(|_| {
             let unknown = self.registered() != poller;
             if unknown {
                 self.register(TELLING | who);
@@ -521,7 +455,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// `who` has told the poller. If the number went back to the kernel meanwhile it may know the old file by it, which is gone; and if
     /// somebody else began to tell it, he will say so.
     pub fn set_registered(&self, generation: u32, poller: u32, who: u32) {
-        self.locked(|_, _| {
+        self.locked(|_| {
             let begun = self.registered() == TELLING | who || mutated!("registered_over_an_end");
             if begun && self.generation() == generation {
                 self.register(poller);
@@ -546,23 +480,27 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// For the calls that follow.
-    pub fn set_deadline(&self, directions: u64, deadline: u64) {
-        self.locked(|state, now| {
+    pub fn set_deadline(&self, directions: u32, deadline: u64) {
+        self.locked(|state| {
             for direction in [READ, WRITE] {
                 if directions & direction != 0 {
-                    Self::put_deadline(state, now, direction, deadline);
+                    self.put_deadline(state, direction, deadline);
                 }
             }
         });
     }
 
     /// Under the lock.
-    fn put_deadline(state: &mut State<P>, now: &mut u64, direction: u64, deadline: u64) {
+    fn put_deadline(&self, state: &mut State<P>, direction: u32, deadline: u64) {
         state.deadlines[direction as usize - 1] = deadline;
-        *now &= !(direction * DEADLINE);
-        if deadline != u64::MAX {
-            *now |= direction * DEADLINE;
-        }
+        let bit = direction * DEADLINE;
+        self.update(|now| {
+            if deadline == u64::MAX {
+                now & !bit
+            } else {
+                now | bit
+            }
+        });
     }
 
     /// Whether somebody read or wrote it, or set a deadline: so it was open then.
@@ -570,25 +508,19 @@ impl<P: Sleeper> Descriptor<P> {
         self.kind.load(Ordering::Relaxed) != 0 || self.readiness() & ((READ | WRITE) * DEADLINE) != 0
     }
 
-    /// Whether a call in this direction, made now, would find nothing, and there is no deadline. `drained`: the readiness from before one that left nothing
-    /// behind, or 0.
-    #[inline(always)]
-    pub fn would_wait(readiness: u64, direction: u64, drained: u64) -> bool {
-        let ready = if readiness / TICK == drained / TICK {
-            readiness & !drained
-        } else {
-            readiness
-        };
-        (ready & direction) | (readiness & (direction * DEADLINE)) == 0
+    /// Whether a call in this direction, made now, would find nothing, and there is no deadline.
+    #[inline]
+    pub fn would_wait(readiness: u32, direction: u32) -> bool {
+        readiness & (direction | (direction * DEADLINE)) == 0
     }
 
     /// Until when a call may take; `u64::MAX`: for ever.
     #[inline]
-    pub fn deadline(&self, direction: u64, readiness: u64) -> u64 {
+    pub fn deadline(&self, direction: u32, readiness: u32) -> u64 {
         if readiness & (direction * DEADLINE) == 0 {
             return u64::MAX;
         }
-        self.locked(|state, _| state.deadlines[direction as usize - 1])
+        self.locked(|state| state.deadlines[direction as usize - 1])
     }
 
     // ---- the end ----
@@ -607,7 +539,7 @@ impl<P: Sleeper> Descriptor<P> {
             }
         }
         let now = word & USERS == 0;
-        let waiters = self.locked(|state, now| Self::claim(state, now, READ | WRITE | END, true));
+        let waiters = self.locked(|state| self.claim(state, READ | WRITE | END, true));
         Close::Begun { waiters, now }
     }
 
@@ -615,10 +547,10 @@ impl<P: Sleeper> Descriptor<P> {
     /// [`Descriptor::after_end`].
     #[must_use]
     pub fn end(&self) -> u32 {
-        self.locked(|state, now| {
+        self.locked(|state| {
             let registered = self.registered();
             let registered = if registered & TELLING == 0 { registered } else { 0 };
-            self.reset(state, now);
+            self.reset(state);
             // Nobody enters or leaves while CLOSING is set and there are no users.
             let next = Self::after(self.word.load(Ordering::Relaxed));
             self.word.store(next, Ordering::Release);
@@ -634,7 +566,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The kernel has given this number out some time ago. A deadline that is not over at `now` may be the new file's, and stays.
     pub fn begin_at(&self, now: u64) -> *mut DescriptorWaiter<P> {
-        self.locked(|state, readiness| {
+        self.locked(|state| {
             let nobody = state.lines.iter().all(ShortQueue::is_empty);
             if !self.was_used() && self.registered() == 0 && nobody {
                 return null_mut(); // as good as new
@@ -649,12 +581,12 @@ impl<P: Sleeper> Descriptor<P> {
             {
                 return null_mut(); // in use by somebody who is late: it is his to find out
             }
-            let waiters = Self::claim(state, readiness, READ | WRITE | END, true);
+            let waiters = self.claim(state, READ | WRITE | END, true);
             let deadlines = state.deadlines;
-            self.reset(state, readiness);
+            self.reset(state);
             for (direction, deadline) in [READ, WRITE].into_iter().zip(deadlines) {
                 if deadline > now && deadline != u64::MAX {
-                    Self::put_deadline(state, readiness, direction, deadline);
+                    self.put_deadline(state, direction, deadline);
                 }
             }
             waiters
@@ -667,26 +599,25 @@ impl<P: Sleeper> Descriptor<P> {
         u64::from(next) << GENERATION
     }
 
-    fn reset(&self, state: &mut State<P>, now: &mut u64) {
+    fn reset(&self, state: &mut State<P>) {
         self.forget_registration();
         self.kind.store(0, Ordering::Relaxed);
-        let mut kept = !(TICK - 1);
         if mutated!("deadline_outlives_its_descriptor") {
-            kept |= (READ | WRITE) * DEADLINE;
-        } else {
-            state.deadlines = [u64::MAX; 2];
+            let kept = !(TICK - 1) | ((READ | WRITE) * DEADLINE);
+            return self.update(|now| (now & kept) | UNKNOWN);
         }
-        *now = ((*now & kept) | UNKNOWN).wrapping_add(TICK); // what was known of the old one is not known of the next
+        state.deadlines = [u64::MAX; 2];
+        self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
     }
 
     /// The number is free, or somebody else's already. Who came between `end` and the close was late, and may have registered what
     /// was about to be closed, and taken it for what it was: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
-        self.locked(|state, now| {
+        self.locked(|state| {
             self.forget_registration();
             self.kind.store(0, Ordering::Relaxed);
-            *now = (*now | READ | WRITE).wrapping_add(TICK);
-            Self::claim(state, now, READ | WRITE | END, true)
+            self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
+            self.claim(state, READ | WRITE | END, true)
         })
     }
 
@@ -711,6 +642,6 @@ fn goes_on(word: u64, generation: u32) -> bool {
 
 /// Whether to make the call at once.
 #[inline]
-pub fn is_ready(readiness: u64, direction: u64) -> bool {
+pub fn is_ready(readiness: u32, direction: u32) -> bool {
     readiness & direction != 0
 }

@@ -28,7 +28,7 @@ pub struct Edge {
     /// What it was added with.
     pub token: u64,
     /// READ and WRITE.
-    pub directions: u64,
+    pub directions: u32,
     /// An end, an error or urgent data.
     pub sticky: bool,
 }

@@ -10,13 +10,11 @@
 //!     tells the poller in a way that overwrites this.
 
 use super::Poller;
-use super::descriptor::Descriptor;
 use super::poller::hand_up;
 use super::table::{self, CHUNK};
 use crate::abi::GOROUTINE_EBADF;
 use crate::goroutine::ReadyList;
 use crate::sync::Ordering;
-use crate::wait::Party;
 
 /// Most chunks of descriptors in one look: 4 MiB to read.
 const CHUNKS: usize = 64;
@@ -25,20 +23,14 @@ const CHUNKS: usize = 64;
 #[derive(Default)]
 pub struct Lasting {
     /// Of each descriptor what [`super::descriptor::Descriptor::look`] gave; by chunks.
-    before: Vec<Vec<u64>>,
+    before: Vec<Vec<u32>>,
     /// Where the next look begins.
     next: usize,
 }
 
 impl Lasting {
     /// Looks. Whose descriptor is closed is added to `ready`. Gives whether there are waits to look at once more.
-    /// `leave`: whoever is a user of this descriptor and in no call on it leaves it.
-    pub fn look(
-        &mut self,
-        poller: &Poller,
-        ready: &mut ReadyList,
-        leave: impl Fn(&Descriptor<Party>),
-    ) -> bool {
+    pub fn look(&mut self, poller: &Poller, ready: &mut ReadyList) -> bool {
         let chunks = table::chunks();
         self.before.resize_with(chunks, Vec::new);
         let mut again = chunks > CHUNKS;
@@ -55,7 +47,7 @@ impl Lasting {
                 *before = seen;
                 again |= seen != 0;
                 if lasts {
-                    see_to(poller, (number * CHUNK + i) as i32, ready, &leave);
+                    see_to(poller, (number * CHUNK + i) as i32, ready);
                 }
             }
         }
@@ -65,7 +57,7 @@ impl Lasting {
 
 /// Somebody waits for this one, and has done for a while.
 #[cold]
-fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList, leave: impl Fn(&Descriptor<Party>)) {
+fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList) {
     let Some(descriptor) = table::descriptor(fd) else {
         return;
     };
@@ -79,9 +71,6 @@ fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList, leave: impl Fn(&Descr
         Ok(false) => {}
         // Nobody's, or that of a file that nobody waits for.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBADF | libc::EPERM)) => {
-            if descriptor.has_users() {
-                leave(descriptor);
-            }
             // SAFETY: claimed for us, and no lock is held.
             unsafe { hand_up(descriptor.begin(), GOROUTINE_EBADF, ready) };
         }

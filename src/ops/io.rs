@@ -6,8 +6,7 @@
 //! I3. The mode of a descriptor that was handed over is never changed, but for O_NONBLOCK of sockets that are connected or accepted on.
 //! I4. Who was woken may have been woken in place of others: however his call ends, he wakes the next one unless the descriptor is drained.
 //!
-//! Counts per read that finds data: one locked instruction before the system call, on the descriptor's own line, and one for the descriptor that the worker
-//! used before; after it none (`sched::kept`).
+//! Counts per read that finds data: two locked instructions beside the system call, both on the descriptor's own line.
 
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
@@ -18,14 +17,13 @@ use crate::netpoll::descriptor::{
 };
 use crate::netpoll::{Poller, table};
 use crate::sanitize;
-use crate::sched::{Runtime, bind, blocking, budget, park, runtime};
+use crate::sched::{bind, blocking, budget, park, runtime};
 use crate::sys::mutex::Mutex;
 use crate::sys::socket;
 use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -67,8 +65,6 @@ pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
-    /// The readiness from before a read that took all there was, which the descriptor was not told yet; 0: none.
-    drained: Cell<u64>,
 }
 
 impl Stay {
@@ -83,59 +79,23 @@ impl Stay {
             fd,
             descriptor,
             generation,
-            drained: Cell::new(0),
         })
-    }
-
-    /// The same, with the stay that the worker keeps, if it is one of this descriptor; one of another it leaves.
-    #[inline(always)]
-    fn go_on(fd: i32, descriptor: &'static Fd, expected: u32) -> Option<Self> {
-        let worker = tls::worker();
-        if !worker.is_null() {
-            // SAFETY: the thread holds the worker.
-            let worker = unsafe { &*worker };
-            if let Some(drained) = worker.kept.go_on(&worker.queue, descriptor) {
-                let stay = Self {
-                    fd,
-                    descriptor,
-                    generation: descriptor.generation(),
-                    drained: Cell::new(drained),
-                };
-                return (expected == 0 || expected == stay.generation).then_some(stay);
-            }
-        }
-        Self::of(fd, descriptor, expected)
-    }
-
-    /// The call is over, and there may be another one soon.
-    #[inline(always)]
-    fn keep(self) {
-        let worker = tls::worker();
-        if worker.is_null() {
-            return;
-        }
-        // SAFETY: the thread holds the worker.
-        let worker = unsafe { &*worker };
-        if (worker.kept).keep(&worker.queue, self.descriptor, self.drained.get()) {
-            std::mem::forget(self);
-        }
-    }
-
-    /// What only this stay knows of the readiness.
-    #[inline(always)]
-    fn tell(&self) {
-        if self.drained.get() != 0 {
-            self.descriptor.drained(READ, self.drained.take());
-        }
     }
 
     /// Before a call that may not wait: gives way now and then (`sched::budget`). Err: the call is not to be made.
     #[inline(always)]
     pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
-        if budget::is_up() {
-            give_way(self.descriptor, self.generation)
-        } else {
+        if budget::is_up() { self.give_way() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_way(&self) -> Result<(), GoroutineStatus> {
+        budget::give_way()?;
+        if self.descriptor.is_open(self.generation) {
             Ok(())
+        } else {
+            Err(GOROUTINE_EBADF)
         }
     }
 
@@ -157,33 +117,8 @@ impl Stay {
 impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
-        self.tell();
         if self.descriptor.leave() {
             finish_close(self.fd, self.descriptor);
-        }
-    }
-}
-
-/// (Not of a `&Stay`: one that nobody has a reference to lies in registers.)
-#[cold]
-#[inline(never)]
-fn give_way(descriptor: &Fd, generation: u32) -> Result<(), GoroutineStatus> {
-    budget::give_way()?;
-    if descriptor.is_open(generation) {
-        Ok(())
-    } else {
-        Err(GOROUTINE_EBADF)
-    }
-}
-
-/// A runtime ends, and its threads have: its workers keep no stay.
-pub fn leave_all_kept(runtime: &Runtime) {
-    for worker in &runtime.workers {
-        if let Some(closing) = worker.kept.end()
-            && let Some(fd) = table::number_of(closing as usize)
-            && let Some(descriptor) = table::descriptor(fd)
-        {
-            finish_close(fd, descriptor);
         }
     }
 }
@@ -196,21 +131,9 @@ const PAUSE_MOST_NS: u64 = 128_000_000;
 /// After so many edges in vain the kernel is asked what it means by ready.
 const VAIN: u32 = 3;
 
-/// A system call. The readiness is from before it.
-trait Call {
-    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32>;
-}
-
-impl<F: FnMut(&Stay, u64) -> Result<usize, i32>> Call for F {
-    #[inline(always)]
-    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32> {
-        self(stay, seen)
-    }
-}
-
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline(always)]
-fn when_ready(fd: i32, direction: u64, call: impl Call) -> i64 {
+fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let want = Want {
         mask: direction,
         uses: true,
@@ -227,46 +150,38 @@ fn when_ready(fd: i32, direction: u64, call: impl Call) -> i64 {
 
 /// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
 #[inline(always)]
-fn when(fd: i32, want: Want, mut call: impl Call) -> i64 {
+fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
     let direction = want.mask;
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    let drained = if direction == READ {
-        drained_later(descriptor)
+    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction) {
+        wait_first(fd, descriptor, want)
     } else {
-        0
+        Err(GOROUTINE_OK)
     };
-    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction, drained) {
-        match wait_first(descriptor, want, drained) {
-            Ok(generation) => generation,
-            Err(status) => return i64::from(status),
+    let (stay, deadline) = match waited {
+        Ok(stay) => (stay, u64::MAX),
+        Err(GOROUTINE_OK) => {
+            let Some(stay) = Stay::of(fd, descriptor, 0) else {
+                return i64::from(GOROUTINE_EBADF);
+            };
+            let deadline = descriptor.deadline(direction, descriptor.readiness());
+            if let Err(status) = stay.before_call() {
+                return i64::from(status);
+            }
+            (stay, deadline)
         }
-    } else {
-        0
+        Err(status) => return i64::from(status),
     };
-    let Some(stay) = Stay::go_on(fd, descriptor, waited) else {
-        return closed(descriptor, if waited == 0 { 0 } else { direction });
-    };
-    let mut deadline = u64::MAX;
-    if waited == 0 {
-        if direction == READ {
-            stay.tell();
-        }
-        deadline = descriptor.deadline(direction, descriptor.readiness());
-        if let Err(status) = stay.before_call() {
-            return i64::from(status);
-        }
-    }
     // The first try, with nothing of what another one needs.
     let seen = descriptor.readiness();
     let mut first = None;
     if deadline == u64::MAX && is_ready(seen, direction) {
-        match call.make(&stay, seen) {
+        match call(&stay, seen) {
             Ok(n) => {
                 // SAFETY: claimed for us, and no lock is held.
                 unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
-                stay.keep();
                 return n as i64;
             }
             Err(error) => first = Some((seen, error)),
@@ -275,35 +190,14 @@ fn when(fd: i32, want: Want, mut call: impl Call) -> i64 {
     again_and_again(stay, want, deadline, first, call)
 }
 
-/// It was closed. Who was woken to make a call in this `direction` (0: nobody was) leaves it to others.
-#[cold]
-fn closed(descriptor: &Fd, direction: u64) -> i64 {
-    if direction != 0 {
-        // SAFETY: claimed for us, and no lock is held.
-        unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
-    }
-    i64::from(GOROUTINE_EBADF)
-}
-
-/// `Stay::drained` of the stay that the worker keeps of this descriptor, if it does.
-#[inline(always)]
-fn drained_later(descriptor: &Fd) -> u64 {
-    let worker = tls::worker();
-    if worker.is_null() {
-        return 0;
-    }
-    // SAFETY: the thread holds the worker.
-    unsafe { (*worker).kept.drained(descriptor) }
-}
-
 /// The rest of [`when`]. `first`: what the first try gave, if there was one, and the readiness from before it.
 #[inline(never)]
 fn again_and_again(
     mut stay: Stay,
     want: Want,
     deadline: u64,
-    mut first: Option<(u64, i32)>,
-    mut call: impl Call,
+    mut first: Option<(u32, i32)>,
+    mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>,
 ) -> i64 {
     let direction = want.mask;
     let (fd, descriptor) = (stay.fd, stay.descriptor);
@@ -319,7 +213,7 @@ fn again_and_again(
         if is_ready(seen, direction) || !want.uses || patience.forced {
             let done = match first.take() {
                 Some((_, error)) => Err(error),
-                None => call.make(&stay, seen),
+                None => call(&stay, seen),
             };
             match done {
                 Err(libc::EAGAIN) => {
@@ -378,7 +272,7 @@ impl Patience {
 
     /// EAGAIN. True: once too often, for the kernel says that it is ready. (A Unix receiver that others have filled; an eventfd that would
     /// overflow.) It would be an edge, or an end of ppoll, for each try.
-    fn in_vain(&mut self, fd: i32, direction: u64) -> bool {
+    fn in_vain(&mut self, fd: i32, direction: u32) -> bool {
         self.forced = false;
         self.vain += 1;
         self.vain >= VAIN && is_ready_now(fd, events_of(direction))
@@ -406,7 +300,7 @@ impl Patience {
     }
 }
 
-fn events_of(direction: u64) -> i16 {
+fn events_of(direction: u32) -> i16 {
     if direction == READ {
         libc::POLLIN
     } else {
@@ -415,41 +309,38 @@ fn events_of(direction: u64) -> i16 {
 }
 
 /// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
-/// enters afterwards, as after every wait. Gives the generation to enter; 0: it did not wait. Err: how the wait ended.
+/// enters afterwards, as after every wait. Err: GOROUTINE_OK if it is none of these, or how the wait ended.
 #[inline(never)]
-fn wait_first(descriptor: &'static Fd, want: Want, drained: u64) -> Result<u32, GoroutineStatus> {
+fn wait_first(fd: i32, descriptor: &'static Fd, want: Want) -> Result<Stay, GoroutineStatus> {
     let worker = tls::worker();
     if worker.is_null() || tls::current().is_null() {
-        return Ok(0);
+        return Err(GOROUTINE_OK);
     }
+    let generation = descriptor.open_generation().ok_or(GOROUTINE_OK)?;
     // SAFETY: the thread holds the worker.
-    let worker = unsafe { &*worker };
-    let (Some(generation), Some(poller)) = (descriptor.open_generation(), worker.runtime().net.poller())
-    else {
-        return Ok(0);
-    };
+    let poller = unsafe { (*worker).runtime() }.net.poller().ok_or(GOROUTINE_OK)?;
     // Of the generation, so after it.
     let seen = descriptor.readiness();
-    if !Fd::would_wait(seen, want.mask, drained) || !descriptor.is_registered(poller.id()) {
-        return Ok(0);
-    }
-    if drained != 0 {
-        worker.kept.is_told();
+    if !Fd::would_wait(seen, want.mask) || !descriptor.is_registered(poller.id()) {
+        return Err(GOROUTINE_OK);
     }
     let mut waiter = Waiter::new(want);
-    match wait_in_line(descriptor, generation, &raw mut waiter, drained, u64::MAX) {
-        GOROUTINE_OK => Ok(generation),
-        status => {
-            // SAFETY: claimed for us, and no lock is held.
-            unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
-            Err(status)
-        }
+    let status = wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX);
+    let again = if status == GOROUTINE_OK {
+        Stay::of(fd, descriptor, generation).ok_or(GOROUTINE_EBADF)
+    } else {
+        Err(status)
+    };
+    if again.is_err() {
+        // SAFETY: claimed for us, and no lock is held.
+        unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
     }
+    again
 }
 
 /// Waits for an edge. Err: how it ended.
 #[inline(never)]
-fn wait_for(stay: Stay, want: Want, seen: u64, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
     if tls::current().is_null() {
         return wait_as_thread(stay, want.mask, deadline);
     }
@@ -464,7 +355,7 @@ fn wait_for(stay: Stay, want: Want, seen: u64, deadline: u64) -> Result<Stay, Go
 }
 
 /// Waits in line, where a close ends it, too.
-fn line_up(stay: Stay, want: Want, seen: u64, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
+fn line_up(stay: Stay, want: Want, seen: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
     let (descriptor, generation) = (stay.descriptor, stay.generation);
     let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
@@ -476,7 +367,7 @@ fn wait_in_line(
     descriptor: &'static Fd,
     generation: u32,
     place: *mut DescriptorWaiter<Party>,
-    seen: u64,
+    seen: u32,
     deadline: u64,
 ) -> GoroutineStatus {
     let word = ThreadWait::new();
@@ -656,7 +547,7 @@ fn pause_as_thread(stay: Stay, until: u64) -> (Option<Stay>, GoroutineStatus) {
 }
 
 #[cold]
-fn wait_as_thread(stay: Stay, direction: u64, deadline: u64) -> Result<Stay, GoroutineStatus> {
+fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, GoroutineStatus> {
     let (again, polled) = poll_as_thread(stay, events_of(direction), deadline);
     if let (Some(again), Err(status)) = (&again, polled)
         && status != GOROUTINE_ETIMEDOUT
@@ -783,7 +674,7 @@ pub unsafe extern "C" fn write(fd: i32, buffer: *const c_void, n: usize) -> i64 
 ///
 /// # Safety
 /// `vectors` are `count` buffers as readv and writev want them.
-pub unsafe fn vectored(fd: i32, direction: u64, vectors: *const iovec, count: i32) -> i64 {
+pub unsafe fn vectored(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
     if !(0..=IOV_MAX).contains(&count) || (vectors.is_null() && count != 0) {
         return i64::from(GOROUTINE_EINVAL);
     }
@@ -803,7 +694,7 @@ pub unsafe fn vectored(fd: i32, direction: u64, vectors: *const iovec, count: i3
 
 /// Of no bytes: readv and writev only say whether it could be. (A write of nothing may be a datagram, recvmsg takes one, and a
 /// read of nothing may wait.)
-unsafe fn of_nothing(fd: i32, direction: u64, vectors: *const iovec, count: i32) -> i64 {
+unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32) -> i64 {
     let Some(stay) = Stay::new(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
@@ -816,51 +707,28 @@ unsafe fn of_nothing(fd: i32, direction: u64, vectors: *const iovec, count: i32)
 
 /// DIRECTION is one of the two: each has code of its own, for what most programs do all the time.
 #[inline(always)]
-unsafe fn transfer<const DIRECTION: u64>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
-    let call = Transfer::<DIRECTION> {
-        vectors,
-        count,
-        total,
-    };
-    when_ready(fd, DIRECTION, call)
-}
-
-/// Of these buffers, `total` bytes: what [`transfer`] was promised. (A type, and no closure, so that its code is where the first try is.)
-struct Transfer<const DIRECTION: u64> {
-    vectors: *const iovec,
-    count: i32,
-    total: usize,
-}
-
-impl<const DIRECTION: u64> Call for Transfer<DIRECTION> {
-    #[inline(always)]
-    fn make(&mut self, stay: &Stay, seen: u64) -> Result<usize, i32> {
-        let (vectors, count) = (self.vectors, self.count);
-        // SAFETY: the promise that it was made with.
+unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
+    when_ready(fd, DIRECTION, move |stay, seen| {
+        // SAFETY: the caller's promise.
         let done = unsafe {
             if count == 1 && stay.descriptor.kind.load(Ordering::Relaxed) == TCP {
-                match by_socket(stay.fd, DIRECTION == READ, &*vectors) {
-                    Err(libc::ENOTSOCK) => attempts(stay.fd, stay.descriptor, DIRECTION, vectors, count),
+                match by_socket(fd, DIRECTION == READ, &*vectors) {
+                    Err(libc::ENOTSOCK) => attempts(stay, DIRECTION, vectors, count),
                     done => done,
                 }
             } else {
-                attempts(stay.fd, stay.descriptor, DIRECTION, vectors, count)
+                attempts(stay, DIRECTION, vectors, count)
             }
         };
         if let Ok(n) = done
             && n != 0
-            && n < self.total
+            && n < total
             && stay.descriptor.kind.load(Ordering::Relaxed) == TCP
-            && Fd::is_drained_by_short(seen)
         {
-            if DIRECTION == READ && Fd::may_tell_later(seen, READ) {
-                stay.drained.set(seen);
-            } else {
-                stay.descriptor.drained(DIRECTION, seen);
-            }
+            stay.descriptor.drained_by_short(DIRECTION, seen);
         }
         done
-    }
+    })
 }
 
 #[inline(always)]
@@ -877,21 +745,15 @@ unsafe fn by_socket(fd: i32, reads: bool, v: &iovec) -> Result<usize, i32> {
 
 /// System calls until one is of its kind.
 #[inline(never)]
-unsafe fn attempts(
-    fd: i32,
-    descriptor: &Fd,
-    direction: u64,
-    vectors: *const iovec,
-    count: i32,
-) -> Result<usize, i32> {
-    let kind = &descriptor.kind;
+unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i32) -> Result<usize, i32> {
+    let kind = &stay.descriptor.kind;
     loop {
         // SAFETY: the caller's promise.
-        if let Some(done) = unsafe { attempt(fd, descriptor, direction, vectors, count) } {
+        if let Some(done) = unsafe { attempt(stay, direction, vectors, count) } {
             return done;
         }
         kind.store(
-            next_kind(fd, kind.load(Ordering::Relaxed), direction),
+            next_kind(stay.fd, kind.load(Ordering::Relaxed), direction),
             Ordering::Relaxed,
         );
     }
@@ -899,18 +761,18 @@ unsafe fn attempts(
 
 /// One system call as its kind wants it. None: it is not of that kind.
 unsafe fn attempt(
-    fd: i32,
-    descriptor: &Fd,
-    direction: u64,
+    stay: &Stay,
+    direction: u32,
     vectors: *const iovec,
     count: i32,
 ) -> Option<Result<usize, i32>> {
+    let fd = stay.fd;
     let reads = direction == READ;
     // SAFETY: the caller's promise.
     unsafe {
-        match descriptor.kind.load(Ordering::Relaxed) {
+        match stay.descriptor.kind.load(Ordering::Relaxed) {
             UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
-                socket_or_not(descriptor, by_socket(fd, reads, &*vectors))
+                socket_or_not(stay, by_socket(fd, reads, &*vectors))
             }
             UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();
@@ -921,7 +783,7 @@ unsafe fn attempt(
                 } else {
                     libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                 };
-                socket_or_not(descriptor, result(n))
+                socket_or_not(stay, result(n))
             }
             kind @ (NOWAIT | NOWAIT_READS) if reads || kind == NOWAIT => {
                 let n = if reads {
@@ -960,19 +822,19 @@ unsafe fn plain(fd: i32, reads: bool, vectors: *const iovec, count: i32) -> Resu
     })
 }
 
-fn socket_or_not(descriptor: &Fd, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
+fn socket_or_not(stay: &Stay, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
     if done == Err(libc::ENOTSOCK) {
         return None;
     }
-    if descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
-        descriptor.kind.store(SOCKET, Ordering::Relaxed);
+    if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
+        stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
     }
     Some(done)
 }
 
 /// It was not a socket, or knows no RWF_NOWAIT in this direction.
 #[cold]
-fn next_kind(fd: i32, kind: u32, direction: u64) -> u32 {
+fn next_kind(fd: i32, kind: u32, direction: u32) -> u32 {
     match kind {
         NOWAIT if direction == WRITE => NOWAIT_READS,
         NOWAIT | NOWAIT_READS => CAREFUL,
@@ -1028,7 +890,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
     let once = |stay: &Stay, message| {
         // SAFETY: the caller's promise.
         let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
-        socket_or_not(stay.descriptor, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & NEVER_WAITS != 0 {
         return at_once(fd, |stay| once(stay, message));
@@ -1042,7 +904,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
         mask: READ,
         uses: flags & libc::MSG_PEEK == 0,
     };
-    when(fd, want, |stay: &Stay, _: u64| once(stay, message))
+    when(fd, want, |stay, _| once(stay, message))
 }
 
 /// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
@@ -1060,7 +922,7 @@ unsafe fn receive_all(
         return i64::from(-libc::EMSGSIZE);
     };
     let mut done = 0;
-    let status = when_ready(fd, READ, |stay: &Stay, _: u64| {
+    let status = when_ready(fd, READ, |stay, _| {
         loop {
             // SAFETY: the caller's promise; the kernel has seen these buffers if some were used up.
             unsafe {
@@ -1102,12 +964,12 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
         // SAFETY: the caller's promise.
         let done =
             result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
-        socket_or_not(stay.descriptor, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & libc::MSG_DONTWAIT != 0 {
         return at_once(fd, once);
     }
-    when_ready(fd, WRITE, |stay: &Stay, _: u64| once(stay))
+    when_ready(fd, WRITE, |stay, _| once(stay))
 }
 
 /// Makes a call that does not wait; EAGAIN is an answer.
@@ -1152,7 +1014,7 @@ const SHORTAGE_NS: u64 = 1_000_000_000;
 /// `address` and `size` are as accept wants them.
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     let mut short_since = None;
-    when_ready(fd, READ, |stay: &Stay, _: u64| {
+    when_ready(fd, READ, |stay, _| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
             stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
@@ -1196,12 +1058,7 @@ pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut sock
 pub(super) fn is_new(fd: i32) {
     if let Some(descriptor) = table::descriptor(fd) {
         // SAFETY: claimed for us, and no lock is held.
-        unsafe {
-            if descriptor.has_users() {
-                let _ = runtime::take_back(descriptor, false);
-            }
-            wake_chain(descriptor.begin(), GOROUTINE_EBADF);
-        }
+        unsafe { wake_chain(descriptor.begin(), GOROUTINE_EBADF) };
     }
 }
 
@@ -1223,9 +1080,6 @@ fn look_whether_it_is_new(fd: i32) {
     }
     descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
     drop(stay);
-    if descriptor.has_users() {
-        let _ = runtime::take_back(descriptor, false);
-    }
     // Nobody who waits for the old file has had an edge of the new one.
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(descriptor.begin_at(now_ns()), GOROUTINE_EBADF) };
@@ -1241,7 +1095,7 @@ fn look_whether_it_is_new(fd: i32) {
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
     look_whether_it_is_new(fd);
-    when_ready(fd, WRITE, |stay: &Stay, _: u64| {
+    when_ready(fd, WRITE, |stay, _| {
         if !begun {
             make_nonblocking(fd)?;
             let kind = &stay.descriptor.kind;
@@ -1283,36 +1137,15 @@ pub extern "C" fn close(fd: i32) -> i64 {
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    let generation = descriptor.generation();
-    leave_mine(descriptor);
-    match descriptor.close(generation) {
+    match descriptor.close(descriptor.generation()) {
         Close::Already => i64::from(GOROUTINE_EBADF),
         Close::Begun { waiters, now } => {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
             wake_blocked(fd);
-            if now {
-                return finish_close(fd, descriptor);
-            }
-            // Whoever is in a call goes on with the end, and nobody is told of it.
-            if runtime::take_back(descriptor, true) {
-                finish_close(fd, descriptor)
-            } else {
-                0
-            }
+            if now { finish_close(fd, descriptor) } else { 0 }
         }
     }
-}
-
-/// The stay that this worker keeps of it, if it does.
-fn leave_mine(descriptor: &Fd) {
-    let worker = tls::worker();
-    if worker.is_null() {
-        return;
-    }
-    // SAFETY: the thread holds the worker.
-    let worker = unsafe { &*worker };
-    worker.kept.let_go(&worker.queue, descriptor);
 }
 
 /// The last of this generation (`netpoll::descriptor`, I3).
@@ -1357,7 +1190,6 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
         fd,
         descriptor,
         generation,
-        drained: Cell::new(0),
     };
     if stay.is_nobodys() {
         return GOROUTINE_EBADF;
@@ -1369,10 +1201,6 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
-    if !descriptor.has_one_user() {
-        let last = runtime::take_back(descriptor, true);
-        debug_assert!(!last, "we are one");
-    }
     // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
     while !descriptor.has_one_user() {
         super::sleep::sleep(OTHERS_NS);
@@ -1388,7 +1216,7 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
 // ---- waiting ----
 
 /// The directions of poll's events; None: one that is not known here.
-fn directions(events: u32) -> Option<u64> {
+fn directions(events: u32) -> Option<u32> {
     const READS: u32 =
         (libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLRDHUP) as u32;
     const WRITES: u32 = (libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND) as u32;

@@ -24,7 +24,6 @@
 //! | `attach` | threads that the library did not make, and that call language code |
 //! | `park` | how a goroutine waits, and how it is readied |
 //! | `net` | who holds the poller (model-checked) |
-//! | `kept` | the descriptor that a worker used last (model-checked) |
 //! | `poll` | who waits for edges of descriptors |
 //! | `spawn` | how a goroutine starts |
 //! | `tracing` | traces of what all of these do |
@@ -42,7 +41,6 @@
 
 pub mod crew;
 pub mod idle;
-pub mod kept;
 pub mod ledger;
 pub mod net;
 pub mod order;

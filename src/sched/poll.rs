@@ -2,17 +2,14 @@
 //!
 //! A worker that sleeps in the poller says so in its `sleeping` word (POLLING), so that whoever claims it ends the right kind of sleep.
 
-use super::kept::Kept;
 use super::net;
 use super::runtime::Runtime;
 use super::worker::Worker;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GoroutineStatus};
 use crate::goroutine::{ReadyList, Runnable};
 use crate::netpoll::Poller;
-use crate::netpoll::descriptor::Descriptor;
 use crate::netpoll::lasting::Lasting;
 use crate::trace::{self, Cause};
-use crate::wait::Party;
 
 /// `sleeping` of a worker that sleeps in the poller.
 pub const POLLING: u32 = 3;
@@ -83,22 +80,9 @@ impl Runtime {
         let Some(poller) = self.net.poller() else {
             return false;
         };
-        let again = lasting.look(poller, &mut ready, |descriptor| {
-            let _ = self.take_back(descriptor, false);
-        });
+        let again = lasting.look(poller, &mut ready);
         self.queue_all_from_outside(ready);
         again
-    }
-
-    /// [`Kept::take_back`], of all workers: microseconds.
-    #[must_use]
-    pub fn take_back(&self, descriptor: &Descriptor<Party>, closes: bool) -> bool {
-        Kept::<Party>::before_take_back();
-        let mut last = false;
-        for worker in &self.workers {
-            last |= worker.kept.take_back(&worker.queue, descriptor, closes);
-        }
-        last
     }
 
     fn queue_all_from_outside(&self, ready: ReadyList) {

@@ -28,7 +28,6 @@ use crate::code::place;
 use crate::context::{self, note_control_words, tls};
 use crate::goroutine::{FORKS, Goroutine, Runnable, forget_name_readers, name_of, site_of};
 use crate::inspect::deadlock::{self, Detector};
-use crate::netpoll::descriptor::Descriptor;
 use crate::promise::Outcome;
 use crate::sanitize;
 use crate::stack;
@@ -38,7 +37,6 @@ use crate::sys::{self, cpu, exit, futex, library, membarrier, report};
 use crate::thread;
 use crate::timer::{Wheel, slot};
 use crate::trace;
-use crate::wait::Party;
 use crossbeam_queue::SegQueue;
 use parking_lot::lock_api::{self, RawMutex};
 use parking_lot::{Condvar, Mutex};
@@ -164,22 +162,6 @@ pub fn enter() -> Option<Inside> {
         runtime: CURRENT.load(Ordering::Acquire),
         through_door: true,
     })
-}
-
-/// [`Runtime::take_back`] of the runtime that there is, also while it ends and nobody comes in.
-#[cold]
-#[must_use]
-pub fn take_back(descriptor: &Descriptor<Party>, closes: bool) -> bool {
-    if let Some(inside) = enter() {
-        return inside.take_back(descriptor, closes);
-    }
-    if is_over() {
-        return false;
-    }
-    let _lifecycle = LIFECYCLE.lock();
-    // SAFETY: it is freed under this lock.
-    unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
-        .is_some_and(|runtime| runtime.take_back(descriptor, closes))
 }
 
 /// Whether none runs: there was none, or it is shut down.
@@ -462,7 +444,6 @@ pub fn shutdown(deadline: u64) -> Ended {
     // SAFETY: as the lines above say.
     unsafe { trace::forget() };
     stack::segment::trim_all();
-    crate::ops::io::leave_all_kept(shared);
     let mut lifecycle = LIFECYCLE.lock();
     CURRENT.store(std::ptr::null_mut(), Ordering::Release);
     // SAFETY: every thread is joined and the door is closed and empty.

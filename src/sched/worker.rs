@@ -4,11 +4,9 @@
 //! |---|---|---|
 //! | `queue` | owner; visitors through its gate | `run_queue` |
 //! | `gated` | owner between enter and leave; visitors inside visit | the same gate |
-//! | `kept` | owner; visitors | the same gate |
 //! | `local` | the owner alone | plainly |
 //! | the rest | anybody | atomics and concurrent queues |
 
-use super::kept::Kept;
 use super::order::Order;
 use super::run_queue::{KEEP_ALL, POLL_URGENT, Pushed, RunQueue};
 use super::runtime::Runtime;
@@ -19,7 +17,6 @@ use crate::promise::Promise;
 use crate::stack;
 use crate::sys::clock::Clock;
 use crate::timer::{self, Wheel};
-use crate::wait::Party;
 use crossbeam_queue::SegQueue;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
@@ -125,8 +122,6 @@ pub struct Worker {
     /// Its number.
     pub(crate) index: usize,
     pub(crate) runtime: *const Runtime,
-    /// The stay of its last call on a descriptor.
-    pub(crate) kept: Kept<Party>,
     local: UnsafeCell<Local>,
     gated: UnsafeCell<Gated>,
     pub(crate) counts: Counts,
@@ -173,7 +168,6 @@ impl Worker {
             urgent_len: AtomicU32::new(0),
             index,
             runtime: std::ptr::null(),
-            kept: Kept::new(),
             local: UnsafeCell::new(Local {
                 stacks: stack::Cache::new(class),
                 promises: Vec::new(),
