@@ -10,6 +10,7 @@ static bool stay(GoroutineTicket ticket, void *arg) {
     ADD(step, 1);
     return true;
 }
+static uint64_t told;
 static void *in_sleep(void *arg) {
     ADD(step, 1);
     CHECK_EQ(goroutine_sleep(U(arg)), GOROUTINE_ECANCELED);
@@ -67,7 +68,7 @@ static void *puts_it_off(void *arg) {
     goroutine_cancel_disable();
     goroutine_cancel_disable();
     ADD(step, 1);
-    OK(goroutine_sleep(5 * MS)); /* cancelled meanwhile */
+    while (GET(told) == 0) OK(goroutine_sleep(1 * MS)); /* cancelled meanwhile */
     goroutine_cancel_enable();
     OK(goroutine_sleep(1 * MS));
     goroutine_cancel_enable();
@@ -92,7 +93,7 @@ static void *exits(void *arg) {
 static void *ends_disabled(void *arg) {
     ADD(step, 1);
     goroutine_cancel_disable();
-    OK(goroutine_sleep(5 * MS)); /* cancelled meanwhile */
+    while (GET(told) == 0) OK(goroutine_sleep(1 * MS)); /* cancelled meanwhile */
     if (arg != NULL) goroutine_exit(GOROUTINE_OK, P(7));
     return P(7);
 }
@@ -101,11 +102,12 @@ static void *ends_disabled(void *arg) {
 static void stop_one(GoroutineFn f, void *arg, intptr_t value, bool let_it_park) {
     GoroutinePromise *promise;
     void *is = NULL;
-    SET(step, 0);
+    SET(step, 0), SET(told, 0);
     promise = goroutine_spawn(f, arg);
     while (GET(step) == 0) goroutine_yield();
     if (let_it_park) thread_sleep(1 * MS);
     OK(goroutine_cancel(promise));
+    SET(told, 1);
     goroutine_cancel(promise); /* again: harmless */
     OK(goroutine_promise_await(promise, 10 * SECOND, &is));
     CHECK_EQ((intptr_t)is, value);
