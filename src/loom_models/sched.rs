@@ -173,6 +173,57 @@ fn loom_idle_claim_or_leave() {
     });
 }
 
+/// A stop meets a worker on its way to sleep: it does not wait for a wake that has been.
+#[test]
+fn loom_idle_stop_or_sleep() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+        let worker = {
+            let (idle, words) = (idle.clone(), words.clone());
+            thread::spawn(move || {
+                let (sleeping, stopped) = &*words;
+                sleeping.store(1, Ordering::SeqCst);
+                idle.announce(0, std::iter::empty::<&RunQueue<u32>>(), 0, true);
+                let told = stopped.load(Ordering::Acquire) != 0;
+                if told {
+                    let _ = idle.leave_awake(0, sleeping);
+                }
+                told
+            })
+        };
+        let (sleeping, stopped) = &*words;
+        stopped.store(1, Ordering::SeqCst);
+        fence_seq_cst();
+        idle.stop(0, sleeping);
+        let told = worker.join().unwrap();
+        assert!(told || sleeping.load(Ordering::SeqCst) == 0, "it sleeps for ever");
+    });
+}
+
+/// Two workers, one of which is always awake: the other one is, before it sleeps. Nobody takes both for asleep.
+#[test]
+fn loom_idle_all_at_one_moment() {
+    model(|| {
+        let idle = Arc::new(Idle::new(1));
+        let sleep =
+            |idle: &Idle, worker| idle.announce(worker, std::iter::empty::<&RunQueue<u32>>(), 0, true);
+        sleep(&idle, 0);
+        let workers = {
+            let idle = idle.clone();
+            thread::spawn(move || {
+                assert!(idle.leave(0));
+                sleep(&idle, 1);
+            })
+        };
+        assert_eq!(idle.all_since(2), None);
+        workers.join().unwrap();
+        assert_eq!(idle.all_since(2), None);
+        sleep(&idle, 0);
+        assert_eq!(idle.all_since(2), Some(3));
+    });
+}
+
 /// Cancel against the join step of a park (sched::park, sched::cancel): the flag is seen, or the park is, and the waiter
 /// is never readied while its join still runs.
 #[test]

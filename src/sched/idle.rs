@@ -15,6 +15,7 @@
 //! I2. Being in the set and being claimed exclude each other: a claim clears the bit with an atomic and, and only
 //!     the winner wakes. A worker that leaves by itself clears its own bit the same way, and when it loses, it was
 //!     claimed: the wake is on its way and counts as received.
+//!     Whoever takes a worker out of the set, a stop included, does that before it sets the worker's word to 0: who finds itself out waits for the 0.
 //! I3. A spinner looks at every queue after it has stopped counting as one (the left column), so who relied on a spinner
 //!     is covered by 4. The claimer counts its wakee as a spinner before it wakes it: one wake per burst.
 //! I4. A worker without a thread (`pool`) is in the set, too, and claimed like one that sleeps. If none is there for it, the claimer
@@ -23,7 +24,7 @@
 //!     owners push with a light one waits for its owner, or for the monitor's next look.
 
 use super::run_queue::{KEEP_ALL, RunQueue};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence_heavy, fence_seq_cst, mutated};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, backoff, fence_heavy, fence_seq_cst, mutated};
 
 const WORDS: usize = if cfg!(loom) { 1 } else { 4 };
 /// Most workers.
@@ -49,7 +50,7 @@ pub struct Idle {
     spinning: AtomicU32,
     spinners_max: u32,
     /// How often a worker has joined the set, counted before it does: for who asks whether any left it meanwhile.
-    joins: std::sync::atomic::AtomicU64,
+    joins: AtomicU64,
 }
 
 impl Idle {
@@ -59,19 +60,25 @@ impl Idle {
             set: std::array::from_fn(|_| AtomicU64::new(0)),
             spinning: AtomicU32::new(0),
             spinners_max,
-            joins: std::sync::atomic::AtomicU64::new(0),
+            joins: AtomicU64::new(0),
         }
     }
 
     fn join(&self, worker: usize) {
-        self.joins.fetch_add(1, std::sync::atomic::Ordering::Relaxed); // published by the bit
+        if mutated!("joins_are_counted_late") {
+            self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
+        }
+        self.joins.fetch_add(1, Ordering::Relaxed); // published by the bit
         self.set[worker / 64].fetch_or(1 << (worker % 64), Ordering::SeqCst);
     }
 
-    /// How often a worker has joined the set: the same before and after all were seen in it, so they all were at one moment, and
-    /// if it is still the same at a later such look, all were there all the time between. (A worker that has left joins again.)
-    pub fn joins(&self) -> u64 {
-        self.joins.load(std::sync::atomic::Ordering::SeqCst)
+    /// Some: the first `workers` were all in the set at one moment, and, if a later call gives the same, all the time between: so often has any joined
+    /// it, and one that has left joins again.
+    pub fn all_since(&self, workers: usize) -> Option<u64> {
+        let joins = self.joins.load(Ordering::SeqCst);
+        let all = (0..workers).all(|worker| self.contains(worker));
+        let same = mutated!("all_are_looked_at_once") || self.joins.load(Ordering::SeqCst) == joins;
+        (all && same).then_some(joins)
     }
 
     /// Steps 1 to 3. What follows is the last look ([`last_look`]), then sleep. `alone`: there are no other owners, so nobody relies on the
@@ -117,6 +124,31 @@ impl Idle {
     pub fn leave(&self, worker: usize) -> bool {
         let bit = 1 << (worker % 64);
         self.set[worker / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// As [`Idle::leave`], and a claim's wake has come then. `sleeping`: the worker's word.
+    #[must_use]
+    pub fn leave_awake(&self, worker: usize, sleeping: &AtomicU32) -> bool {
+        let by_itself = self.leave(worker);
+        if !by_itself {
+            let mut round = 0;
+            while sleeping.load(Ordering::Acquire) != 0 {
+                backoff(&mut round); // the claimer is a few instructions away from its wake
+            }
+        }
+        sleeping.store(0, Ordering::Relaxed);
+        by_itself
+    }
+
+    /// The workers are to leave their loops, which they have been told; whoever sleeps on its word is to be woken.
+    pub fn stop(&self, worker: usize, sleeping: &AtomicU32) {
+        if mutated!("stop_wakes_first") {
+            sleeping.store(0, Ordering::SeqCst);
+        }
+        let _ = self.leave(worker);
+        if !mutated!("stop_wakes_first") {
+            sleeping.store(0, Ordering::SeqCst); // I2: now
+        }
     }
 
     /// Whether anybody sleeps or is about to.

@@ -19,9 +19,11 @@
 //! | `search` | where a worker looks for work, and how it goes to sleep |
 //! | `share` | making surplus visible |
 //! | `level` | long queues and short ones, while nobody is idle |
+//! | `order` | one worker is told to take from another (model-checked) |
 //! | `turn` | the functions the assembly calls between two goroutines |
 //! | `native` | C under a goroutine: native stacks, callbacks, jumps over C frames |
 //! | `attach` | threads that the library did not make, and that call language code |
+//! | `overflow` | what a `stack_overflow` callback ends in |
 //! | `park` | how a goroutine waits, and how it is readied |
 //! | `net` | who holds the poller (model-checked) |
 //! | `poll` | who waits for edges of descriptors |

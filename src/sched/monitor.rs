@@ -108,8 +108,7 @@ impl Runtime {
 
     /// Some: they all slept at one moment, and also at every moment between two looks that gave the same.
     pub fn all_idle_since(&self) -> Option<u64> {
-        let joins = self.idle.joins();
-        (self.all_idle() && self.idle.joins() == joins).then_some(joins)
+        self.idle.all_since(self.workers.len())
     }
 }
 

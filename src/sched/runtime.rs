@@ -614,9 +614,7 @@ impl Runtime {
         fence_seq_cst();
         for worker in &self.workers {
             worker.queue.poll.fetch_or(POLL_STOP, Ordering::SeqCst);
-            // In this order, as every claim and its wake: who finds itself out of the set waits for the 0 (`search::leave`).
-            let _ = self.idle.leave(worker.index);
-            worker.sleeping.store(0, Ordering::SeqCst);
+            self.idle.stop(worker.index, &worker.sleeping);
             futex::wake(&worker.sleeping, 1);
         }
         if let Some(poller) = self.net.poller() {

@@ -10,7 +10,6 @@ use super::worker::{Worker, bump};
 use super::world;
 use crate::context::note_control_words;
 use crate::goroutine::{ReadyList, Runnable};
-use crate::sync::backoff;
 use crate::sys::futex;
 use crate::sys::time::now_ns;
 use std::sync::atomic::Ordering;
@@ -368,15 +367,8 @@ fn doze(worker: &Worker, deadline: u64) -> ReadyList {
 
 /// Out of the idle set. False: somebody claimed us first; their wake is consumed here.
 fn leave(worker: &Worker) -> bool {
-    let by_ourselves = worker.runtime().idle.leave(worker.index);
-    if !by_ourselves {
-        let mut round = 0;
-        while worker.sleeping.load(Ordering::Acquire) != 0 {
-            backoff(&mut round); // the claimer is a few instructions away from its wake
-        }
-    }
-    worker.sleeping.store(0, Ordering::Relaxed);
-    by_ourselves
+    let idle = &worker.runtime().idle;
+    idle.leave_awake(worker.index, &worker.sleeping)
 }
 
 const _: () = assert!(SHARE_ABOVE_MAX < KEEP_ALL);
