@@ -319,16 +319,21 @@ static void written_by_a_thread(void *unused) {
     OK(goroutine_runtime_wait(30 * SECOND));
     _exit(0);
 }
-static void read_by_a_thread(void *unused) {
-    (void)unused;
-    start();
-    reach(2);
-    OK(goroutine_rwlock_read_lock(lock, 0));
+/* Somebody waits to write: nobody is reported, and it goes on once this thread unlocks. */
+static void writes_after_us(void) {
     spawn_as("one", writes, NULL, 0);
     CHECK_EQ(goroutine_runtime_wait(300 * MS), GOROUTINE_ETIMEDOUT);
     OK(goroutine_rwlock_read_unlock(lock));
     OK(goroutine_runtime_wait(30 * SECOND));
     _exit(0);
+}
+
+static void read_by_a_thread(void *unused) {
+    (void)unused;
+    start();
+    reach(2);
+    OK(goroutine_rwlock_read_lock(lock, 0));
+    writes_after_us();
 }
 
 /* Nor where it is not known who reads: because the lock was made before the start, or somebody unlocked who had not locked. */
@@ -350,11 +355,7 @@ static void read_by_an_unknown_thread(void *by_a_stranger) {
         OK(goroutine_go(unlocks_once, NULL));
         OK(goroutine_runtime_wait(30 * SECOND));
     }
-    spawn_as("one", writes, NULL, 0);
-    CHECK_EQ(goroutine_runtime_wait(300 * MS), GOROUTINE_ETIMEDOUT);
-    OK(goroutine_rwlock_read_unlock(lock));
-    OK(goroutine_runtime_wait(30 * SECOND));
-    _exit(0);
+    writes_after_us();
 }
 
 /* ---- goroutine_runtime_run ---- */
