@@ -22,10 +22,13 @@
 //! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
 //!     the new one.
 //!
+//! I5. The lock is a bit of `readiness`. While it is set, who set it is the only one to write that word: so what it changes becomes visible with the unlock, in
+//!     one store, and who changes a bit without the lock (3, the monitor's look) waits for it.
+//!
 //! Thousands may wait for one descriptor. So there is a line for each direction and one for those who only ask, and nobody looks through
 //! the others' line: an edge costs the same whoever waits.
 
-use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, SpinLock, mutated};
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, backoff, mutated};
 use crate::wait::queue::chain_claimed;
 use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
@@ -44,8 +47,10 @@ const WAITED: u32 = 1 << 3;
 const DEADLINE: u32 = 1 << 5;
 /// In `readiness`: somebody got in line since the last [`Descriptor::look`].
 const JOINED: u32 = 1 << 7;
+/// In `readiness`: the lock (I5).
+const LOCKED: u32 = 1 << 8;
 /// In `readiness`: one edge.
-const TICK: u32 = 1 << 8;
+const TICK: u32 = 1 << 9;
 
 /// In `registered`.
 const TELLING: u32 = 1 << 31;
@@ -121,7 +126,6 @@ pub struct Descriptor<P: Sleeper> {
     readiness: AtomicU32,
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
-    lock: SpinLock,
     /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Written under the lock.
     registered: AtomicU32,
     state: Guarded<State<P>>,
@@ -143,7 +147,6 @@ impl<P: Sleeper> Descriptor<P> {
             word: AtomicU64::new(1 << GENERATION),
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
-            lock: SpinLock::new(),
             registered: AtomicU32::new(0),
             state: Guarded::new(State {
                 lines: [const { ShortQueue::new() }; 3],
@@ -152,12 +155,53 @@ impl<P: Sleeper> Descriptor<P> {
         }
     }
 
-    fn locked<R>(&self, f: impl FnOnce(&mut State<P>) -> R) -> R {
-        self.lock.lock();
+    /// `f` is given `readiness`, and may change it.
+    #[inline(always)]
+    fn locked<R>(&self, f: impl FnOnce(&mut State<P>, &mut u32) -> R) -> R {
+        let seen = self.readiness.load(Ordering::Relaxed);
+        let free = seen & LOCKED == 0 || mutated!("descriptor_locked_by_two");
+        let mut now = if free && self.swap(seen, seen | LOCKED) {
+            seen
+        } else {
+            self.lock_slow()
+        };
         // SAFETY: we hold the lock.
-        let result = unsafe { self.state.with(f) };
-        self.lock.unlock();
+        let result = unsafe { self.state.with(|state| f(state, &mut now)) };
+        self.readiness.store(now & !LOCKED, Ordering::Release);
         result
+    }
+
+    /// Acquire: partner of the stores that unlock. Release: of `readiness()`.
+    #[inline(always)]
+    fn swap(&self, from: u32, to: u32) -> bool {
+        (self.readiness)
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) -> u32 {
+        loop {
+            let now = self.unlocked();
+            if self.swap(now, now | LOCKED) {
+                return now;
+            }
+        }
+    }
+
+    /// `readiness`, once nobody holds the lock.
+    #[cold]
+    #[inline(never)]
+    fn unlocked(&self) -> u32 {
+        let mut round = 0;
+        loop {
+            let now = self.readiness.load(Ordering::Acquire);
+            if now & LOCKED == 0 {
+                return now;
+            }
+            backoff(&mut round);
+        }
     }
 
     // ---- users ----
@@ -219,14 +263,22 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The system call said EAGAIN, `seen` is from before it.
     #[inline]
-    pub fn drained(&self, direction: u32, mut seen: u32) {
-        let tick = seen / TICK;
+    pub fn drained(&self, direction: u32, seen: u32) {
+        if seen & LOCKED != 0 || !self.swap(seen, seen & !direction) {
+            self.drained_slow(direction, seen);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drained_slow(&self, direction: u32, seen: u32) {
         loop {
-            let clear = seen & !direction;
-            match (self.readiness).compare_exchange_weak(seen, clear, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(now) if now / TICK != tick && !mutated!("drained_over_an_edge") => return, // I1
-                Err(now) => seen = now,
+            let now = self.unlocked();
+            if now / TICK != seen / TICK && !mutated!("drained_over_an_edge") {
+                return; // I1
+            }
+            if self.swap(now, now & !direction) {
+                return;
             }
         }
     }
@@ -260,70 +312,53 @@ impl<P: Sleeper> Descriptor<P> {
 
     #[cold]
     fn pass_on_slow(&self, direction: u32) -> *mut DescriptorWaiter<P> {
-        self.locked(|state| {
-            if self.readiness.load(Ordering::Relaxed) & direction == 0 || mutated!("nobody_passes_on") {
+        self.locked(|state, now| {
+            if *now & direction == 0 || mutated!("nobody_passes_on") {
                 return null_mut();
             }
             let mut chain = null_mut();
-            self.claim_in(state, line_of(direction), direction, false, &raw mut chain);
-            self.forget_the_waited(state);
+            Self::claim_in(state, line_of(direction), direction, false, &raw mut chain);
+            *now &= !Self::not_waited(state);
             chain
         })
     }
 
     /// Step b. The chain is to be woken.
     pub fn edge(&self, generation: u32, directions: u32, sticky: bool) -> *mut DescriptorWaiter<P> {
-        self.locked(|state| {
+        self.locked(|state, now| {
             if self.generation() != generation && !mutated!("stale_edge") {
                 return null_mut(); // I4
             }
             let bits = directions | if sticky { STICKY } else { 0 };
-            let chain = self.claim_lines(state, directions, false);
-            let idle = Self::not_waited(state);
-            self.update(|now| ((now | bits) & !idle).wrapping_add(TICK));
+            let chain = Self::claim(state, now, directions, false);
+            *now = (*now | bits).wrapping_add(TICK);
             chain
         })
     }
 
     /// Somebody asked the kernel in another way.
     pub fn told_ready(&self, direction: u32) {
-        self.locked(|_| self.update(|now| (now | direction).wrapping_add(TICK)));
-    }
-
-    fn update(&self, f: impl Fn(u32) -> u32) {
-        let mut now = self.readiness.load(Ordering::Relaxed);
-        while let Err(other) =
-            (self.readiness).compare_exchange_weak(now, f(now), Ordering::AcqRel, Ordering::Relaxed)
-        {
-            now = other;
-        }
+        self.locked(|_, now| *now = (*now | direction).wrapping_add(TICK));
     }
 
     /// Under the lock: those in line for `directions`, all, or as I2 says.
-    fn claim(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
-        let chain = self.claim_lines(state, directions, all);
-        self.forget_the_waited(state);
-        chain
-    }
-
-    /// The same, and WAITED stays what it was.
-    fn claim_lines(&self, state: &mut State<P>, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
+    fn claim(state: &mut State<P>, now: &mut u32, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
         let mut end: *mut *mut DescriptorWaiter<P> = &raw mut chain;
         if !state.lines[ASKERS].is_empty() {
-            end = self.claim_in(state, ASKERS, directions, true, end);
+            end = Self::claim_in(state, ASKERS, directions, true, end);
         }
         for direction in [READ, WRITE] {
             if directions & direction != 0 && !state.lines[line_of(direction)].is_empty() {
-                end = self.claim_in(state, line_of(direction), direction, all, end);
+                end = Self::claim_in(state, line_of(direction), direction, all, end);
             }
         }
+        *now &= !Self::not_waited(state);
         chain
     }
 
     /// Under the lock: those in one line, or the first of them, put at the `end` of a chain. Gives its new end.
     fn claim_in(
-        &self,
         state: &mut State<P>,
         line: usize,
         directions: u32,
@@ -350,14 +385,6 @@ impl<P: Sleeper> Descriptor<P> {
         end
     }
 
-    /// Under the lock: WAITED is true no more where nobody is in line.
-    fn forget_the_waited(&self, state: &State<P>) {
-        let idle = Self::not_waited(state);
-        if self.readiness.load(Ordering::Relaxed) & idle != 0 {
-            self.update(|now| now & !idle);
-        }
-    }
-
     /// WAITED where nobody is in line.
     fn not_waited(state: &State<P>) -> u32 {
         let mut idle = 0;
@@ -376,7 +403,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// # Safety
     /// `waiter.what` and its party are set; it stays in place until it was claimed or left.
     pub unsafe fn join(&self, waiter: *mut DescriptorWaiter<P>, generation: u32, seen: u32) -> Joined {
-        self.locked(|state| {
+        self.locked(|state, now| {
             let goes_on = goes_on(self.word.load(Ordering::Acquire), generation);
             if !goes_on && !mutated!("joins_the_closed") {
                 return Joined::Closed;
@@ -384,18 +411,17 @@ impl<P: Sleeper> Descriptor<P> {
             // SAFETY: the caller's; we hold the lock.
             unsafe {
                 let want = (*waiter).what;
-                if want.uses {
-                    let joined = if mutated!("joins_unseen") { 0 } else { JOINED };
-                    self.update(|now| now | (want.mask * WAITED) | joined); // first, so that whoever sets a bit by itself sees it
-                }
-                let now = self.readiness.load(Ordering::Acquire);
                 let ready = if want.uses {
-                    now & want.mask != 0
+                    *now & want.mask != 0
                 } else {
-                    want.mask != END && now / TICK != seen / TICK
+                    want.mask != END && *now / TICK != seen / TICK
                 };
                 if ready && !mutated!("join_without_a_look") {
                     return Joined::Ready;
+                }
+                if want.uses {
+                    let joined = if mutated!("joins_unseen") { 0 } else { JOINED };
+                    *now |= (want.mask * WAITED) | joined;
                 }
                 state.lines[want.line()].join(waiter);
             }
@@ -408,7 +434,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// # Safety
     /// `waiter` was meant for this descriptor, and is alive.
     pub unsafe fn leave_line(&self, waiter: *mut DescriptorWaiter<P>) {
-        self.locked(|state| {
+        self.locked(|state, _| {
             if mutated!("late_stays_in_line") {
                 return;
             }
@@ -420,7 +446,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// The monitor's look, about once a second. `before`: what the last one gave, 0 at first. Gives that for the next one, and whether somebody who
     /// wants to make a call was in line at both, and no edge between: then it is time to ask whether the poller still knows the file.
     pub fn look(&self, before: u32) -> (u32, bool) {
-        let now = self.readiness.load(Ordering::Relaxed);
+        let mut now = self.readiness.load(Ordering::Relaxed);
         if now & ((READ | WRITE) * WAITED) == 0 {
             return (0, false);
         }
@@ -429,7 +455,9 @@ impl<P: Sleeper> Descriptor<P> {
         if now & JOINED == 0 {
             return (0, lasts); // asked about once: what it is now it is until somebody joins
         }
-        self.update(|now| now & !JOINED);
+        while now & LOCKED != 0 || !self.swap(now, now & !JOINED) {
+            now = self.unlocked();
+        }
         (ticks, lasts)
     }
 
@@ -443,7 +471,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// Before `who` tells the poller `poller` of it. False: it was told.
     pub fn begin_registration(&self, poller: u32, who: u32) -> bool {
-        self.locked(|_| {
+        self.locked(|_, _| {
             let unknown = self.registered() != poller;
             if unknown {
                 self.register(TELLING | who);
@@ -455,7 +483,7 @@ impl<P: Sleeper> Descriptor<P> {
     /// `who` has told the poller. If the number went back to the kernel meanwhile it may know the old file by it, which is gone; and if
     /// somebody else began to tell it, he will say so.
     pub fn set_registered(&self, generation: u32, poller: u32, who: u32) {
-        self.locked(|_| {
+        self.locked(|_, _| {
             let begun = self.registered() == TELLING | who || mutated!("registered_over_an_end");
             if begun && self.generation() == generation {
                 self.register(poller);
@@ -481,26 +509,22 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// For the calls that follow.
     pub fn set_deadline(&self, directions: u32, deadline: u64) {
-        self.locked(|state| {
+        self.locked(|state, now| {
             for direction in [READ, WRITE] {
                 if directions & direction != 0 {
-                    self.put_deadline(state, direction, deadline);
+                    Self::put_deadline(state, now, direction, deadline);
                 }
             }
         });
     }
 
     /// Under the lock.
-    fn put_deadline(&self, state: &mut State<P>, direction: u32, deadline: u64) {
+    fn put_deadline(state: &mut State<P>, now: &mut u32, direction: u32, deadline: u64) {
         state.deadlines[direction as usize - 1] = deadline;
-        let bit = direction * DEADLINE;
-        self.update(|now| {
-            if deadline == u64::MAX {
-                now & !bit
-            } else {
-                now | bit
-            }
-        });
+        *now &= !(direction * DEADLINE);
+        if deadline != u64::MAX {
+            *now |= direction * DEADLINE;
+        }
     }
 
     /// Whether somebody read or wrote it, or set a deadline: so it was open then.
@@ -520,7 +544,7 @@ impl<P: Sleeper> Descriptor<P> {
         if readiness & (direction * DEADLINE) == 0 {
             return u64::MAX;
         }
-        self.locked(|state| state.deadlines[direction as usize - 1])
+        self.locked(|state, _| state.deadlines[direction as usize - 1])
     }
 
     // ---- the end ----
@@ -539,7 +563,7 @@ impl<P: Sleeper> Descriptor<P> {
             }
         }
         let now = word & USERS == 0;
-        let waiters = self.locked(|state| self.claim(state, READ | WRITE | END, true));
+        let waiters = self.locked(|state, now| Self::claim(state, now, READ | WRITE | END, true));
         Close::Begun { waiters, now }
     }
 
@@ -547,10 +571,10 @@ impl<P: Sleeper> Descriptor<P> {
     /// [`Descriptor::after_end`].
     #[must_use]
     pub fn end(&self) -> u32 {
-        self.locked(|state| {
+        self.locked(|state, now| {
             let registered = self.registered();
             let registered = if registered & TELLING == 0 { registered } else { 0 };
-            self.reset(state);
+            self.reset(state, now);
             // Nobody enters or leaves while CLOSING is set and there are no users.
             let next = Self::after(self.word.load(Ordering::Relaxed));
             self.word.store(next, Ordering::Release);
@@ -566,7 +590,7 @@ impl<P: Sleeper> Descriptor<P> {
 
     /// The kernel has given this number out some time ago. A deadline that is not over at `now` may be the new file's, and stays.
     pub fn begin_at(&self, now: u64) -> *mut DescriptorWaiter<P> {
-        self.locked(|state| {
+        self.locked(|state, readiness| {
             let nobody = state.lines.iter().all(ShortQueue::is_empty);
             if !self.was_used() && self.registered() == 0 && nobody {
                 return null_mut(); // as good as new
@@ -581,12 +605,12 @@ impl<P: Sleeper> Descriptor<P> {
             {
                 return null_mut(); // in use by somebody who is late: it is his to find out
             }
-            let waiters = self.claim(state, READ | WRITE | END, true);
+            let waiters = Self::claim(state, readiness, READ | WRITE | END, true);
             let deadlines = state.deadlines;
-            self.reset(state);
+            self.reset(state, readiness);
             for (direction, deadline) in [READ, WRITE].into_iter().zip(deadlines) {
                 if deadline > now && deadline != u64::MAX {
-                    self.put_deadline(state, direction, deadline);
+                    Self::put_deadline(state, readiness, direction, deadline);
                 }
             }
             waiters
@@ -599,25 +623,26 @@ impl<P: Sleeper> Descriptor<P> {
         u64::from(next) << GENERATION
     }
 
-    fn reset(&self, state: &mut State<P>) {
+    fn reset(&self, state: &mut State<P>, now: &mut u32) {
         self.forget_registration();
         self.kind.store(0, Ordering::Relaxed);
+        let mut kept = !(TICK - 1);
         if mutated!("deadline_outlives_its_descriptor") {
-            let kept = !(TICK - 1) | ((READ | WRITE) * DEADLINE);
-            return self.update(|now| (now & kept) | UNKNOWN);
+            kept |= (READ | WRITE) * DEADLINE;
+        } else {
+            state.deadlines = [u64::MAX; 2];
         }
-        state.deadlines = [u64::MAX; 2];
-        self.update(|now| (now & !(TICK - 1)) | UNKNOWN);
+        *now = ((*now & kept) | UNKNOWN).wrapping_add(TICK); // what was known of the old one is not known of the next
     }
 
     /// The number is free, or somebody else's already. Who came between `end` and the close was late, and may have registered what
     /// was about to be closed, and taken it for what it was: whoever waits looks again, and registers anew.
     pub fn after_end(&self) -> *mut DescriptorWaiter<P> {
-        self.locked(|state| {
+        self.locked(|state, now| {
             self.forget_registration();
             self.kind.store(0, Ordering::Relaxed);
-            self.update(|now| (now | READ | WRITE).wrapping_add(TICK));
-            self.claim(state, READ | WRITE | END, true)
+            *now = (*now | READ | WRITE).wrapping_add(TICK);
+            Self::claim(state, now, READ | WRITE | END, true)
         })
     }
 
