@@ -12,17 +12,21 @@ enum { TRAP_FLAG = 0x100 };
 #define STEP_PATIENCE (10 * MS)
 
 static uint32_t step_count, step_at, step_stopped, step_goes_on, step_over, step_impatient;
+static uint64_t step_ip; /* of the instruction that it stands before */
+#define STEP_AT_CALL UINT32_MAX /* as `step_at`: before its first system call */
 
+static inline bool step_is_call(uint64_t ip) { return memcmp(P(ip), "\x0f\x05", 2) == 0; }
 static inline void step_trap(int signal, siginfo_t *info, void *context) {
-    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs, *flags = &registers[REG_EFL];
     const int saved = errno;
     (void)signal;
     (void)info;
     if (GET(step_over) != 0) {
         *flags &= ~(greg_t)TRAP_FLAG;
-    } else if (ADD(step_count, 1) >= step_at) {
+    } else if (step_at == STEP_AT_CALL ? step_is_call((uint64_t)registers[REG_RIP]) : ADD(step_count, 1) >= step_at) {
         const uint64_t end = now_ns() + STEP_PATIENCE;
         *flags &= ~(greg_t)TRAP_FLAG;
+        SET(step_ip, (uint64_t)registers[REG_RIP]);
         SET(step_stopped, 1u);
         while (GET(step_goes_on) == 0 && now_ns() < end) sched_yield();
         if (GET(step_goes_on) == 0) SET(step_impatient, 1u); /* the rival may be anywhere */

@@ -74,7 +74,7 @@ static void *c_runs_loop(void *arg) { return goroutine_callback_run(polling_loop
 static void *called_back(void *arg) { return goroutine_ffi_call_leaf(CODE(c_runs_loop), arg); }
 static void stop_often(GoroutineFn f, uint32_t workers, unsigned n) {
     GoroutinePromise *promises[8];
-    uint64_t i, round, from, asked;
+    uint64_t i, round, from, asked, bound;
     start_workers(workers);
     asked = stats().preempted;
     SET(quit, 0);
@@ -91,7 +91,8 @@ static void stop_often(GoroutineFn f, uint32_t workers, unsigned n) {
         start_world();
         while (GET(turns[0]) == from) thread_sleep(100 * US);
     }
-    if (f == called_back && stats().preempted == asked) CHECK_EQ(stats().ffi_bindings, 0); /* where none took so long that it was asked to give others a turn */
+    bound = stats().ffi_bindings; /* before the look whether one took so long that it was asked to give others a turn */
+    if (f == called_back && stats().preempted == asked) CHECK_EQ(bound, 0);
     SET(quit, 1);
     for (i = 0; i < n; i++) OK(goroutine_promise_await_take(promises[i], 60 * SECOND, NULL));
     stop();

@@ -10,6 +10,7 @@ mod condition;
 mod ffi;
 mod goroutine;
 mod group;
+mod hazard;
 mod io_file;
 mod level;
 mod mutex;

@@ -3,6 +3,7 @@
 use super::{Parked, Seat, Shared, free, model, seat};
 use crate::goroutine::park::Ready;
 use crate::netpoll::descriptor::{Close, Descriptor, DescriptorWaiter, Joined, READ, WRITE, Want, is_ready};
+use crate::netpoll::hazard::Hazards;
 use crate::sched::idle::Idle;
 use crate::sched::net::Net;
 use crate::sched::run_queue::RunQueue;
@@ -240,7 +241,7 @@ fn loom_netpoll_close() {
                 // SAFETY: one reader; I3.
                 unsafe { file.with(|file| assert_eq!(*file, 1, "a call on another file")) };
                 descriptor.drained(READ, seen);
-                if descriptor.leave() {
+                if descriptor.leave() && descriptor.begin_end(&Hazards::new(), 0) {
                     end(&descriptor, &file, &ends);
                 }
                 // SAFETY: the seat lives until the end.
@@ -252,7 +253,7 @@ fn loom_netpoll_close() {
             Close::Already => panic!("nobody else closes it"),
             Close::Begun { waiters, now } => {
                 told += count(waiters);
-                if now {
+                if now && descriptor.begin_end(&Hazards::new(), 0) {
                     end(&descriptor, &file, &ends);
                 }
             }

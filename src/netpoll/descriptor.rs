@@ -17,8 +17,9 @@
 //! I2. Of those who want to make a system call an edge wakes one per direction. Whoever was woken makes the call and, unless it finds the
 //!     descriptor drained, wakes the next one ([`Descriptor::pass_on`]); one who makes no call, for he is late, does so, too. Those who
 //!     only ask whether it is ready are all woken.
-//! I3. A descriptor is closed by one: who set CLOSING, or the last user to leave after that. Nobody enters while CLOSING is set, so
-//!     no system call of this generation is under way when the number is given back to the kernel.
+//! I3. A descriptor is closed by one: who set CLOSING, or the last user to leave after that ([`Descriptor::begin_end`]). Nobody enters while CLOSING is set,
+//!     so no system call of this generation is under way when the number is given back to the kernel. The worker that it is biased to makes calls without
+//!     being a user (`hazard`).
 //! I4. The end of a descriptor is a new generation. An edge, a waiter and a user of an old one find that out and do nothing to
 //!     the new one.
 //!
@@ -28,7 +29,8 @@
 //! Thousands may wait for one descriptor. So there is a line for each direction and one for those who only ask, and nobody looks through
 //! the others' line: an edge costs the same whoever waits.
 
-use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, backoff, mutated};
+use super::hazard::{EARNED, HAZARDS, Hazard, Hazards};
+use crate::sync::{AtomicU32, AtomicU64, Guarded, Ordering, backoff, fence_heavy, mutated};
 use crate::wait::queue::chain_claimed;
 use crate::wait::queue::{ShortQueue, Sleeper, Waiter};
 use std::ptr::null_mut;
@@ -52,10 +54,16 @@ const LOCKED: u32 = 1 << 8;
 /// In `readiness`: one edge.
 const TICK: u32 = 1 << 9;
 
+/// In `streak`.
+const STREAK: u32 = 1 << 16;
+
 /// In `registered`.
 const TELLING: u32 = 1 << 31;
 
 const USERS: u64 = (1 << 24) - 1;
+/// The number of the hazard whose worker it is biased to, or 0.
+const BIAS: u64 = ((HAZARDS as u64 + 1).next_power_of_two() - 1) << BIAS_SHIFT;
+const BIAS_SHIFT: u32 = 24;
 const CLOSING: u64 = 1 << 31;
 const GENERATION: u32 = 32;
 
@@ -102,11 +110,11 @@ pub enum Joined {
 pub enum Close<P> {
     /// Somebody closes it already.
     Already,
-    /// Whom to tell, chained. `now`: the caller goes on with [`Descriptor::end`]; else the last user does.
+    /// Whom to tell, chained. `now`: the caller goes on with [`Descriptor::begin_end`]; else the last user does.
     Begun {
         /// Those who waited.
         waiters: *mut DescriptorWaiter<P>,
-        /// Nobody uses it.
+        /// Nobody uses it, or one who is in a call without being a user.
         now: bool,
     },
 }
@@ -121,13 +129,15 @@ struct State<P> {
 /// See the module's head. It is never freed.
 #[cfg_attr(not(loom), repr(align(64)))]
 pub struct Descriptor<P: Sleeper> {
-    /// Users, CLOSING, generation.
+    /// Users, BIAS, CLOSING, generation.
     word: AtomicU64,
     readiness: AtomicU32,
     /// What sort of file it is, for whoever makes the calls; 0: not known yet.
     pub kind: AtomicU32,
     /// The poller that knows this generation; 0: none does; or `TELLING` and who is about to tell one. Written under the lock.
     registered: AtomicU32,
+    /// How many calls in a row one worker made, and times STREAK its hazard's number. Several who write at once spoil it, and harm nothing.
+    streak: AtomicU32,
     state: Guarded<State<P>>,
 }
 
@@ -148,6 +158,7 @@ impl<P: Sleeper> Descriptor<P> {
             readiness: AtomicU32::new(UNKNOWN),
             kind: AtomicU32::new(0),
             registered: AtomicU32::new(0),
+            streak: AtomicU32::new(0),
             state: Guarded::new(State {
                 lines: [const { ShortQueue::new() }; 3],
                 deadlines: [u64::MAX; 2],
@@ -209,6 +220,29 @@ impl<P: Sleeper> Descriptor<P> {
     /// Step 1. Gives the generation. None: it is being closed, or is not `expected` any more (0: any will do).
     #[inline]
     pub fn enter(&self, expected: u32) -> Option<u32> {
+        self.enter_with(expected, 0)
+    }
+
+    /// The same, by the worker with this hazard, which may earn the bias.
+    #[inline]
+    pub fn enter_from(&self, hazard: &Hazard, expected: u32) -> Option<u32> {
+        let streak = self.streak.load(Ordering::Relaxed);
+        let calls = if streak / STREAK == hazard.number() {
+            streak % STREAK
+        } else {
+            0
+        };
+        if calls == EARNED {
+            return self.enter_with(expected, u64::from(hazard.number()) << BIAS_SHIFT);
+        }
+        self.streak
+            .store(hazard.number() * STREAK + calls + 1, Ordering::Relaxed);
+        self.enter_with(expected, 0)
+    }
+
+    /// `bias` is given to one that has none.
+    #[inline]
+    fn enter_with(&self, expected: u32, bias: u64) -> Option<u32> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let generation = (word >> GENERATION) as u32;
@@ -216,14 +250,20 @@ impl<P: Sleeper> Descriptor<P> {
             if closing || (expected != 0 && generation != expected) {
                 return None;
             }
-            match (self.word).compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed) {
+            let bias = if word & BIAS == 0 { bias } else { 0 };
+            match (self.word).compare_exchange_weak(
+                word,
+                (word + 1) | bias,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Some(generation),
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Step 4. True: it is being closed, the caller was the last user, and goes on with [`Descriptor::end`].
+    /// Step 4. True: it is being closed, and the caller, the last user, goes on with [`Descriptor::begin_end`].
     #[inline]
     #[must_use]
     pub fn leave(&self) -> bool {
@@ -231,14 +271,90 @@ impl<P: Sleeper> Descriptor<P> {
         before & (USERS | CLOSING) == CLOSING | 1
     }
 
+    /// Whether it is biased to the worker with this hazard, or was a moment ago.
+    #[inline(always)]
+    pub fn is_biased_to(&self, hazard: &Hazard) -> bool {
+        bias_of(self.word.load(Ordering::Relaxed)) == hazard.number()
+    }
+
+    /// Step 1 without becoming a user (`hazard`, H1 and H2), by the worker with this hazard, which is free. The visit is to be ended whatever this gives. None:
+    /// as of [`Descriptor::enter`], or it is not biased to that worker.
+    #[inline(always)]
+    pub fn visit(&self, hazard: &Hazard, expected: u32) -> Option<u32> {
+        hazard.name(self);
+        let word = self.word.load(Ordering::Acquire);
+        let generation = (word >> GENERATION) as u32;
+        let biased = bias_of(word) == hazard.number() || mutated!("hazard_without_a_bias");
+        let open = word & CLOSING == 0 || mutated!("hazard_while_closing");
+        (biased && open && (expected == 0 || generation == expected)).then_some(generation)
+    }
+
+    /// Step 4 of a visit (H4 and H5). True: as of [`Descriptor::leave`].
+    #[inline(always)]
+    #[must_use]
+    pub fn end_visit(&self, hazard: &Hazard) -> bool {
+        hazard.clear();
+        self.word.load(Ordering::Acquire) & CLOSING != 0 && !mutated!("hazard_left_without_a_look")
+    }
+
+    /// The visitor becomes a user (H3').
+    #[cold]
+    pub fn visitor_is_user(&self, hazard: &Hazard) {
+        if mutated!("hazard_cleared_too_early") {
+            hazard.clear();
+        }
+        self.word.fetch_add(1, Ordering::AcqRel);
+        hazard.clear();
+    }
+
+    /// Whether the worker that it is biased to may be in a call. `own`: the number of the caller's hazard, or 0.
+    fn is_visited(&self, bias: u32, hazards: &Hazards, own: u32) -> bool {
+        if bias == 0 {
+            return false;
+        }
+        if bias != own && !mutated!("hazard_without_heavy_fence") {
+            fence_heavy(); // hazard I1; partner: fence_light in Hazard::name and Hazard::clear
+        }
+        hazards.numbered(bias).is_of(self) && !mutated!("hazard_is_overlooked")
+    }
+
+    /// It is being closed, and there are no users, or were none a moment ago (`hazard`, E2 to E4). True: the caller goes on with [`Descriptor::end`];
+    /// false: somebody else does, or did. `own`: the number of the caller's hazard, or 0.
+    #[cold]
+    #[must_use]
+    pub fn begin_end(&self, hazards: &Hazards, own: u32) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        if word & (USERS | CLOSING) != CLOSING || self.is_visited(bias_of(word), hazards, own) {
+            return false;
+        }
+        let late = mutated!("hazard_users_after_the_look");
+        let word = if late {
+            self.word.load(Ordering::Acquire)
+        } else {
+            word
+        };
+        (self.word)
+            .compare_exchange(word, word + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+            || mutated!("hazard_ends_twice")
+    }
+
     /// Whether this generation goes on.
     pub fn is_open(&self, generation: u32) -> bool {
         goes_on(self.word.load(Ordering::SeqCst), generation)
     }
 
-    /// By a user: whether nobody else is one.
-    pub fn has_one_user(&self) -> bool {
-        self.word.load(Ordering::Acquire) & USERS == 1
+    /// By a user who has closed it: whether nobody else is one, or in a call. `own`: the number of the caller's hazard, or 0.
+    pub fn has_one_user(&self, hazards: &Hazards, own: u32) -> bool {
+        let early = self.word.load(Ordering::Acquire);
+        let visited = self.is_visited(bias_of(early), hazards, own);
+        // After the look: a visitor that is a user by now was one before it cleared its hazard.
+        let users = if mutated!("hazard_users_before_the_look") {
+            early
+        } else {
+            self.word.load(Ordering::Acquire)
+        };
+        !visited && users & USERS == 1
     }
 
     /// Whoever only gets in line need not enter. None: it is being closed.
@@ -342,6 +458,7 @@ impl<P: Sleeper> Descriptor<P> {
     }
 
     /// Under the lock: those in line for `directions`, all, or as I2 says.
+    #[inline(always)]
     fn claim(state: &mut State<P>, now: &mut u32, directions: u32, all: bool) -> *mut DescriptorWaiter<P> {
         let mut chain = null_mut();
         let mut end: *mut *mut DescriptorWaiter<P> = &raw mut chain;
@@ -544,6 +661,12 @@ impl<P: Sleeper> Descriptor<P> {
         if readiness & (direction * DEADLINE) == 0 {
             return u64::MAX;
         }
+        self.deadline_set(direction)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn deadline_set(&self, direction: u32) -> u64 {
         self.locked(|state, _| state.deadlines[direction as usize - 1])
     }
 
@@ -567,7 +690,7 @@ impl<P: Sleeper> Descriptor<P> {
         Close::Begun { waiters, now }
     }
 
-    /// The last of this generation (I3). Gives which poller knows it. Then the number goes back to the kernel, and then comes
+    /// The last of this generation (I3), after [`Descriptor::begin_end`]. Gives which poller knows it. Then the number goes back to the kernel, and then comes
     /// [`Descriptor::after_end`].
     #[must_use]
     pub fn end(&self) -> u32 {
@@ -575,7 +698,7 @@ impl<P: Sleeper> Descriptor<P> {
             let registered = self.registered();
             let registered = if registered & TELLING == 0 { registered } else { 0 };
             self.reset(state, now);
-            // Nobody enters or leaves while CLOSING is set and there are no users.
+            // Nobody enters or leaves while CLOSING is set and the caller is the one user.
             let next = Self::after(self.word.load(Ordering::Relaxed));
             self.word.store(next, Ordering::Release);
             registered
@@ -596,7 +719,12 @@ impl<P: Sleeper> Descriptor<P> {
                 return null_mut(); // as good as new
             }
             let word = self.word.load(Ordering::Relaxed);
-            let next = Self::after(word);
+            let kept = if mutated!("bias_is_lost_unseen") {
+                0
+            } else {
+                word & BIAS
+            };
+            let next = Self::after(word) | kept; // hazard I4
             let unused = word & (USERS | CLOSING) == 0;
             if !unused
                 || (self.word)
@@ -626,6 +754,7 @@ impl<P: Sleeper> Descriptor<P> {
     fn reset(&self, state: &mut State<P>, now: &mut u32) {
         self.forget_registration();
         self.kind.store(0, Ordering::Relaxed);
+        self.streak.store(0, Ordering::Relaxed);
         let mut kept = !(TICK - 1);
         if mutated!("deadline_outlives_its_descriptor") {
             kept |= (READ | WRITE) * DEADLINE;
@@ -658,6 +787,10 @@ impl<P: Sleeper> Descriptor<P> {
         // SAFETY: the caller's promise; nothing in it is dropped.
         unsafe { std::ptr::from_ref(self).cast_mut().write(fresh) };
     }
+}
+
+fn bias_of(word: u64) -> u32 {
+    ((word & BIAS) >> BIAS_SHIFT) as u32
 }
 
 /// What the word says of a generation: not closing, and not over.

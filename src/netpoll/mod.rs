@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `descriptor` | who uses one, who waits for it, what is known of it (model-checked) |
+//! | `hazard` | calls on one by the worker that it is biased to (model-checked) |
 //! | `table` | descriptors by number |
 //! | `lasting` | waits that last: does the poller still know their files? |
 //! | `epoll` | the backend of Linux |
@@ -28,6 +29,7 @@ pub mod ring;
 pub mod table;
 
 pub mod descriptor;
+pub mod hazard;
 
 #[cfg(not(loom))]
 mod poller {

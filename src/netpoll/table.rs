@@ -77,6 +77,7 @@ pub fn number_of(address: usize) -> Option<i32> {
 /// # Safety
 /// No other thread is there.
 pub unsafe fn forget_all() {
+    super::hazard::OF_WORKERS.forget();
     for place in &TABLE {
         let chunk = place.load(Ordering::Acquire);
         if !chunk.is_null() {

@@ -6,7 +6,8 @@
 //! I3. The mode of a descriptor that was handed over is never changed, but for O_NONBLOCK of sockets that are connected or accepted on.
 //! I4. Who was woken may have been woken in place of others: however his call ends, he wakes the next one unless the descriptor is drained.
 //!
-//! Counts per read that finds data: two locked instructions beside the system call, both on the descriptor's own line.
+//! Counts per read that finds data: no locked instruction beside the system call but for a short read's, if the descriptor is biased to the worker
+//! (`netpoll::hazard`); else two, both on the descriptor's own line.
 
 use super::wait::{wait, wake_chain};
 use crate::abi::*;
@@ -15,6 +16,7 @@ use crate::goroutine::waits::{Kind, Waits};
 use crate::netpoll::descriptor::{
     Close, Descriptor, DescriptorWaiter, END, Joined, READ, WRITE, Want, is_ready,
 };
+use crate::netpoll::hazard::{Hazard, OF_WORKERS};
 use crate::netpoll::{Poller, table};
 use crate::sanitize;
 use crate::sched::{bind, blocking, budget, park, runtime};
@@ -24,8 +26,9 @@ use crate::sys::time::now_ns;
 use crate::wait::thread::ThreadWait;
 use crate::wait::{Party, Waiter};
 use libc::{iovec, msghdr, sockaddr, socklen_t};
+use std::cell::Cell;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 type Fd = Descriptor<Party>;
 
@@ -60,11 +63,29 @@ pub(super) fn result(n: isize) -> Result<usize, i32> {
     usize::try_from(n).map_err(|_| errno())
 }
 
+/// That of the calling thread's worker.
+#[inline(always)]
+fn hazard() -> Option<&'static Hazard> {
+    let worker = tls::worker();
+    if worker.is_null() {
+        return None;
+    }
+    // SAFETY: the thread holds the worker.
+    unsafe { (*worker).hazard }
+}
+
+/// Its number, or 0.
+fn hazard_number() -> u32 {
+    hazard().map_or(0, Hazard::number)
+}
+
 /// A stay (I1).
 pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
     generation: u32,
+    /// Of a visit, which may not wait: that of the worker. None: of a user.
+    hazard: Cell<Option<&'static Hazard>>,
 }
 
 impl Stay {
@@ -75,27 +96,64 @@ impl Stay {
     /// In this generation; 0: in any.
     #[inline(always)]
     fn of(fd: i32, descriptor: &'static Fd, generation: u32) -> Option<Self> {
-        descriptor.enter(generation).map(|generation| Self {
+        Self::after(fd, descriptor, descriptor.enter(generation)?)
+    }
+
+    fn after(fd: i32, descriptor: &'static Fd, generation: u32) -> Option<Self> {
+        Some(Self {
             fd,
             descriptor,
             generation,
+            hazard: Cell::new(None),
         })
+    }
+
+    /// The same, for a call that will not wait: as a visit, if the descriptor is biased to this worker.
+    #[inline(always)]
+    fn for_call(fd: i32, descriptor: &'static Fd, expected: u32) -> Option<Self> {
+        let hazard = hazard();
+        let Some(hazard) = hazard.filter(|hazard| descriptor.is_biased_to(hazard) && hazard.is_free()) else {
+            return Self::after(
+                fd,
+                descriptor,
+                Self::enter_for_call(descriptor, hazard, expected)?,
+            );
+        };
+        let generation = descriptor.visit(hazard, expected);
+        let stay = Self {
+            fd,
+            descriptor,
+            generation: generation.unwrap_or(0),
+            hazard: Cell::new(Some(hazard)),
+        };
+        generation.is_some().then_some(stay)
+    }
+
+    /// (A hazard is not free in what a call calls: a hook of the program, for one.)
+    #[inline(never)]
+    fn enter_for_call(descriptor: &Fd, hazard: Option<&Hazard>, expected: u32) -> Option<u32> {
+        match hazard {
+            Some(hazard) => descriptor.enter_from(hazard, expected),
+            None => descriptor.enter(expected),
+        }
+    }
+
+    /// It may wait from now on. (What is called here has no `&Stay`: one that nobody has a reference to lies in registers.)
+    #[inline(always)]
+    fn is_user(&self) {
+        if let Some(hazard) = self.hazard.take() {
+            self.descriptor.visitor_is_user(hazard);
+        }
     }
 
     /// Before a call that may not wait: gives way now and then (`sched::budget`). Err: the call is not to be made.
     #[inline(always)]
     pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
-        if budget::is_up() { self.give_way() } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn give_way(&self) -> Result<(), GoroutineStatus> {
-        budget::give_way()?;
-        if self.descriptor.is_open(self.generation) {
-            Ok(())
+        if budget::is_up() {
+            self.is_user();
+            give_way(self.descriptor, self.generation)
         } else {
-            Err(GOROUTINE_EBADF)
+            Ok(())
         }
     }
 
@@ -117,9 +175,24 @@ impl Stay {
 impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
-        if self.descriptor.leave() {
+        let last = match self.hazard.get() {
+            Some(hazard) => self.descriptor.end_visit(hazard),
+            None => self.descriptor.leave(),
+        };
+        if last {
             finish_close(self.fd, self.descriptor);
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn give_way(descriptor: &Fd, generation: u32) -> Result<(), GoroutineStatus> {
+    budget::give_way()?;
+    if descriptor.is_open(generation) {
+        Ok(())
+    } else {
+        Err(GOROUTINE_EBADF)
     }
 }
 
@@ -131,9 +204,21 @@ const PAUSE_MOST_NS: u64 = 128_000_000;
 /// After so many edges in vain the kernel is asked what it means by ready.
 const VAIN: u32 = 3;
 
+/// A system call. The readiness is from before it.
+trait Call {
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32>;
+}
+
+impl<F: FnMut(&Stay, u32) -> Result<usize, i32>> Call for F {
+    #[inline(always)]
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+        self(stay, seen)
+    }
+}
+
 /// Makes `call` once the descriptor is ready in `direction`, again and again while it gives EAGAIN.
 #[inline(always)]
-fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+fn when_ready(fd: i32, direction: u32, call: impl Call) -> i64 {
     let want = Want {
         mask: direction,
         uses: true,
@@ -150,35 +235,33 @@ fn when_ready(fd: i32, direction: u32, call: impl FnMut(&Stay, u32) -> Result<us
 
 /// The same of a call that may use nothing up: that one is made whatever is known, and its EAGAIN says nothing of the others' calls.
 #[inline(always)]
-fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>) -> i64 {
+fn when(fd: i32, want: Want, mut call: impl Call) -> i64 {
     let direction = want.mask;
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    let waited = if want.uses && Fd::would_wait(descriptor.readiness(), direction) {
-        wait_first(fd, descriptor, want)
-    } else {
-        Err(GOROUTINE_OK)
-    };
-    let (stay, deadline) = match waited {
-        Ok(stay) => (stay, u64::MAX),
-        Err(GOROUTINE_OK) => {
-            let Some(stay) = Stay::of(fd, descriptor, 0) else {
-                return i64::from(GOROUTINE_EBADF);
-            };
-            let deadline = descriptor.deadline(direction, descriptor.readiness());
-            if let Err(status) = stay.before_call() {
-                return i64::from(status);
-            }
-            (stay, deadline)
+    let mut waited = 0;
+    if want.uses && Fd::would_wait(descriptor.readiness(), direction) {
+        match wait_first(descriptor, want) {
+            Ok(generation) => waited = generation,
+            Err(status) => return i64::from(status),
         }
-        Err(status) => return i64::from(status),
+    }
+    let Some(stay) = Stay::for_call(fd, descriptor, waited) else {
+        return closed(descriptor, if waited == 0 { 0 } else { direction });
     };
+    let mut deadline = u64::MAX;
+    if waited == 0 {
+        deadline = descriptor.deadline(direction, descriptor.readiness());
+        if let Err(status) = stay.before_call() {
+            return i64::from(status);
+        }
+    }
     // The first try, with nothing of what another one needs.
     let seen = descriptor.readiness();
     let mut first = None;
     if deadline == u64::MAX && is_ready(seen, direction) {
-        match call(&stay, seen) {
+        match call.make(&stay, seen) {
             Ok(n) => {
                 // SAFETY: claimed for us, and no lock is held.
                 unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
@@ -190,6 +273,16 @@ fn when(fd: i32, want: Want, mut call: impl FnMut(&Stay, u32) -> Result<usize, i
     again_and_again(stay, want, deadline, first, call)
 }
 
+/// It was closed. Who was woken to make a call in this `direction` (0: nobody was) leaves it to others.
+#[cold]
+fn closed(descriptor: &Fd, direction: u32) -> i64 {
+    if direction != 0 {
+        // SAFETY: claimed for us, and no lock is held.
+        unsafe { wake_chain(descriptor.pass_on(direction), GOROUTINE_OK) }; // I4
+    }
+    i64::from(GOROUTINE_EBADF)
+}
+
 /// The rest of [`when`]. `first`: what the first try gave, if there was one, and the readiness from before it.
 #[inline(never)]
 fn again_and_again(
@@ -197,9 +290,10 @@ fn again_and_again(
     want: Want,
     deadline: u64,
     mut first: Option<(u32, i32)>,
-    mut call: impl FnMut(&Stay, u32) -> Result<usize, i32>,
+    mut call: impl Call,
 ) -> i64 {
     let direction = want.mask;
+    stay.is_user();
     let (fd, descriptor) = (stay.fd, stay.descriptor);
     let mut patience = Patience::new(deadline);
     let result = loop {
@@ -213,7 +307,7 @@ fn again_and_again(
         if is_ready(seen, direction) || !want.uses || patience.forced {
             let done = match first.take() {
                 Some((_, error)) => Err(error),
-                None => call(&stay, seen),
+                None => call.make(&stay, seen),
             };
             match done {
                 Err(libc::EAGAIN) => {
@@ -309,33 +403,32 @@ fn events_of(direction: u32) -> i16 {
 }
 
 /// A call that would find nothing waits before it enters, if an edge will say when that changes: who is in line is told of a close there, and
-/// enters afterwards, as after every wait. Err: GOROUTINE_OK if it is none of these, or how the wait ended.
+/// enters afterwards, as after every wait. Gives the generation to enter; 0: it did not wait. Err: how the wait ended.
 #[inline(never)]
-fn wait_first(fd: i32, descriptor: &'static Fd, want: Want) -> Result<Stay, GoroutineStatus> {
+fn wait_first(descriptor: &'static Fd, want: Want) -> Result<u32, GoroutineStatus> {
     let worker = tls::worker();
     if worker.is_null() || tls::current().is_null() {
-        return Err(GOROUTINE_OK);
+        return Ok(0);
     }
-    let generation = descriptor.open_generation().ok_or(GOROUTINE_OK)?;
     // SAFETY: the thread holds the worker.
-    let poller = unsafe { (*worker).runtime() }.net.poller().ok_or(GOROUTINE_OK)?;
+    let poller = unsafe { (*worker).runtime() }.net.poller();
+    let (Some(generation), Some(poller)) = (descriptor.open_generation(), poller) else {
+        return Ok(0);
+    };
     // Of the generation, so after it.
     let seen = descriptor.readiness();
     if !Fd::would_wait(seen, want.mask) || !descriptor.is_registered(poller.id()) {
-        return Err(GOROUTINE_OK);
+        return Ok(0);
     }
     let mut waiter = Waiter::new(want);
-    let status = wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX);
-    let again = if status == GOROUTINE_OK {
-        Stay::of(fd, descriptor, generation).ok_or(GOROUTINE_EBADF)
-    } else {
-        Err(status)
-    };
-    if again.is_err() {
-        // SAFETY: claimed for us, and no lock is held.
-        unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
+    match wait_in_line(descriptor, generation, &raw mut waiter, seen, u64::MAX) {
+        GOROUTINE_OK => Ok(generation),
+        status => {
+            // SAFETY: claimed for us, and no lock is held.
+            unsafe { wake_chain(descriptor.pass_on(want.mask), GOROUTINE_OK) }; // I4
+            Err(status)
+        }
     }
-    again
 }
 
 /// Waits for an edge. Err: how it ended.
@@ -708,11 +801,30 @@ unsafe fn of_nothing(fd: i32, direction: u32, vectors: *const iovec, count: i32)
 /// DIRECTION is one of the two: each has code of its own, for what most programs do all the time.
 #[inline(always)]
 unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: i32, total: usize) -> i64 {
-    when_ready(fd, DIRECTION, move |stay, seen| {
-        // SAFETY: the caller's promise.
+    let call = Transfer::<DIRECTION> {
+        vectors,
+        count,
+        total,
+    };
+    when_ready(fd, DIRECTION, call)
+}
+
+/// Of these buffers, `total` bytes: what [`transfer`] was promised. (A type, and no closure, so that its code is where the first try is.)
+struct Transfer<const DIRECTION: u32> {
+    vectors: *const iovec,
+    count: i32,
+    total: usize,
+}
+
+impl<const DIRECTION: u32> Call for Transfer<DIRECTION> {
+    #[inline(always)]
+    fn make(&mut self, stay: &Stay, seen: u32) -> Result<usize, i32> {
+        let (vectors, count) = (self.vectors, self.count);
+        let kind = &stay.descriptor.kind;
+        // SAFETY: the promise that it was made with.
         let done = unsafe {
-            if count == 1 && stay.descriptor.kind.load(Ordering::Relaxed) == TCP {
-                match by_socket(fd, DIRECTION == READ, &*vectors) {
+            if count == 1 && kind.load(Ordering::Relaxed) == TCP {
+                match by_socket(stay.fd, DIRECTION == READ, &*vectors) {
                     Err(libc::ENOTSOCK) => attempts(stay, DIRECTION, vectors, count),
                     done => done,
                 }
@@ -722,13 +834,13 @@ unsafe fn transfer<const DIRECTION: u32>(fd: i32, vectors: *const iovec, count: 
         };
         if let Ok(n) = done
             && n != 0
-            && n < total
-            && stay.descriptor.kind.load(Ordering::Relaxed) == TCP
+            && n < self.total
+            && kind.load(Ordering::Relaxed) == TCP
         {
             stay.descriptor.drained_by_short(DIRECTION, seen);
         }
         done
-    })
+    }
 }
 
 #[inline(always)]
@@ -744,35 +856,38 @@ unsafe fn by_socket(fd: i32, reads: bool, v: &iovec) -> Result<usize, i32> {
 }
 
 /// System calls until one is of its kind.
-#[inline(never)]
+#[inline(always)]
 unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i32) -> Result<usize, i32> {
-    let kind = &stay.descriptor.kind;
+    let (fd, kind) = (stay.fd, &stay.descriptor.kind);
     loop {
+        let now = kind.load(Ordering::Relaxed);
+        if now == CAREFUL || now == FILE || (now == NOWAIT_READS && direction == WRITE) {
+            stay.is_user();
+        }
         // SAFETY: the caller's promise.
-        if let Some(done) = unsafe { attempt(stay, direction, vectors, count) } {
+        if let Some(done) = unsafe { attempt(fd, kind, now, direction, vectors, count) } {
             return done;
         }
-        kind.store(
-            next_kind(stay.fd, kind.load(Ordering::Relaxed), direction),
-            Ordering::Relaxed,
-        );
+        kind.store(next_kind(fd, now, direction), Ordering::Relaxed);
     }
 }
 
-/// One system call as its kind wants it. None: it is not of that kind.
+/// One system call as its kind, which is `now`, wants it. None: it is not of that kind.
+#[inline(never)]
 unsafe fn attempt(
-    stay: &Stay,
+    fd: i32,
+    kind: &AtomicU32,
+    now: u32,
     direction: u32,
     vectors: *const iovec,
     count: i32,
 ) -> Option<Result<usize, i32>> {
-    let fd = stay.fd;
     let reads = direction == READ;
     // SAFETY: the caller's promise.
     unsafe {
-        match stay.descriptor.kind.load(Ordering::Relaxed) {
+        match now {
             UNKNOWN | SOCKET | TCP | LISTENER if count == 1 => {
-                socket_or_not(stay, by_socket(fd, reads, &*vectors))
+                socket_or_not(kind, by_socket(fd, reads, &*vectors))
             }
             UNKNOWN | SOCKET | TCP | LISTENER => {
                 let mut message: msghdr = std::mem::zeroed();
@@ -783,9 +898,9 @@ unsafe fn attempt(
                 } else {
                     libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                 };
-                socket_or_not(stay, result(n))
+                socket_or_not(kind, result(n))
             }
-            kind @ (NOWAIT | NOWAIT_READS) if reads || kind == NOWAIT => {
+            NOWAIT | NOWAIT_READS if reads || now == NOWAIT => {
                 let n = if reads {
                     libc::preadv2(fd, vectors, count, -1, libc::RWF_NOWAIT)
                 } else {
@@ -822,12 +937,12 @@ unsafe fn plain(fd: i32, reads: bool, vectors: *const iovec, count: i32) -> Resu
     })
 }
 
-fn socket_or_not(stay: &Stay, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
+fn socket_or_not(kind: &AtomicU32, done: Result<usize, i32>) -> Option<Result<usize, i32>> {
     if done == Err(libc::ENOTSOCK) {
         return None;
     }
-    if stay.descriptor.kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
-        stay.descriptor.kind.store(SOCKET, Ordering::Relaxed);
+    if kind.load(Ordering::Relaxed) == UNKNOWN && done != Err(libc::EBADF) {
+        kind.store(SOCKET, Ordering::Relaxed);
     }
     Some(done)
 }
@@ -890,7 +1005,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
     let once = |stay: &Stay, message| {
         // SAFETY: the caller's promise.
         let done = result(unsafe { libc::recvmsg(fd, message, flags | libc::MSG_DONTWAIT) });
-        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(&stay.descriptor.kind, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & NEVER_WAITS != 0 {
         return at_once(fd, |stay| once(stay, message));
@@ -904,7 +1019,7 @@ pub unsafe fn receive_message(fd: i32, message: *mut msghdr, flags: i32) -> i64 
         mask: READ,
         uses: flags & libc::MSG_PEEK == 0,
     };
-    when(fd, want, |stay, _| once(stay, message))
+    when(fd, want, |stay: &Stay, _: u32| once(stay, message))
 }
 
 /// MSG_WAITALL, which the kernel does not heed if it may not wait: all, or until the end, or until something that came with it.
@@ -922,7 +1037,7 @@ unsafe fn receive_all(
         return i64::from(-libc::EMSGSIZE);
     };
     let mut done = 0;
-    let status = when_ready(fd, READ, |stay, _| {
+    let status = when_ready(fd, READ, |stay: &Stay, _: u32| {
         loop {
             // SAFETY: the caller's promise; the kernel has seen these buffers if some were used up.
             unsafe {
@@ -964,12 +1079,12 @@ pub unsafe fn send_message(fd: i32, message: *const msghdr, flags: i32) -> i64 {
         // SAFETY: the caller's promise.
         let done =
             result(unsafe { libc::sendmsg(fd, message, flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
-        socket_or_not(stay, done).unwrap_or(Err(libc::ENOTSOCK))
+        socket_or_not(&stay.descriptor.kind, done).unwrap_or(Err(libc::ENOTSOCK))
     };
     if flags & libc::MSG_DONTWAIT != 0 {
         return at_once(fd, once);
     }
-    when_ready(fd, WRITE, |stay, _| once(stay))
+    when_ready(fd, WRITE, |stay: &Stay, _: u32| once(stay))
 }
 
 /// Makes a call that does not wait; EAGAIN is an answer.
@@ -1014,7 +1129,7 @@ const SHORTAGE_NS: u64 = 1_000_000_000;
 /// `address` and `size` are as accept wants them.
 pub unsafe extern "C" fn accept(fd: i32, address: *mut sockaddr, size: *mut socklen_t) -> i64 {
     let mut short_since = None;
-    when_ready(fd, READ, |stay, _| {
+    when_ready(fd, READ, |stay: &Stay, _: u32| {
         if stay.descriptor.kind.load(Ordering::Relaxed) != LISTENER {
             make_nonblocking(fd)?;
             stay.descriptor.kind.store(LISTENER, Ordering::Relaxed);
@@ -1095,7 +1210,7 @@ fn look_whether_it_is_new(fd: i32) {
 pub unsafe extern "C" fn connect(fd: i32, address: *const sockaddr, size: socklen_t) -> i64 {
     let mut begun = false;
     look_whether_it_is_new(fd);
-    when_ready(fd, WRITE, |stay, _| {
+    when_ready(fd, WRITE, |stay: &Stay, _: u32| {
         if !begun {
             make_nonblocking(fd)?;
             let kind = &stay.descriptor.kind;
@@ -1148,9 +1263,12 @@ pub extern "C" fn close(fd: i32) -> i64 {
     }
 }
 
-/// The last of this generation (`netpoll::descriptor`, I3).
+/// There are no users, and it is being closed: whoever gets through ends this generation (`netpoll::descriptor`, I3).
 #[cold]
 fn finish_close(fd: i32, descriptor: &'static Fd) -> i64 {
+    if !descriptor.begin_end(&OF_WORKERS, hazard_number()) {
+        return 0;
+    }
     forget(fd, descriptor.end());
     // It waits for what is unsent, if SO_LINGER says so.
     // SAFETY: a plain system call.
@@ -1183,18 +1301,13 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     let Some(descriptor) = table::descriptor(fd) else {
         return GOROUTINE_EBADF;
     };
-    let Some(generation) = descriptor.enter(0) else {
+    let Some(stay) = Stay::of(fd, descriptor, 0) else {
         return GOROUTINE_EBADF;
-    };
-    let stay = Stay {
-        fd,
-        descriptor,
-        generation,
     };
     if stay.is_nobodys() {
         return GOROUTINE_EBADF;
     }
-    let Close::Begun { waiters, .. } = descriptor.close(generation) else {
+    let Close::Begun { waiters, .. } = descriptor.close(stay.generation) else {
         return GOROUTINE_EBADF;
     };
     std::mem::forget(stay); // its end would close the number
@@ -1202,11 +1315,9 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
     wake_blocked(fd);
     // Whoever waits for a file's call may need this very worker to leave: no spinning for him.
-    while !descriptor.has_one_user() {
+    while !descriptor.has_one_user(&OF_WORKERS, hazard_number()) {
         super::sleep::sleep(OTHERS_NS);
     }
-    let last = descriptor.leave();
-    debug_assert!(last, "nobody enters what is being closed");
     forget(fd, descriptor.end());
     // SAFETY: claimed for us, and no lock is held.
     unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) }; // who came just now may have registered what was forgotten then

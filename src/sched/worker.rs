@@ -13,6 +13,7 @@ use super::runtime::Runtime;
 use crate::abi::{GOROUTINE_SPAWN_BOUND, GOROUTINE_SPAWN_PINNED, GOROUTINE_SPAWN_PRIORITY};
 use crate::goroutine::call_word::CallWord;
 use crate::goroutine::{Goroutine, Runnable};
+use crate::netpoll::hazard::{self, Hazard};
 use crate::promise::Promise;
 use crate::stack;
 use crate::sys::clock::Clock;
@@ -140,6 +141,8 @@ pub struct Worker {
     pub(crate) pinned: AtomicU32,
     /// Its blocking calls.
     pub(crate) call: CallWord,
+    /// For calls on descriptors that are biased to it.
+    pub(crate) hazard: Option<&'static Hazard>,
 }
 
 // SAFETY: the table in the module's head.
@@ -195,6 +198,7 @@ impl Worker {
             sleeping: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
             call: CallWord::new(index),
+            hazard: hazard::OF_WORKERS.of(index),
         }
     }
 

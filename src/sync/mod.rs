@@ -1,5 +1,5 @@
 //! Atomics and cells, from std or from loom. Protocol files (`sched::run_queue`, `sched::order`, `sched::idle`, `goroutine::park`,
-//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `sleep_lock`, `published`, `question` and `claim` here,
+//! `promise::cell`, `timer::state`, `trace::ring`, `sched::turnstile`, `sched::net`, `sched::world_word`, `netpoll::descriptor`, `netpoll::hazard`, `sleep_lock`, `published`, `question` and `claim` here,
 //! all of `wait` but `party`) use only this, so that loom checks the files that ship.
 
 #[cfg(loom)]
