@@ -434,7 +434,9 @@ typedef struct GoroutineConfig {
      * Bytes reserved per goroutine, guard included, rounded up to a power of two, at least 128 KiB; 0: 256 KiB.
      */
     uint64_t stack_bytes;
-    /** The largest reservation that a spawn may ask for; 0: 1 GiB. */
+    /**
+     * The largest reservation that a spawn may ask for, and the most that any goroutine may grow to (goroutine_more_stack); 0: 1 GiB.
+     */
     uint64_t stack_bytes_max;
     /** Most threads for bound goroutines, and as many for blocking calls that last; 0: 1,000. */
     uint32_t ffi_threads_max;

@@ -52,12 +52,22 @@ if not re.search(r"^#0 (.*\n)*" + r"(.*\n)*?".join(r"#\d+ .*\b%s\b.*\n" % name f
 numbers = [int(n) for n in re.findall(r"^#(\d+)", trace, re.M)]
 if numbers != list(range(len(numbers))):
     fail("numbers of frames", trace)
+first_two = gdb.execute("goroutine %s bt 2" % nested, to_string=True)
+if re.findall(r"^#.*", first_two, re.M) != re.findall(r"^#.*", trace, re.M)[:2]:
+    fail("the first two frames of a parked one", first_two)
 spinner = re.search(r'^goroutine (\d+) "spinner"', lines, re.M)[1]
 if "spins" not in gdb.execute("goroutine %s bt" % spinner, to_string=True):
     fail("the stack of a running one")
 everything = gdb.execute("goroutine all bt", to_string=True)
 if count(everything, r"^#\d+ .*\b(receives|receives_in_time|locks|sleeps|sleeps_long|awaits|spins|locks_to_write|locks_to_read|awaits_one)\b") != 1003 or count(everything, r"^goroutine \d+ ") != 1003:
     fail("goroutine all bt", everything)
+# Whatever language the selected frame is in.
+gdb.execute("set language rust", to_string=True)
+if gdb.execute("info goroutines", to_string=True).count("\n") != lines.count("\n"):
+    fail("info goroutines in another language")
+if gdb.parameter("language") != "rust":
+    fail("the language afterwards")
+gdb.execute("set language auto", to_string=True)
 # Nothing was changed by looking.
 if gdb.execute("bt", to_string=True) != before:
     fail("the thread's own stack afterwards", gdb.execute("bt", to_string=True))

@@ -78,7 +78,7 @@ pub struct GoroutineConfig {
     pub reserved: u32,
     /// Bytes reserved per goroutine, guard included, rounded up to a power of two, at least 128 KiB; 0: 256 KiB.
     pub stack_bytes: u64,
-    /// The largest reservation that a spawn may ask for; 0: 1 GiB.
+    /// The largest reservation that a spawn may ask for, and the most that any goroutine may grow to (goroutine_more_stack); 0: 1 GiB.
     pub stack_bytes_max: u64,
     /// Most threads for bound goroutines, and as many for blocking calls that last; 0: 1,000.
     pub ffi_threads_max: u32,

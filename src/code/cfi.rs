@@ -3,6 +3,8 @@
 //! A table that is copied elsewhere has its addresses relative to the wrong place, so it is taken apart and written with absolute ones.
 //! Encodings relative to text or data, which need a base that only the linker knows, are not accepted.
 
+use std::ops::Range;
+
 /// How addresses are written.
 const ABSOLUTE: u8 = 0;
 const OMITTED: u8 = 0xFF;
@@ -392,16 +394,66 @@ pub fn prologue(head: &[u8]) -> Option<usize> {
     head.windows(4).position(|bytes| PROLOGUES.contains(&bytes))
 }
 
+/// The most bytes of a `more:` sequence.
+pub const MORE_BYTES: usize = 24;
+
+/// Where this code goes for more stack, as docs/jit.md writes it, each from its `mov r10d` to its end: there the function has no frame.
+pub fn mores(code: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    (0..code.len()).filter_map(|start| {
+        let more = &code[start..];
+        let is_loads = matches!(more, [0x41, 0xBA, _, _, _, _, 0x41, 0xBB, ..]);
+        let mut bytes = match more.get(12..)? {
+            [0xE8, ..] if is_loads => 17,       // call goroutine_more_stack_prologue
+            [0xFF, 0x15, ..] if is_loads => 18, // the same, through a word
+            _ => return None,
+        };
+        bytes += usize::from(more.get(bytes) == Some(&0xC3));
+        bytes += match more.get(bytes) {
+            Some(0xE9) => 5, // jmp body
+            Some(0xEB) => 2,
+            _ => 0,
+        };
+        Some(start..start + bytes.min(more.len()))
+    })
+}
+
 /// For a function with frame pointers and without a table: `push rbp; mov rbp, rsp` somewhere in its first instructions, if they are
-/// found. The entry is right from there on, up to its last instructions.
+/// found. The entry is right from there on, up to its last instructions, and in `more:` behind them.
 pub fn with_frame_pointer(code: &[u8]) -> Vec<u8> {
     const DEF_CFA: u8 = 0x0C;
     const OFFSET_RBP: u8 = 0x80 | 6;
-    let at = prologue(&code[..code.len().min(PROLOGUE_WITHIN)]);
+    const SAME_VALUE: u8 = 0x08;
+    const REMEMBER: u8 = 0x0A;
+    const RESTORE: u8 = 0x0B;
+    let prologue = prologue(&code[..code.len().min(PROLOGUE_WITHIN)]);
     let mut program = Vec::new();
-    if let Some(at) = at {
-        program.extend([0x02, at as u8 + 1, DEF_CFA, 7, 16, OFFSET_RBP, 2, 0x02, 3]); // advance, from rsp, advance
+    let mut at = 0;
+    if let Some(push) = prologue {
+        advance(&mut program, &mut at, push + 1);
+        program.extend([DEF_CFA, 7, 16, OFFSET_RBP, 2]);
+        advance(&mut program, &mut at, push + 4);
     }
     program.extend([DEF_CFA, 6, 16, OFFSET_RBP, 2]);
+    for more in mores(code) {
+        if prologue.is_some() && more.start >= at {
+            advance(&mut program, &mut at, more.start);
+            program.extend([REMEMBER, DEF_CFA, 7, 8, SAME_VALUE, 6]);
+            advance(&mut program, &mut at, more.end);
+            program.push(RESTORE);
+        }
+    }
     program
+}
+
+/// The rows that follow hold from `to` on.
+fn advance(program: &mut Vec<u8>, at: &mut usize, to: usize) {
+    match to - *at {
+        0 => {}
+        by @ 1..=0xFF => program.extend([0x02, by as u8]),
+        by => {
+            program.push(0x04);
+            program.extend((by as u32).to_le_bytes());
+        }
+    }
+    *at = to;
 }

@@ -10,6 +10,7 @@ use crate::code::cfi::{self, Fde, Reader};
 use crate::stack;
 use crate::sys::mem;
 use std::ffi::c_void;
+use std::ops::Range;
 
 /// Most frames of a backtrace: a stack of the default size holds no more, with 16 bytes each.
 pub const FRAMES_MAX: usize = 1 << 14;
@@ -85,6 +86,16 @@ fn is_goroutines(address: u64) -> bool {
     stack::classify(address as usize).is_some() || stack::segment::around(address as usize).is_some()
 }
 
+/// Whether `pc` is where a function goes for more stack: its frame is not made yet, or will be made when it has come back.
+fn is_more(f: Range<usize>, pc: usize) -> bool {
+    let (from, to) = (
+        f.start.max(pc.saturating_sub(cfi::MORE_BYTES)),
+        f.end.min(pc + cfi::MORE_BYTES),
+    );
+    let mut around = vec![0; to - from];
+    mem::peek(from, &mut around) && cfi::mores(&around).any(|more| more.contains(&(pc - from)))
+}
+
 /// Where the return address is, above `rsp`, of a function with a frame pointer that was interrupted before it had made its frame, or
 /// after it had given it up. None: it has it.
 fn without_frame(f: &code::Function, pc: u64) -> Option<u64> {
@@ -94,6 +105,9 @@ fn without_frame(f: &code::Function, pc: u64) -> Option<u64> {
     let (mut bytes, pc) = ([0; 4], pc as usize);
     let before = usize::from(pc != f.start);
     let end = 1 + (f.end - pc).min(3);
+    if is_more(f.start..f.end, pc) {
+        return Some(0);
+    }
     if !mem::peek(pc - before, &mut bytes[1 - before..end]) {
         return None;
     }
@@ -190,8 +204,13 @@ pub fn step(
 ) -> Option<Registers> {
     let pc = registers[RIP] - u64::from(!interrupted); // in the call, not after it
     let by_rbp = |f: &code::Function| {
-        (f.flags & GOROUTINE_CODE_FRAME_POINTER != 0)
-            .then(|| interrupted.then(|| without_frame(f, pc)).flatten())
+        (f.flags & GOROUTINE_CODE_FRAME_POINTER != 0).then(|| {
+            if interrupted {
+                without_frame(f, pc)
+            } else {
+                is_more(f.start..f.end, pc as usize).then_some(0)
+            }
+        })
     };
     if let Some(no_frame) = code::with(pc as usize, by_rbp).flatten() {
         let mut caller = *registers;
@@ -481,4 +500,54 @@ fn evaluate(
         stack.push(value);
     }
     stack.pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// mov rax, fs:[..]; cmp rsp, [rax]; jb more; push rbp; mov rbp, rsp; (300 bytes); leave; ret; more: ...; (a landing pad in the frame)
+    fn function(call: &[u8], after: &[u8]) -> (Vec<u8>, Range<usize>) {
+        let mut code = b"\x64\x48\x8B\x04\x25\0\0\0\0\x48\x3B\x20\x0F\x82\0\0\0\0\x55\x48\x89\xE5".to_vec();
+        code.extend([0x90; 300]);
+        code.extend(b"\xC9\xC3");
+        let more = code.len();
+        code.extend(b"\x41\xBA\x40\0\0\0\x41\xBB\0\0\0\0");
+        code.extend(call);
+        code.extend(after);
+        let end = code.len();
+        code.extend([0x90; 4]);
+        (code, more..end)
+    }
+
+    #[test]
+    fn a_function_has_no_frame_where_it_goes_for_more_stack() {
+        for (call, after) in [
+            (&b"\xE8\0\0\0\0"[..], &b"\xC3\xE9\0\0\0\0"[..]),
+            (b"\xFF\x15\0\0\0\0", b"\xC3\xEB\0"),
+            (b"\xFF\x15\0\0\0\0", b"\xE9\0\0\0\0"),
+        ] {
+            let (code, more) = function(call, after);
+            let program = cfi::with_frame_pointer(&code);
+            let start = code.as_ptr() as usize;
+            let fde = Fde::called(start as u64, code.len() as u64, &program);
+            let f = start..start + code.len();
+            for at in 0..code.len() {
+                let row = row(&fde, (start + at) as u64).unwrap();
+                let has_frame = at >= 22 && !more.contains(&at);
+                let above = if at == 19 || at == 20 || at == 21 { 16 } else { 8 };
+                match row.cfa {
+                    Cfa::Offset(RBP, 16) => assert!(has_frame, "byte {at} has no frame"),
+                    Cfa::Offset(RSP, n) => assert!(!has_frame && n == above, "byte {at}: rsp + {n}"),
+                    _ => panic!("byte {at}"),
+                }
+                assert_eq!(
+                    matches!(row.rules[RBP], Rule::Same),
+                    !has_frame && above == 8,
+                    "byte {at}"
+                );
+                assert_eq!(is_more(f.clone(), start + at), more.contains(&at), "byte {at}");
+            }
+        }
+    }
 }

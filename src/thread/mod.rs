@@ -159,7 +159,7 @@ pub fn start(name: &str, settings: &Settings, body: impl FnOnce() + Send + 'stat
             cpus.set_attributes(attributes.as_mut_ptr());
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, null_mut());
-        let result = libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), main, thread.cast());
+        let result = libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), thread_main, thread.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &creator_mask, null_mut());
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         result
@@ -297,7 +297,7 @@ fn blocked_signals(open: u64) -> libc::sigset_t {
     }
 }
 
-extern "C" fn main(record: *mut c_void) -> *mut c_void {
+extern "C" fn thread_main(record: *mut c_void) -> *mut c_void {
     let record: *mut Thread = record.cast();
     // SAFETY: `start` gave us the record; the alternate stack is ours until the end of this function.
     unsafe {

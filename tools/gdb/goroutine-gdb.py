@@ -43,6 +43,16 @@ def word(address):
     return struct.unpack("<Q", memory(address, 8))[0]
 
 
+def evaluate(expression):
+    """An expression of C, whatever language the selected frame is in."""
+    language = gdb.parameter("language")
+    gdb.execute("set language c", to_string=True)
+    try:
+        return int(gdb.parse_and_eval(expression))
+    finally:
+        gdb.execute("set language %s" % language, to_string=True)
+
+
 def symbol(address):
     text = gdb.execute("info symbol %d" % address, to_string=True).strip()
     return "%#x" % address if text.startswith("No symbol") else text.split(" in section ")[0]
@@ -75,9 +85,9 @@ def until(deadline):
 class Library:
     def __init__(self):
         try:
-            at = int(gdb.parse_and_eval("(unsigned long)&goroutine_debug_layout"))
-        except gdb.error:
-            raise gdb.GdbError("libgoroutine is not in this program, or all its symbols are stripped")
+            at = evaluate("(unsigned long)&goroutine_debug_layout")
+        except gdb.error as error:
+            raise gdb.GdbError("libgoroutine is not in this program, or all its symbols are stripped (%s)" % error)
         values = struct.unpack("<%dQ" % len(WORDS), memory(at, 8 * len(WORDS)))
         if values[0] < len(WORDS):
             raise gdb.GdbError("this libgoroutine is older than goroutine-gdb.py")
@@ -96,7 +106,7 @@ class Library:
         try:
             for thread in gdb.selected_inferior().threads():
                 thread.switch()
-                fs = int(gdb.parse_and_eval("(unsigned long)$fs_base"))
+                fs = evaluate("(unsigned long)$fs_base")
                 try:
                     block, worker = struct.unpack("<QQ", memory(fs + offset, 16))
                 except gdb.MemoryError:
@@ -233,11 +243,14 @@ class Elsewhere(Unwinder):
             if frame is None:
                 raise gdb.GdbError("goroutine %d: no frames" % g.id)
             frame.select()
+            is_trace = command.split()[0] in ("bt", "backtrace", "where")
+            if is_trace:  # a count is of the goroutine's own frames
+                command = re.sub(r"(?<=\s)\d+\s*$", lambda m: str(int(m[0]) + skipped), command)
             text = gdb.execute(command, to_string=True)
-            if command.split()[0] in ("bt", "backtrace", "where"):
+            if is_trace:
                 lines = text.splitlines(True)
                 first = next((i for i, line in enumerate(lines) if re.match(r"#%d\s" % skipped, line)), 0)
-                text = "".join(re.sub(r"^#(\d+)( *)", lambda m: "#%-3d" % (int(m[1]) - skipped), line) for line in lines[first:])
+                text = "".join(re.sub(r"^#(\d+)( *)", lambda m: ("#%d" % (int(m[1]) - skipped)).ljust(3) + " ", line) for line in lines[first:])
             return text
         finally:
             self.goroutine = None
@@ -261,6 +274,8 @@ def in_goroutine(g, command):
             frame.select()
         except gdb.error:
             gdb.newest_frame().select()
+        # A frame of no language leaves GDB in that of the frame before, the library's.
+        gdb.execute("set language %s" % gdb.parameter("language"), to_string=True)
 
 
 class InfoGoroutines(gdb.Command):
