@@ -33,7 +33,7 @@ impl World {
             ends: AtomicU32::new(0),
         });
         assert!(world.descriptor.enter_from(world.owner(), 0).is_some());
-        assert!(!world.descriptor.leave());
+        assert!(world.descriptor.leave().is_none());
         assert!(world.descriptor.is_biased_to(world.owner()));
         world
     }
@@ -67,14 +67,17 @@ impl World {
             Stay::User => self.descriptor.leave(),
             Stay::Visit(hazard) => self.descriptor.end_visit(hazard),
         };
-        if last {
-            self.end(worker);
+        if let Some(generation) = last {
+            self.end(worker, generation);
         }
     }
 
     /// As `ops::io::finish_close`.
-    fn end(&self, worker: usize) {
-        if self.descriptor.begin_end(&self.hazards, worker as u32 + 1) {
+    fn end(&self, worker: usize, generation: u32) {
+        if self
+            .descriptor
+            .begin_end(generation, &self.hazards, worker as u32 + 1)
+        {
             self.is_over();
         }
     }
@@ -90,7 +93,7 @@ impl World {
 
     fn close(&self, worker: usize, generation: u32) {
         if let Close::Begun { now: true, .. } = self.descriptor.close(generation) {
-            self.end(worker);
+            self.end(worker, generation);
         }
     }
 
@@ -154,7 +157,7 @@ fn loom_hazard_becomes_a_user() {
             let world = world.clone();
             thread::spawn(move || {
                 if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
-                    world.descriptor.visitor_is_user(hazard);
+                    assert!(world.descriptor.visitor_is_user(hazard, generation));
                     assert!(hazard.is_free(), "for other goroutines");
                     world.call(OWNER);
                     world.leave(OWNER, Stay::User);
@@ -201,7 +204,7 @@ fn loom_hazard_release() {
             let world = world.clone();
             thread::spawn(move || {
                 if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
-                    world.descriptor.visitor_is_user(hazard);
+                    assert!(world.descriptor.visitor_is_user(hazard, generation));
                     world.call(OWNER);
                     world.leave(OWNER, Stay::User);
                 }
@@ -273,5 +276,60 @@ fn loom_hazard_late_for_the_next() {
             late.join().unwrap();
             world.ended_once(generation);
         }
+    });
+}
+
+/// The number was given out anew while the worker was in a call that then has to wait: it does nothing to the new file, or that is the one it is a user of.
+#[test]
+fn loom_hazard_late_user() {
+    model(|| {
+        let world = World::new();
+        let generation = world.descriptor.generation();
+        world.descriptor.kind.store(1, Ordering::Relaxed);
+        let owner = {
+            let world = world.clone();
+            thread::spawn(move || {
+                if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
+                    if world.descriptor.visitor_is_user(hazard, generation) {
+                        assert_eq!(
+                            world.descriptor.generation(),
+                            generation,
+                            "it tells the poller so"
+                        );
+                    }
+                    world.leave(OWNER, Stay::User);
+                }
+            })
+        };
+        assert!(world.descriptor.begin().is_null());
+        owner.join().unwrap();
+    });
+}
+
+/// A closer is late: the worker has ended what he closes, and the next file of this number is being closed by another one, who has ended it when he is through.
+#[test]
+fn loom_hazard_late_closer() {
+    model(|| {
+        let world = World::new();
+        let generation = world.descriptor.generation();
+        let stay = world.enter(OWNER, generation).expect("it is open");
+        let late = {
+            let world = world.clone();
+            thread::spawn(move || world.close(1, generation))
+        };
+        world.leave(OWNER, stay);
+        if world.ends.load(Ordering::Relaxed) == 1 && world.descriptor.generation() == generation + 1 {
+            world.close(OWNER, generation + 1);
+            assert_eq!(
+                world.ends.load(Ordering::Relaxed),
+                2,
+                "it is closed, and still open"
+            );
+        }
+        late.join().unwrap();
+        assert_eq!(
+            world.descriptor.generation() - generation,
+            world.ends.load(Ordering::Relaxed)
+        );
     });
 }

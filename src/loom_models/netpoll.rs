@@ -241,7 +241,10 @@ fn loom_netpoll_close() {
                 // SAFETY: one reader; I3.
                 unsafe { file.with(|file| assert_eq!(*file, 1, "a call on another file")) };
                 descriptor.drained(READ, seen);
-                if descriptor.leave() && descriptor.begin_end(&Hazards::new(), 0) {
+                if descriptor
+                    .leave()
+                    .is_some_and(|g| descriptor.begin_end(g, &Hazards::new(), 0))
+                {
                     end(&descriptor, &file, &ends);
                 }
                 // SAFETY: the seat lives until the end.
@@ -253,7 +256,7 @@ fn loom_netpoll_close() {
             Close::Already => panic!("nobody else closes it"),
             Close::Begun { waiters, now } => {
                 told += count(waiters);
-                if now && descriptor.begin_end(&Hazards::new(), 0) {
+                if now && descriptor.begin_end(generation, &Hazards::new(), 0) {
                     end(&descriptor, &file, &ends);
                 }
             }
@@ -289,7 +292,7 @@ fn loom_netpoll_stale_edge() {
         let new = descriptor.enter(0).unwrap();
         let seen = descriptor.readiness();
         descriptor.drained(READ, seen);
-        assert!(!descriptor.leave());
+        assert!(descriptor.leave().is_none());
         let reader = seat(READS, 0);
         // SAFETY: the seat lives until the end.
         let joined = unsafe { descriptor.join(&raw mut (*reader.get()).waiter, new, 0) };
@@ -325,7 +328,7 @@ fn loom_netpoll_late_registration() {
                     }
                     descriptor.set_registered(generation, POLLER, 7);
                 }
-                assert!(!descriptor.leave());
+                assert!(descriptor.leave().is_none());
             })
         };
         *kernel.lock().unwrap() = (2, 0); // closed, and given out again
@@ -590,12 +593,12 @@ fn loom_netpoll_deadline_changes() {
         descriptor.set_deadline(READ, 7);
         descriptor.set_deadline(READ, u64::MAX);
         descriptor.set_deadline(READ, 9);
-        assert!(!descriptor.leave());
+        assert!(descriptor.leave().is_none());
         let Close::Begun { now, .. } = descriptor.close(generation) else {
             panic!("nobody else closes it");
         };
         let seen = reader.join().unwrap();
-        assert!(now || seen.is_some_and(|(_, _, last)| last));
+        assert!(now || seen.is_some_and(|(_, _, last)| last.is_some()));
         if let Some((deadline, other, _)) = seen {
             assert!([7, 9, u64::MAX].contains(&deadline) && other == u64::MAX);
         }
@@ -637,5 +640,79 @@ fn loom_netpoll_lasting_wait() {
         assert_eq!(count(descriptor.edge(generation, READ, false)), 1);
         // SAFETY: nobody has it any more.
         unsafe { free(reader) };
+    });
+}
+
+/// The monitor looks while an edge ends one wait and another one begins: within its next looks it asks about that one.
+#[test]
+fn loom_netpoll_lasting_over_an_edge() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.generation();
+        descriptor.drained(READ, descriptor.readiness());
+        let seats = [seat(READS, 0), seat(READS, 0)];
+        // SAFETY: the seats live until the end.
+        let joins = |descriptor: &Fd, i: usize| unsafe {
+            descriptor.join(&raw mut (*seats[i].get()).waiter, generation, 0)
+        };
+        assert_eq!(joins(&descriptor, 0), Joined::Waits);
+        let monitor = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || descriptor.look(0))
+        };
+        assert_eq!(count(descriptor.edge(generation, READ, false)), 1);
+        descriptor.drained(READ, descriptor.readiness());
+        assert_eq!(joins(&descriptor, 1), Joined::Waits);
+        let (mut before, mut asked) = monitor.join().unwrap();
+        for _ in 0..3 {
+            let lasts;
+            (before, lasts) = descriptor.look(before);
+            asked |= lasts;
+        }
+        assert!(asked, "it waits for ever");
+        assert_eq!(count(descriptor.edge(generation, READ, false)), 1);
+        for seat in seats {
+            // SAFETY: nobody has it any more.
+            unsafe { free(seat) };
+        }
+    });
+}
+
+/// The last user ends what is being closed, and the number is given out again, before the closer has told those who waited: he tells none of the next.
+#[test]
+fn loom_netpoll_close_tells_its_own() {
+    model(|| {
+        let descriptor = Arc::new(Fd::new());
+        let generation = descriptor.enter(0).unwrap();
+        let next = seat(READS, 0);
+        let user = {
+            let descriptor = descriptor.clone();
+            thread::spawn(move || {
+                let last = descriptor.leave()?;
+                assert!(descriptor.begin_end(last, &Hazards::new(), 0));
+                let _ = descriptor.end();
+                assert!(descriptor.after_end().is_null());
+                descriptor.drained(READ, descriptor.readiness());
+                // SAFETY: the seat lives until the end.
+                let joined = unsafe { descriptor.join(&raw mut (*next.get()).waiter, last + 1, 0) };
+                assert_eq!(joined, Joined::Waits);
+                Some(last)
+            })
+        };
+        let Close::Begun { waiters, now } = descriptor.close(generation) else {
+            panic!("nobody else closes it");
+        };
+        assert_eq!(
+            count(waiters),
+            0,
+            "it has told somebody who waits for the next file"
+        );
+        let ended = user.join().unwrap();
+        assert_eq!(ended.is_some(), !now);
+        if ended.is_some() {
+            assert_eq!(count(descriptor.edge(generation + 1, READ, false)), 1);
+        }
+        // SAFETY: nobody has it any more.
+        unsafe { free(next) };
     });
 }

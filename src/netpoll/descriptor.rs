@@ -250,6 +250,9 @@ impl<P: Sleeper> Descriptor<P> {
             if closing || (expected != 0 && generation != expected) {
                 return None;
             }
+            if word & USERS == USERS {
+                too_many();
+            }
             let bias = if word & BIAS == 0 { bias } else { 0 };
             match (self.word).compare_exchange_weak(
                 word,
@@ -263,12 +266,12 @@ impl<P: Sleeper> Descriptor<P> {
         }
     }
 
-    /// Step 4. True: it is being closed, and the caller, the last user, goes on with [`Descriptor::begin_end`].
+    /// Step 4. Some: this generation is being closed, and the caller, the last user, goes on with [`Descriptor::begin_end`].
     #[inline]
     #[must_use]
-    pub fn leave(&self) -> bool {
+    pub fn leave(&self) -> Option<u32> {
         let before = self.word.fetch_sub(1, Ordering::AcqRel);
-        before & (USERS | CLOSING) == CLOSING | 1
+        (before & (USERS | CLOSING) == CLOSING | 1).then_some((before >> GENERATION) as u32)
     }
 
     /// Whether it is biased to the worker with this hazard, or was a moment ago.
@@ -289,22 +292,26 @@ impl<P: Sleeper> Descriptor<P> {
         (biased && open && (expected == 0 || generation == expected)).then_some(generation)
     }
 
-    /// Step 4 of a visit (H4 and H5). True: as of [`Descriptor::leave`].
+    /// Step 4 of a visit (H4 and H5). Some: as of [`Descriptor::leave`].
     #[inline(always)]
     #[must_use]
-    pub fn end_visit(&self, hazard: &Hazard) -> bool {
+    pub fn end_visit(&self, hazard: &Hazard) -> Option<u32> {
         hazard.clear();
-        self.word.load(Ordering::Acquire) & CLOSING != 0 && !mutated!("hazard_left_without_a_look")
+        let word = self.word.load(Ordering::Acquire);
+        (word & CLOSING != 0 && !mutated!("hazard_left_without_a_look"))
+            .then_some((word >> GENERATION) as u32)
     }
 
-    /// The visitor becomes a user (H3').
+    /// The visitor becomes a user (H3'). False: of the next generation, for the one that it visited has ended unseen; it leaves, and does nothing else.
     #[cold]
-    pub fn visitor_is_user(&self, hazard: &Hazard) {
+    #[must_use]
+    pub fn visitor_is_user(&self, hazard: &Hazard, generation: u32) -> bool {
         if mutated!("hazard_cleared_too_early") {
             hazard.clear();
         }
-        self.word.fetch_add(1, Ordering::AcqRel);
+        let before = self.word.fetch_add(1, Ordering::AcqRel);
         hazard.clear();
+        (before >> GENERATION) as u32 == generation || mutated!("hazard_user_of_another")
     }
 
     /// Whether the worker that it is biased to may be in a call. `own`: the number of the caller's hazard, or 0.
@@ -318,13 +325,14 @@ impl<P: Sleeper> Descriptor<P> {
         hazards.numbered(bias).is_of(self) && !mutated!("hazard_is_overlooked")
     }
 
-    /// It is being closed, and there are no users, or were none a moment ago (`hazard`, E2 to E4). True: the caller goes on with [`Descriptor::end`];
-    /// false: somebody else does, or did. `own`: the number of the caller's hazard, or 0.
+    /// This generation is being closed, and there are no users, or were none a moment ago (`hazard`, E2 to E4). True: the caller goes on with
+    /// [`Descriptor::end`]; false: somebody else does, or did. `own`: the number of the caller's hazard, or 0.
     #[cold]
     #[must_use]
-    pub fn begin_end(&self, hazards: &Hazards, own: u32) -> bool {
+    pub fn begin_end(&self, generation: u32, hazards: &Hazards, own: u32) -> bool {
         let word = self.word.load(Ordering::Acquire);
-        if word & (USERS | CLOSING) != CLOSING || self.is_visited(bias_of(word), hazards, own) {
+        let is_it = (word >> GENERATION) as u32 == generation || mutated!("hazard_ends_the_next");
+        if !is_it || word & (USERS | CLOSING) != CLOSING || self.is_visited(bias_of(word), hazards, own) {
             return false;
         }
         let late = mutated!("hazard_users_after_the_look");
@@ -564,18 +572,30 @@ impl<P: Sleeper> Descriptor<P> {
     /// wants to make a call was in line at both, and no edge between: then it is time to ask whether the poller still knows the file.
     pub fn look(&self, before: u32) -> (u32, bool) {
         let mut now = self.readiness.load(Ordering::Relaxed);
-        if now & ((READ | WRITE) * WAITED) == 0 {
-            return (0, false);
-        }
-        let ticks = (now / TICK) << 1 | 1;
-        let lasts = before == ticks;
-        if now & JOINED == 0 {
-            return (0, lasts); // asked about once: what it is now it is until somebody joins
-        }
-        while now & LOCKED != 0 || !self.swap(now, now & !JOINED) {
+        let first = (now / TICK) << 1 | 1;
+        loop {
+            if now & ((READ | WRITE) * WAITED) == 0 {
+                return (0, false);
+            }
+            let ticks = if mutated!("look_at_another_wait") {
+                first
+            } else {
+                (now / TICK) << 1 | 1
+            };
+            let lasts = before == ticks;
+            if now & JOINED == 0 {
+                return (0, lasts); // asked about once: what it is now it is until somebody joins
+            }
+            if now & LOCKED == 0 && self.swap(now, now & !JOINED) {
+                return (ticks, lasts);
+            }
             now = self.unlocked();
         }
-        (ticks, lasts)
+    }
+
+    /// It could not be asked about: it will be looked at again.
+    pub fn look_again(&self) {
+        self.locked(|_, now| *now |= JOINED);
     }
 
     // ---- registration and deadlines ----
@@ -686,7 +706,13 @@ impl<P: Sleeper> Descriptor<P> {
             }
         }
         let now = word & USERS == 0;
-        let waiters = self.locked(|state, now| Self::claim(state, now, READ | WRITE | END, true));
+        let waiters = self.locked(|state, now| {
+            // If the last user has ended it by now, who waits waits for the next file, or was told by `after_end`.
+            if self.generation() != generation && !mutated!("close_tells_the_next") {
+                return null_mut();
+            }
+            Self::claim(state, now, READ | WRITE | END, true)
+        });
         Close::Begun { waiters, now }
     }
 
@@ -787,6 +813,16 @@ impl<P: Sleeper> Descriptor<P> {
         // SAFETY: the caller's promise; nothing in it is dropped.
         unsafe { std::ptr::from_ref(self).cast_mut().write(fresh) };
     }
+}
+
+/// One more would be in the bits beside.
+#[cold]
+#[inline(never)]
+fn too_many() -> ! {
+    #[cfg(not(loom))]
+    crate::sys::report::fatal("16777216 calls at once on one descriptor");
+    #[cfg(loom)]
+    unreachable!("in a model")
 }
 
 fn bias_of(word: u64) -> u32 {

@@ -17,13 +17,13 @@
 //! A worker that may have to wait before H4, or runs another goroutine before it, first becomes a user (H3').
 //!
 //! I1. This is Dekker's argument (`sched::run_queue`, I1), twice. At H2 the worker sees CLOSING and makes no call, or E3 sees the hazard. And if E3 saw it,
-//!     H5 sees CLOSING: somebody goes on with the end. That it is several is harmless: E4 lets one through, and whoever finds a later generation there
-//!     that is being closed, too, ends that one as well as anybody.
+//!     H5 sees CLOSING: somebody goes on with the end. That it is several is harmless: E4 lets one through. Each goes on for the generation in which it saw
+//!     CLOSING, and for no later one.
 //! I2. E2, E3 and E4 see all that are in a call. While CLOSING is set nobody becomes a user but the worker itself (H3'), which is one before it clears its
 //!     hazard: E3 sees the hazard, or the number of users at E4 is not that of E2.
 //! I3. A hazard is its worker's, and a worker is held by one thread at a time: its own close has no H1 to H4 beside it, and needs no fence.
 //! I4. The bias is given by the worker itself, in the step in which it becomes a user, and goes with the generation. A generation that ends unseen
-//!     (`Descriptor::begin_at`) hands it on, for the worker may be in a call.
+//!     (`Descriptor::begin_at`) hands it on, for the worker may be in a call; if that call has to go on it finds out at H3'.
 //!
 //! Rejected: to give it to the first worker that comes, for then each short connection that changed its worker costs a heavy fence at its close; hazards
 //! that are not cleared until the worker's next call, for then a close must take them back, also while a runtime starts or ends (0.4 % less time per echo).

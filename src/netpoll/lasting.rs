@@ -46,8 +46,9 @@ impl Lasting {
                 let (seen, lasts) = descriptor.look(*before);
                 *before = seen;
                 again |= seen != 0;
-                if lasts {
-                    see_to(poller, (number * CHUNK + i) as i32, ready);
+                if lasts && !see_to(poller, (number * CHUNK + i) as i32, ready) {
+                    descriptor.look_again();
+                    again = true;
                 }
             }
         }
@@ -55,15 +56,15 @@ impl Lasting {
     }
 }
 
-/// Somebody waits for this one, and has done for a while.
+/// Somebody waits for this one, and has done for a while. False: nothing came of it, this time.
 #[cold]
-fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList) {
+fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList) -> bool {
     let Some(descriptor) = table::descriptor(fd) else {
-        return;
+        return true;
     };
     let generation = descriptor.generation();
     if !descriptor.is_open(generation) || !descriptor.is_registered(poller.id()) {
-        return;
+        return true;
     }
     match poller.add_unknown(fd, generation) {
         // Another file's by now. If it is ready that is an edge; who waits finds out anew what sort of file it is.
@@ -73,7 +74,9 @@ fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBADF | libc::EPERM)) => {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { hand_up(descriptor.begin(), GOROUTINE_EBADF, ready) };
+            return !descriptor.is_open(generation); // somebody is in a call on it
         }
-        Err(_) => {}
+        Err(_) => return false,
     }
+    true
 }

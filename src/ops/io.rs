@@ -138,11 +138,12 @@ impl Stay {
         }
     }
 
-    /// It may wait from now on. (What is called here has no `&Stay`: one that nobody has a reference to lies in registers.)
+    /// It may wait from now on. False: it was closed, in a way that nobody saw. (What is called here has no `&Stay`: one that nobody has a reference to lies in registers.)
     #[inline(always)]
-    fn is_user(&self) {
-        if let Some(hazard) = self.hazard.take() {
-            self.descriptor.visitor_is_user(hazard);
+    fn is_user(&self) -> bool {
+        match self.hazard.take() {
+            Some(hazard) => self.descriptor.visitor_is_user(hazard, self.generation),
+            None => true,
         }
     }
 
@@ -150,7 +151,7 @@ impl Stay {
     #[inline(always)]
     pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
         if budget::is_up() {
-            self.is_user();
+            let _ = self.is_user(); // `give_way` asks
             give_way(self.descriptor, self.generation)
         } else {
             Ok(())
@@ -179,8 +180,8 @@ impl Drop for Stay {
             Some(hazard) => self.descriptor.end_visit(hazard),
             None => self.descriptor.leave(),
         };
-        if last {
-            finish_close(self.fd, self.descriptor);
+        if let Some(generation) = last {
+            finish_close(self.fd, self.descriptor, generation);
         }
     }
 }
@@ -293,8 +294,10 @@ fn again_and_again(
     mut call: impl Call,
 ) -> i64 {
     let direction = want.mask;
-    stay.is_user();
     let (fd, descriptor) = (stay.fd, stay.descriptor);
+    if !stay.is_user() {
+        return closed(descriptor, direction);
+    }
     let mut patience = Patience::new(deadline);
     let result = loop {
         let seen = first.map_or_else(|| descriptor.readiness(), |(seen, _)| seen);
@@ -861,8 +864,9 @@ unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i3
     let (fd, kind) = (stay.fd, &stay.descriptor.kind);
     loop {
         let now = kind.load(Ordering::Relaxed);
-        if now == CAREFUL || now == FILE || (now == NOWAIT_READS && direction == WRITE) {
-            stay.is_user();
+        let may_wait = now == CAREFUL || now == FILE || (now == NOWAIT_READS && direction == WRITE);
+        if may_wait && !stay.is_user() {
+            return Err(libc::EBADF);
         }
         // SAFETY: the caller's promise.
         if let Some(done) = unsafe { attempt(fd, kind, now, direction, vectors, count) } {
@@ -1252,21 +1256,26 @@ pub extern "C" fn close(fd: i32) -> i64 {
     let Some(descriptor) = table::descriptor(fd) else {
         return i64::from(GOROUTINE_EBADF);
     };
-    match descriptor.close(descriptor.generation()) {
+    let generation = descriptor.generation();
+    match descriptor.close(generation) {
         Close::Already => i64::from(GOROUTINE_EBADF),
         Close::Begun { waiters, now } => {
             // SAFETY: claimed for us, and no lock is held.
             unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
             wake_blocked(fd);
-            if now { finish_close(fd, descriptor) } else { 0 }
+            if now {
+                finish_close(fd, descriptor, generation)
+            } else {
+                0
+            }
         }
     }
 }
 
-/// There are no users, and it is being closed: whoever gets through ends this generation (`netpoll::descriptor`, I3).
+/// There are no users, and this generation is being closed: whoever gets through ends this generation (`netpoll::descriptor`, I3).
 #[cold]
-fn finish_close(fd: i32, descriptor: &'static Fd) -> i64 {
-    if !descriptor.begin_end(&OF_WORKERS, hazard_number()) {
+fn finish_close(fd: i32, descriptor: &'static Fd, generation: u32) -> i64 {
+    if !descriptor.begin_end(generation, &OF_WORKERS, hazard_number()) {
         return 0;
     }
     forget(fd, descriptor.end());

@@ -25,13 +25,26 @@ pub fn register() -> bool {
         return true;
     }
     REGISTERED.store(false, Ordering::Release);
-    if PAGE.load(Ordering::Acquire).is_null() {
-        match super::mem::reserve(super::mem::PAGE, super::mem::PAGE) {
-            Some(page) => PAGE.store(page, Ordering::Release),
-            None => return false,
+    !page().is_null()
+}
+
+/// The page, made when it is first asked for. Null: out of memory.
+fn page() -> *mut u8 {
+    let page = PAGE.load(Ordering::Acquire);
+    if !page.is_null() {
+        return page;
+    }
+    let Some(new) = super::mem::reserve(super::mem::PAGE, super::mem::PAGE) else {
+        return page;
+    };
+    match PAGE.compare_exchange(page, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        Err(other) => {
+            // SAFETY: ours, and nobody has seen it.
+            unsafe { super::mem::release(new, super::mem::PAGE) };
+            other
         }
     }
-    true
 }
 
 /// # Safety
@@ -46,21 +59,20 @@ pub unsafe fn free_page() {
 
 /// After this returns, each thread has passed a full fence at some moment during the call.
 pub fn private_expedited() {
-    if REGISTERED.load(Ordering::Acquire) {
-        if membarrier(PRIVATE_EXPEDITED) != 0 {
-            super::report::fatal("membarrier(PRIVATE_EXPEDITED) failed after it had been registered");
-        }
+    // (The program may have entered a sandbox that refuses it since it was registered.)
+    if REGISTERED.load(Ordering::Acquire) && membarrier(PRIVATE_EXPEDITED) == 0 {
         return;
     }
-    let page = PAGE.load(Ordering::Acquire);
+    let page = page();
     let _one_at_a_time = SHOOTDOWN.lock();
     // SAFETY: the page is ours; the atomic write makes its translation dirty, so that the second call must flush it.
-    let ok = unsafe {
-        libc::mprotect(page.cast(), super::mem::PAGE, libc::PROT_READ | libc::PROT_WRITE) == 0 && {
-            (*page.cast::<AtomicU32>()).fetch_add(1, Ordering::SeqCst);
-            libc::mprotect(page.cast(), super::mem::PAGE, libc::PROT_READ) == 0
-        }
-    };
+    let ok = !page.is_null()
+        && unsafe {
+            libc::mprotect(page.cast(), super::mem::PAGE, libc::PROT_READ | libc::PROT_WRITE) == 0 && {
+                (*page.cast::<AtomicU32>()).fetch_add(1, Ordering::SeqCst);
+                libc::mprotect(page.cast(), super::mem::PAGE, libc::PROT_READ) == 0
+            }
+        };
     if !ok {
         super::report::fatal("cannot change the protection of a page: no way to fence the other threads");
     }
