@@ -61,6 +61,8 @@ const STREAK: u32 = 1 << 16;
 const TELLING: u32 = 1 << 31;
 
 const USERS: u64 = (1 << 24) - 1;
+/// As many may enter: visitors who become users come on top.
+const USERS_MOST: u64 = USERS - HAZARDS as u64;
 /// The number of the hazard whose worker it is biased to, or 0.
 const BIAS: u64 = ((HAZARDS as u64 + 1).next_power_of_two() - 1) << BIAS_SHIFT;
 const BIAS_SHIFT: u32 = 24;
@@ -250,7 +252,7 @@ impl<P: Sleeper> Descriptor<P> {
             if closing || (expected != 0 && generation != expected) {
                 return None;
             }
-            if word & USERS == USERS {
+            if word & USERS >= USERS_MOST {
                 too_many();
             }
             let bias = if word & BIAS == 0 { bias } else { 0 };
@@ -302,16 +304,20 @@ impl<P: Sleeper> Descriptor<P> {
             .then_some((word >> GENERATION) as u32)
     }
 
-    /// The visitor becomes a user (H3'). False: of the next generation, for the one that it visited has ended unseen; it leaves, and does nothing else.
+    /// The visitor becomes a user (H3'). Gives of which generation: the one that it visited may have ended unseen.
     #[cold]
     #[must_use]
-    pub fn visitor_is_user(&self, hazard: &Hazard, generation: u32) -> bool {
+    pub fn visitor_is_user(&self, hazard: &Hazard) -> u32 {
         if mutated!("hazard_cleared_too_early") {
             hazard.clear();
         }
+        let early = self.generation();
         let before = self.word.fetch_add(1, Ordering::AcqRel);
         hazard.clear();
-        (before >> GENERATION) as u32 == generation || mutated!("hazard_user_of_another")
+        if mutated!("hazard_user_of_another") {
+            return early;
+        }
+        (before >> GENERATION) as u32
     }
 
     /// Whether the worker that it is biased to may be in a call. `own`: the number of the caller's hazard, or 0.
@@ -707,7 +713,7 @@ impl<P: Sleeper> Descriptor<P> {
         }
         let now = word & USERS == 0;
         let waiters = self.locked(|state, now| {
-            // If the last user has ended it by now, who waits waits for the next file, or was told by `after_end`.
+            // If it has ended by now, those were told then, and who waits now waits for the next file.
             if self.generation() != generation && !mutated!("close_tells_the_next") {
                 return null_mut();
             }
@@ -716,18 +722,23 @@ impl<P: Sleeper> Descriptor<P> {
         Close::Begun { waiters, now }
     }
 
-    /// The last of this generation (I3), after [`Descriptor::begin_end`]. Gives which poller knows it. Then the number goes back to the kernel, and then comes
-    /// [`Descriptor::after_end`].
+    /// The last of this generation (I3), after [`Descriptor::begin_end`]. Gives which poller knows it, and who waits still, for the closer has not come to tell
+    /// them: chained. Then the number goes back to the kernel, and then comes [`Descriptor::after_end`].
     #[must_use]
-    pub fn end(&self) -> u32 {
+    pub fn end(&self) -> (u32, *mut DescriptorWaiter<P>) {
         self.locked(|state, now| {
             let registered = self.registered();
             let registered = if registered & TELLING == 0 { registered } else { 0 };
+            let waiters = if mutated!("end_tells_nobody") {
+                null_mut()
+            } else {
+                Self::claim(state, now, READ | WRITE | END, true)
+            };
             self.reset(state, now);
             // Nobody enters or leaves while CLOSING is set and the caller is the one user.
             let next = Self::after(self.word.load(Ordering::Relaxed));
             self.word.store(next, Ordering::Release);
-            registered
+            (registered, waiters)
         })
     }
 
@@ -815,12 +826,12 @@ impl<P: Sleeper> Descriptor<P> {
     }
 }
 
-/// One more would be in the bits beside.
+/// More would be in the bits beside.
 #[cold]
 #[inline(never)]
 fn too_many() -> ! {
     #[cfg(not(loom))]
-    crate::sys::report::fatal("16777216 calls at once on one descriptor");
+    crate::sys::report::fatal("more than 16 million calls at once on one descriptor");
     #[cfg(loom)]
     unreachable!("in a model")
 }

@@ -23,7 +23,7 @@
 //!     hazard: E3 sees the hazard, or the number of users at E4 is not that of E2.
 //! I3. A hazard is its worker's, and a worker is held by one thread at a time: its own close has no H1 to H4 beside it, and needs no fence.
 //! I4. The bias is given by the worker itself, in the step in which it becomes a user, and goes with the generation. A generation that ends unseen
-//!     (`Descriptor::begin_at`) hands it on, for the worker may be in a call; if that call has to go on it finds out at H3'.
+//!     (`Descriptor::begin_at`) hands it on, for the worker may be in a call; if that call has to wait, it is a user of the new one from H3' on.
 //!
 //! Rejected: to give it to the first worker that comes, for then each short connection that changed its worker costs a heavy fence at its close; hazards
 //! that are not cleared until the worker's next call, for then a close must take them back, also while a runtime starts or ends (0.4 % less time per echo).

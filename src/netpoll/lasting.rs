@@ -63,8 +63,11 @@ fn see_to(poller: &Poller, fd: i32, ready: &mut ReadyList) -> bool {
         return true;
     };
     let generation = descriptor.generation();
-    if !descriptor.is_open(generation) || !descriptor.is_registered(poller.id()) {
+    if !descriptor.is_open(generation) {
         return true;
+    }
+    if !descriptor.is_registered(poller.id()) {
+        return false; // somebody is about to tell it
     }
     match poller.add_unknown(fd, generation) {
         // Another file's by now. If it is ready that is an edge; who waits finds out anew what sort of file it is.

@@ -83,7 +83,7 @@ fn hazard_number() -> u32 {
 pub(super) struct Stay {
     fd: i32,
     descriptor: &'static Fd,
-    generation: u32,
+    generation: Cell<u32>,
     /// Of a visit, which may not wait: that of the worker. None: of a user.
     hazard: Cell<Option<&'static Hazard>>,
 }
@@ -103,7 +103,7 @@ impl Stay {
         Some(Self {
             fd,
             descriptor,
-            generation,
+            generation: Cell::new(generation),
             hazard: Cell::new(None),
         })
     }
@@ -123,7 +123,7 @@ impl Stay {
         let stay = Self {
             fd,
             descriptor,
-            generation: generation.unwrap_or(0),
+            generation: Cell::new(generation.unwrap_or(0)),
             hazard: Cell::new(Some(hazard)),
         };
         generation.is_some().then_some(stay)
@@ -138,12 +138,11 @@ impl Stay {
         }
     }
 
-    /// It may wait from now on. False: it was closed, in a way that nobody saw. (What is called here has no `&Stay`: one that nobody has a reference to lies in registers.)
+    /// It may wait from now on. (If the number was closed by close(2), it goes on with what has the number now, as a user would. What is called here has no `&Stay`: one that nobody has a reference to lies in registers.)
     #[inline(always)]
-    fn is_user(&self) -> bool {
-        match self.hazard.take() {
-            Some(hazard) => self.descriptor.visitor_is_user(hazard, self.generation),
-            None => true,
+    fn is_user(&self) {
+        if let Some(hazard) = self.hazard.take() {
+            self.generation.set(self.descriptor.visitor_is_user(hazard));
         }
     }
 
@@ -151,8 +150,8 @@ impl Stay {
     #[inline(always)]
     pub(super) fn before_call(&self) -> Result<(), GoroutineStatus> {
         if budget::is_up() {
-            let _ = self.is_user(); // `give_way` asks
-            give_way(self.descriptor, self.generation)
+            self.is_user();
+            give_way(self.descriptor, self.generation.get())
         } else {
             Ok(())
         }
@@ -166,7 +165,7 @@ impl Stay {
 
     /// Out for the time of `f`, and in again. None: it was closed meanwhile.
     fn outside<R>(self, f: impl FnOnce() -> R) -> (Option<Self>, R) {
-        let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation);
+        let (fd, descriptor, generation) = (self.fd, self.descriptor, self.generation.get());
         drop(self);
         let result = f();
         (Self::of(fd, descriptor, generation), result)
@@ -295,9 +294,7 @@ fn again_and_again(
 ) -> i64 {
     let direction = want.mask;
     let (fd, descriptor) = (stay.fd, stay.descriptor);
-    if !stay.is_user() {
-        return closed(descriptor, direction);
-    }
+    stay.is_user();
     let mut patience = Patience::new(deadline);
     let result = loop {
         let seen = first.map_or_else(|| descriptor.readiness(), |(seen, _)| seen);
@@ -452,7 +449,7 @@ fn wait_for(stay: Stay, want: Want, seen: u32, deadline: u64) -> Result<Stay, Go
 
 /// Waits in line, where a close ends it, too.
 fn line_up(stay: Stay, want: Want, seen: u32, deadline: u64) -> (Option<Stay>, GoroutineStatus) {
-    let (descriptor, generation) = (stay.descriptor, stay.generation);
+    let (descriptor, generation) = (stay.descriptor, stay.generation.get());
     let mut waiter = Waiter::new(want);
     let place = &raw mut waiter;
     stay.outside(|| wait_in_line(descriptor, generation, place, seen, deadline))
@@ -493,7 +490,8 @@ fn register(stay: &Stay) -> Result<(), GoroutineStatus> {
             return Ok(());
         }
         add(poller, stay)?;
-        stay.descriptor.set_registered(stay.generation, poller.id(), me);
+        stay.descriptor
+            .set_registered(stay.generation.get(), poller.id(), me);
         if stay.descriptor.kind.load(Ordering::Relaxed) == SOCKET && is_tcp(stay.fd) {
             stay.descriptor.kind.store(TCP, Ordering::Relaxed);
         }
@@ -519,7 +517,8 @@ fn with_poller(f: impl FnOnce(&Poller) -> Result<(), GoroutineStatus>) -> Result
 }
 
 fn add(poller: &Poller, stay: &Stay) -> Result<(), GoroutineStatus> {
-    (poller.add(stay.fd, stay.generation)).map_err(|error| -error.raw_os_error().unwrap_or(libc::ENOMEM))
+    (poller.add(stay.fd, stay.generation.get()))
+        .map_err(|error| -error.raw_os_error().unwrap_or(libc::ENOMEM))
 }
 
 /// A raw socket of that protocol gives packets: a short read says nothing.
@@ -658,7 +657,7 @@ fn wait_as_thread(stay: Stay, direction: u32, deadline: u64) -> Result<Stay, Gor
 
 /// What ppoll says; until `deadline`, or a close. No events: only that.
 fn poll_as_thread(stay: Stay, events: i16, deadline: u64) -> (Option<Stay>, Result<i16, GoroutineStatus>) {
-    let (fd, descriptor, generation) = (stay.fd, stay.descriptor, stay.generation);
+    let (fd, descriptor, generation) = (stay.fd, stay.descriptor, stay.generation.get());
     BLOCKED_COUNT.fetch_add(1, Ordering::SeqCst); // before the look at the generation: partner in `wake_blocked`
     let entered = THREADS.lock().enter(fd);
     let (again, polled) = match entered {
@@ -865,8 +864,8 @@ unsafe fn attempts(stay: &Stay, direction: u32, vectors: *const iovec, count: i3
     loop {
         let now = kind.load(Ordering::Relaxed);
         let may_wait = now == CAREFUL || now == FILE || (now == NOWAIT_READS && direction == WRITE);
-        if may_wait && !stay.is_user() {
-            return Err(libc::EBADF);
+        if may_wait {
+            stay.is_user();
         }
         // SAFETY: the caller's promise.
         if let Some(done) = unsafe { attempt(fd, kind, now, direction, vectors, count) } {
@@ -1193,7 +1192,7 @@ fn look_whether_it_is_new(fd: i32) {
     let Some(poller) = poller.filter(|poller| descriptor.is_registered(poller.id())) else {
         return descriptor.kind.store(UNKNOWN, Ordering::Relaxed);
     };
-    let generation = stay.generation;
+    let generation = stay.generation.get();
     if poller.knows(fd, generation) {
         return;
     }
@@ -1278,7 +1277,10 @@ fn finish_close(fd: i32, descriptor: &'static Fd, generation: u32) -> i64 {
     if !descriptor.begin_end(generation, &OF_WORKERS, hazard_number()) {
         return 0;
     }
-    forget(fd, descriptor.end());
+    let (registered, waiters) = descriptor.end();
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
+    forget(fd, registered);
     // It waits for what is unsent, if SO_LINGER says so.
     // SAFETY: a plain system call.
     let closed = blocking_call(|| sanitize::look_away(|| result(unsafe { libc::close(fd) } as isize)));
@@ -1316,7 +1318,7 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     if stay.is_nobodys() {
         return GOROUTINE_EBADF;
     }
-    let Close::Begun { waiters, .. } = descriptor.close(stay.generation) else {
+    let Close::Begun { waiters, .. } = descriptor.close(stay.generation.get()) else {
         return GOROUTINE_EBADF;
     };
     std::mem::forget(stay); // its end would close the number
@@ -1327,8 +1329,11 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     while !descriptor.has_one_user(&OF_WORKERS, hazard_number()) {
         super::sleep::sleep(OTHERS_NS);
     }
-    forget(fd, descriptor.end());
+    let (registered, waiters) = descriptor.end();
     // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
+    forget(fd, registered);
+    // SAFETY: as above.
     unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) }; // who came just now may have registered what was forgotten then
     GOROUTINE_OK
 }
@@ -1393,7 +1398,7 @@ pub fn wait_fd(fd: i32, events: u32, timeout_ns: u64, ready: &mut u32) -> Gorout
         if let Err(status) = register_anew(&stay) {
             return status;
         }
-        let (descriptor, generation) = (stay.descriptor, stay.generation);
+        let (descriptor, generation) = (stay.descriptor, stay.generation.get());
         let mut waiter = Waiter::new(Want {
             // An error or hang-up is an edge in both directions.
             mask: if mask == 0 { READ | WRITE } else { mask },

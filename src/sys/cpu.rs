@@ -72,6 +72,17 @@ impl Cpus {
     }
 }
 
+/// Whether this CPU can have others forget a translation without interrupting them.
+#[cfg(target_arch = "x86_64")]
+pub fn has_invlpgb() -> bool {
+    use std::arch::x86_64::__cpuid;
+    #[allow(unused_unsafe)]
+    // SAFETY: cpuid exists on every x86-64.
+    unsafe {
+        __cpuid(0x8000_0000).eax >= 0x8000_0008 && __cpuid(0x8000_0008).ebx & 1 << 3 != 0
+    }
+}
+
 /// XSAVE for `goroutine_safepoint_full`: (bytes, mask). x87, SSE, AVX, AVX-512 and PKRU; AMX tiles are the program's own
 /// business, as for any call (11 KiB per safepoint). (0, 0): use FXSAVE.
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,10 @@
 //! A fence on every running thread of the process, paid by the caller: `membarrier(2)`, about 2 us.
 //! Where a sandbox or an old kernel refuses it: taking write access from a page that was just written makes the kernel
-//! interrupt every CPU that runs this process, which is a fence there (x86: TLB shootdown), about 5 us.
+//! interrupt every CPU that runs this process, which is a fence there (x86: TLB shootdown), about 5 us. Not where the CPU can tell
+//! others so without an interrupt (AMD's INVLPGB, which Linux uses since 6.15): there it is `membarrier` or nothing.
 
-use crate::sys::mutex::Mutex;
+use super::cpu;
+use super::mutex::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 const PRIVATE_EXPEDITED: i32 = 1 << 3;
@@ -22,16 +24,17 @@ fn membarrier(command: i32) -> i64 {
 pub fn register() -> bool {
     if membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier(PRIVATE_EXPEDITED) == 0 {
         REGISTERED.store(true, Ordering::Release);
+        let _ = page(); // if it is refused later, so may be new memory
         return true;
     }
     REGISTERED.store(false, Ordering::Release);
     !page().is_null()
 }
 
-/// The page, made when it is first asked for. Null: out of memory.
+/// The page, made when it is first asked for. Null: out of memory, or it would not do here.
 fn page() -> *mut u8 {
     let page = PAGE.load(Ordering::Acquire);
-    if !page.is_null() {
+    if !page.is_null() || cpu::has_invlpgb() {
         return page;
     }
     let Some(new) = super::mem::reserve(super::mem::PAGE, super::mem::PAGE) else {
@@ -59,9 +62,18 @@ pub unsafe fn free_page() {
 
 /// After this returns, each thread has passed a full fence at some moment during the call.
 pub fn private_expedited() {
-    // (The program may have entered a sandbox that refuses it since it was registered.)
-    if REGISTERED.load(Ordering::Acquire) && membarrier(PRIVATE_EXPEDITED) == 0 {
-        return;
+    if REGISTERED.load(Ordering::Acquire) {
+        // SAFETY: the thread's own.
+        let errno = unsafe { &mut *libc::__errno_location() };
+        let before = *errno;
+        if membarrier(PRIVATE_EXPEDITED) == 0 {
+            return;
+        }
+        // The program has entered a sandbox that refuses it. Another thread may have not; the page serves all.
+        if *errno != libc::ENOMEM {
+            REGISTERED.store(false, Ordering::Release);
+        }
+        *errno = before;
     }
     let page = page();
     let _one_at_a_time = SHOOTDOWN.lock();
