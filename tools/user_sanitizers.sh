@@ -24,6 +24,7 @@ LEFT_OUT=(
     "test_fork_roots: it forks while goroutines allocate, and ThreadSanitizer's allocator may be locked in such a child for ever"
     "test_dump_running: it asks threads that spin by a signal, and ThreadSanitizer puts signals off until the next call into it"
     "test_step: it stops at each instruction, and ThreadSanitizer handles a signal in the middle of its own functions only by chance"
+    "test_close_next: the same"
     "test_leak_check: it runs valgrind, which does not run ThreadSanitizer"
 )
 # build SOURCE KIND FLAGS...: $work/SOURCE.KIND. False: the compiler has no such sanitizer.
