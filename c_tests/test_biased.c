@@ -127,7 +127,7 @@ int main(void) {
     int how, i;
     step_init();
     start_workers(2);
-    for (how = 0; how < HOWS; how++) {
+    for (how = 0; how < HOWS && !THREADS_SANITIZED; how++) { /* the handler would be in the middle of its functions */
         for (i = 0; i < 20; i++) CHECK(stands_before(STEP_AT_CALL, (enum How)how));
         for (at = 1; stands_before(at, (enum How)how); at += 2) {
         }

@@ -278,8 +278,11 @@ static void impatience(uint32_t workers) {
     mutex = goroutine_mutex_new(0);
     counter = granted = refused = 0;
     rounds = scaled(2000, 20);
+    OK(goroutine_mutex_lock(mutex, GOROUTINE_FOREVER)); /* until somebody was refused: else all may be through before there is a second one */
     for (i = 0; i < 64; i++) p[i] = goroutine_spawn(impatient, P(i));
     for (i = 0; i < 2; i++) CHECK(pthread_create(&thread[i], NULL, impatient, P(i * 16)) == 0);
+    while (GET(refused) == 0) thread_sleep(100 * US);
+    OK(goroutine_mutex_unlock(mutex));
     for (i = 0; i < 64; i += 5) {
         thread_sleep(200 * US);
         GoroutineStatus status = goroutine_cancel(p[i]);
