@@ -26,7 +26,8 @@
 //!     (`Descriptor::begin_at`) hands it on, for the worker may be in a call; if that call has to wait, it is a user of the new one from H3' on.
 //!
 //! Rejected: to give it to the first worker that comes, for then each short connection that changed its worker costs a heavy fence at its close; hazards
-//! that are not cleared until the worker's next call, for then a close must take them back, also while a runtime starts or ends (0.4 % less time per echo).
+//! that are not cleared until the worker's next call, for then a close must take them back, also while a runtime starts or ends (and an echo
+//! took no less time).
 
 use crate::sync::{AtomicPtr, Ordering, fence_light, mutated};
 use std::ptr::{from_ref, null_mut};
