@@ -33,13 +33,16 @@ static inline void step_trap(int signal, siginfo_t *info, void *context) {
     }
     errno = saved;
 }
-static inline void step_init(void) {
+static inline void trap_with(void (*handler)(int, siginfo_t *, void *)) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_sigaction = step_trap;
+    action.sa_sigaction = handler;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
 }
+static inline void trap_on(void) { __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc"); }
+static inline void trap_off(void) { __asm__ volatile("pushfq\n\tandq $-0x101, (%%rsp)\n\tpopfq" ::: "memory", "cc"); }
+static inline void step_init(void) { trap_with(step_trap); }
 static inline void step_reset(uint32_t at) {
     SET(step_count, 0u);
     SET(step_at, at);
@@ -49,10 +52,10 @@ static inline void step_reset(uint32_t at) {
     SET(step_impatient, 0u);
 }
 /* The victim's, before and after. (A goroutine may begin on one thread and end on another: the handler ends it there.) */
-static inline void step_begin(void) { __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc"); }
+static inline void step_begin(void) { trap_on(); }
 static inline void step_end(void) {
     SET(step_over, 1u);
-    __asm__ volatile("pushfq\n\tandq $-0x101, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+    trap_off();
 }
 
 /* Memory that was freed, filled with a pattern: who writes to it is seen, and who waits for a lock in it waits for ever. */

@@ -1,28 +1,14 @@
 /* timeout: 110 */
 /* goroutine_close takes two steps: CLOSING, and then, under the lock, whom to tell. Who is in a call ends the descriptor after the first of them: the number
- * goes back to the kernel and is given out again, and somebody waits for the new file. The closer then takes HIM out of the line, and tells him
- * GOROUTINE_EBADF: Descriptor::close does not ask of which generation those are whom it claims. Nobody does anything that is forbidden here. */
+ * goes back to the kernel and is given out again, and somebody waits for the new file. The closer does not take HIM out of the line, and tell him
+ * GOROUTINE_EBADF: whom Descriptor::close claims is of its own generation. Nobody does anything that is forbidden here. */
 #include "stops.h"
 #include "net.h"
 
-enum { EARNED = 600 };
-static int fd, ready, go;
-static Role victim_role, closer_role;
+static Role closer_role;
 static int64_t reader_got;
 static char reader_byte;
 
-static void *victim(void *arg) {
-    int i;
-    char c;
-    for (i = 0; i < EARNED; i++) CHECK_EQ(goroutine_read(fd, &c, 1), 1);
-    SET(ready, 1);
-    while (!GET(go)) {
-    }
-    stops_begin(&victim_role);
-    goroutine_read(fd, &c, 1);
-    stops_end(&victim_role);
-    return arg;
-}
 static void *closer(void *arg) {
     stops_begin(&closer_role);
     CHECK_EQ(goroutine_close(fd), 0);
@@ -37,7 +23,6 @@ static void *reader(void *arg) {
 static int bad, tried;
 /* The closer stands before instruction `at`. False: it has none so late. */
 static bool stands_before(uint32_t at) {
-    static char some[EARNED + 1];
     int ends[2], next[2], n;
     bool stopped;
     pthread_t x;
@@ -46,18 +31,10 @@ static bool stands_before(uint32_t at) {
     memset(&victim_role, 0, sizeof victim_role);
     memset(&closer_role, 0, sizeof closer_role);
     victim_role.n = 1;
-    victim_role.stops[0].call = -1;
     closer_role.n = 1;
     closer_role.stops[0].call = -2;
     closer_role.stops[0].count = at;
-    SET(ready, 0), SET(go, 0);
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    CHECK_EQ(write(ends[1], some, sizeof some), (ssize_t)sizeof some);
-    fd = ends[0];
-    l = spawn_as("victim", victim, NULL, GOROUTINE_SPAWN_PINNED);
-    while (!GET(ready)) sched_yield();
-    SET(go, 1);
-    CHECK(stops_await(&victim_role, 1, 5 * SECOND)); /* in its call */
+    l = victim_in_a_call(ends, EARNED + 1);
     start_thread(&x, closer, NULL);
     stopped = stops_await(&closer_role, 1, 5 * SECOND);
     stops_never(&victim_role); /* the call ends */

@@ -3,24 +3,6 @@
 #include "stops.h"
 #include "net.h"
 
-enum { EARNED = 600 };
-static int fd, ready, go;
-static Role victim_role;
-static int64_t victim_got;
-static char some[EARNED + 1];
-
-static void *victim(void *arg) {
-    int i;
-    char c;
-    for (i = 0; i < EARNED; i++) CHECK_EQ(goroutine_read(fd, &c, 1), 1);
-    SET(ready, 1);
-    while (!GET(go)) {
-    }
-    stops_begin(&victim_role);
-    victim_got = goroutine_read(fd, &c, 1);
-    stops_end(&victim_role);
-    return arg;
-}
 static void *earns(void *arg) {
     int i;
     char c;
@@ -30,15 +12,7 @@ static void *earns(void *arg) {
 static void in_visit(int ends[2]) {
     memset(&victim_role, 0, sizeof victim_role);
     victim_role.n = 1;
-    victim_role.stops[0].call = -1;
-    SET(ready, 0), SET(go, 0);
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    CHECK_EQ(write(ends[1], some, sizeof some), (ssize_t)sizeof some);
-    fd = ends[0];
-    goroutine_promise_release(spawn_as("victim", victim, NULL, GOROUTINE_SPAWN_PINNED));
-    while (!GET(ready)) sched_yield();
-    SET(go, 1);
-    CHECK(stops_await(&victim_role, 1, 5 * SECOND));
+    goroutine_promise_release(victim_in_a_call(ends, EARNED + 1));
 }
 int main(void) {
     int ends[2], status, i;

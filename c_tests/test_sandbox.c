@@ -1,6 +1,6 @@
 /* timeout: 30 */
 /* The runtime is over, its threads are gone, and the program enters a sandbox without membarrier. Closing what was used before needs no fence (nobody is
- * there), and did not make one before. Now it ends the process. */
+ * there), and where membarrier is refused after it had been registered there is another way: it does not end the process. */
 #include "check.h"
 #include <fcntl.h>
 #include <linux/audit.h>

@@ -434,13 +434,15 @@ pub fn with_frame_pointer(code: &[u8]) -> Vec<u8> {
         advance(&mut program, &mut at, push + 4);
     }
     program.extend([DEF_CFA, 6, 16, OFFSET_RBP, 2]);
-    for more in mores(code) {
-        if prologue.is_some() && more.start >= at {
-            advance(&mut program, &mut at, more.start);
-            program.extend([REMEMBER, DEF_CFA, 7, 8, SAME_VALUE, 6]);
-            advance(&mut program, &mut at, more.end);
-            program.push(RESTORE);
-        }
+    if prologue.is_none() {
+        return program;
+    }
+    let behind = at;
+    for more in mores(code).filter(|more| more.start >= behind) {
+        advance(&mut program, &mut at, more.start);
+        program.extend([REMEMBER, DEF_CFA, 7, 8, SAME_VALUE, 6]);
+        advance(&mut program, &mut at, more.end);
+        program.push(RESTORE);
     }
     program
 }

@@ -92,8 +92,9 @@ fn is_more(f: Range<usize>, pc: usize) -> bool {
         f.start.max(pc.saturating_sub(cfi::MORE_BYTES)),
         f.end.min(pc + cfi::MORE_BYTES),
     );
-    let mut around = vec![0; to - from];
-    mem::peek(from, &mut around) && cfi::mores(&around).any(|more| more.contains(&(pc - from)))
+    let mut bytes = [0; 2 * cfi::MORE_BYTES];
+    let around = &mut bytes[..to - from];
+    mem::peek(from, around) && cfi::mores(around).any(|more| more.contains(&(pc - from)))
 }
 
 /// Where the return address is, above `rsp`, of a function with a frame pointer that was interrupted before it had made its frame, or

@@ -103,21 +103,37 @@ impl World {
     }
 }
 
+/// A worker makes a call.
+fn calls(world: &Arc<World>, worker: usize, generation: u32) -> thread::JoinHandle<()> {
+    let world = world.clone();
+    thread::spawn(move || {
+        if let Some(stay) = world.enter(worker, generation) {
+            world.call(worker);
+            world.leave(worker, stay);
+        }
+    })
+}
+
+/// The owner makes one that turns out to wait.
+fn becomes_a_user(world: &Arc<World>, generation: u32) -> thread::JoinHandle<()> {
+    let world = world.clone();
+    thread::spawn(move || {
+        if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
+            assert_eq!(world.descriptor.visitor_is_user(hazard), generation);
+            assert!(hazard.is_free(), "for other goroutines");
+            world.call(OWNER);
+            world.leave(OWNER, Stay::User);
+        }
+    })
+}
+
 /// It makes a call; somebody else closes.
 #[test]
 fn loom_hazard_close() {
     model(|| {
         let world = World::new();
         let generation = world.descriptor.generation();
-        let owner = {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(stay) = world.enter(OWNER, generation) {
-                    world.call(OWNER);
-                    world.leave(OWNER, stay);
-                }
-            })
-        };
+        let owner = calls(&world, OWNER, generation);
         world.close(1, generation);
         owner.join().unwrap();
         world.ended_once(generation);
@@ -130,15 +146,7 @@ fn loom_hazard_and_a_user() {
     model(|| {
         let world = World::new();
         let generation = world.descriptor.generation();
-        let callers = [OWNER, 1].map(|worker| {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(stay) = world.enter(worker, generation) {
-                    world.call(worker);
-                    world.leave(worker, stay);
-                }
-            })
-        });
+        let callers = [OWNER, 1].map(|worker| calls(&world, worker, generation));
         world.close(1, generation);
         for caller in callers {
             caller.join().unwrap();
@@ -153,17 +161,7 @@ fn loom_hazard_becomes_a_user() {
     model(|| {
         let world = World::new();
         let generation = world.descriptor.generation();
-        let owner = {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
-                    assert_eq!(world.descriptor.visitor_is_user(hazard), generation);
-                    assert!(hazard.is_free(), "for other goroutines");
-                    world.call(OWNER);
-                    world.leave(OWNER, Stay::User);
-                }
-            })
-        };
+        let owner = becomes_a_user(&world, generation);
         world.close(1, generation);
         owner.join().unwrap();
         world.ended_once(generation);
@@ -176,15 +174,7 @@ fn loom_hazard_of_the_closer() {
     model(|| {
         let world = World::new();
         let generation = world.descriptor.generation();
-        let user = {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(stay) = world.enter(1, generation) {
-                    world.call(1);
-                    world.leave(1, stay);
-                }
-            })
-        };
+        let user = calls(&world, 1, generation);
         let stay = world.enter(OWNER, generation).expect("it is open");
         world.call(OWNER);
         world.leave(OWNER, stay);
@@ -200,16 +190,7 @@ fn loom_hazard_release() {
     model(|| {
         let world = World::new();
         let generation = world.descriptor.generation();
-        let owner = {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(Stay::Visit(hazard)) = world.enter(OWNER, generation) {
-                    assert_eq!(world.descriptor.visitor_is_user(hazard), generation);
-                    world.call(OWNER);
-                    world.leave(OWNER, Stay::User);
-                }
-            })
-        };
+        let owner = becomes_a_user(&world, generation);
         assert!(world.descriptor.enter(generation).is_some());
         let Close::Begun { now: false, .. } = world.descriptor.close(generation) else {
             panic!("we are a user");
@@ -230,15 +211,7 @@ fn loom_hazard_over_an_end_unseen() {
         let world = World::new();
         let generation = world.descriptor.generation();
         world.descriptor.kind.store(1, Ordering::Relaxed);
-        let owner = {
-            let world = world.clone();
-            thread::spawn(move || {
-                if let Some(stay) = world.enter(OWNER, generation) {
-                    world.call(OWNER);
-                    world.leave(OWNER, stay);
-                }
-            })
-        };
+        let owner = calls(&world, OWNER, generation);
         assert!(world.descriptor.begin().is_null());
         assert_eq!(world.descriptor.generation(), generation + 1);
         world.close(1, generation + 1);

@@ -234,12 +234,14 @@ impl<P: Sleeper> Descriptor<P> {
         } else {
             0
         };
+        let mut bias = 0;
         if calls == EARNED {
-            return self.enter_with(expected, u64::from(hazard.number()) << BIAS_SHIFT);
+            bias = u64::from(hazard.number()) << BIAS_SHIFT;
+        } else {
+            self.streak
+                .store(hazard.number() * STREAK + calls + 1, Ordering::Relaxed);
         }
-        self.streak
-            .store(hazard.number() * STREAK + calls + 1, Ordering::Relaxed);
-        self.enter_with(expected, 0)
+        self.enter_with(expected, bias)
     }
 
     /// `bias` is given to one that has none.
@@ -311,12 +313,14 @@ impl<P: Sleeper> Descriptor<P> {
         if mutated!("hazard_cleared_too_early") {
             hazard.clear();
         }
-        let early = self.generation();
-        let before = self.word.fetch_add(1, Ordering::AcqRel);
-        hazard.clear();
         if mutated!("hazard_user_of_another") {
+            let early = self.generation();
+            self.word.fetch_add(1, Ordering::AcqRel);
+            hazard.clear();
             return early;
         }
+        let before = self.word.fetch_add(1, Ordering::AcqRel);
+        hazard.clear();
         (before >> GENERATION) as u32
     }
 

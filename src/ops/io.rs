@@ -1277,10 +1277,7 @@ fn finish_close(fd: i32, descriptor: &'static Fd, generation: u32) -> i64 {
     if !descriptor.begin_end(generation, &OF_WORKERS, hazard_number()) {
         return 0;
     }
-    let (registered, waiters) = descriptor.end();
-    // SAFETY: claimed for us, and no lock is held.
-    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
-    forget(fd, registered);
+    end(fd, descriptor);
     // It waits for what is unsent, if SO_LINGER says so.
     // SAFETY: a plain system call.
     let closed = blocking_call(|| sanitize::look_away(|| result(unsafe { libc::close(fd) } as isize)));
@@ -1291,6 +1288,14 @@ fn finish_close(fd: i32, descriptor: &'static Fd, generation: u32) -> i64 {
         Ok(_) | Err(libc::EINTR) => 0, // it is closed then, too
         Err(error) => negative(error),
     }
+}
+
+/// This generation ends: who waits still is told, and so is the poller.
+fn end(fd: i32, descriptor: &Fd) {
+    let (registered, waiters) = descriptor.end();
+    // SAFETY: claimed for us, and no lock is held.
+    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
+    forget(fd, registered);
 }
 
 /// The poller of this number gives no more edges of `fd`: another process, or a dup, may keep the file.
@@ -1329,11 +1334,8 @@ pub extern "C" fn release(fd: i32) -> GoroutineStatus {
     while !descriptor.has_one_user(&OF_WORKERS, hazard_number()) {
         super::sleep::sleep(OTHERS_NS);
     }
-    let (registered, waiters) = descriptor.end();
+    end(fd, descriptor);
     // SAFETY: claimed for us, and no lock is held.
-    unsafe { wake_chain(waiters, GOROUTINE_EBADF) };
-    forget(fd, registered);
-    // SAFETY: as above.
     unsafe { wake_chain(descriptor.after_end(), GOROUTINE_OK) }; // who came just now may have registered what was forgotten then
     GOROUTINE_OK
 }
